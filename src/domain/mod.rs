@@ -1,0 +1,11 @@
+//! Layer 1: rules and types, pure. No async, no clock, no SQL, no wire format.
+
+pub mod address;
+pub mod body;
+pub mod delivery;
+pub mod problem;
+pub mod publication;
+pub mod settings;
+pub mod token;
+pub mod verdict;
+mod words;

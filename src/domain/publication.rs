@@ -1,0 +1,133 @@
+//! The editors' settings, checked: one newsletter, its tiers and its one-off editions. Produced by `config`, used by everybody.
+
+use chrono_tz::Tz;
+
+use super::address::{Address, Mailbox};
+use crate::runtime::Timestamp;
+
+/// A tier's identifier: lower-case letters, digits, `-` and `_`, as written behind `[tiers.`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
+#[serde(transparent)]
+pub struct TierId(pub String);
+
+impl TierId {
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl std::fmt::Display for TierId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl From<&str> for TierId {
+    fn from(id: &str) -> TierId {
+        TierId(id.to_owned())
+    }
+}
+
+/// How much of an article a tier gets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ArticleAccess {
+    /// Up to `<!-- more -->`.
+    Teaser,
+    Full,
+}
+
+/// The length of what a person paid for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Term {
+    Days(u32),
+    Months(u32),
+    Years(u32),
+}
+
+/// What a group of subscribers is entitled to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tier {
+    pub id: TierId,
+    pub label: String,
+    /// As shown to readers, for example `$60 a year`. A tier with a price is a plan.
+    pub price: Option<String>,
+    /// What the plan adds, one line for the members' box.
+    pub note: Option<String>,
+    pub articles: ArticleAccess,
+    pub archive: bool,
+    pub chat_support: bool,
+    /// Per term.
+    pub extra_articles: u32,
+    pub term: Option<Term>,
+    pub refund_days: u32,
+}
+
+/// A running discount, shown with the plans until its last day.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Offer {
+    pub label: String,
+    pub until: chrono::NaiveDate,
+}
+
+/// A one-off edition as configured. Nothing of it is in the store before it is due.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PlannedEdition {
+    pub slug: String,
+    pub due_at: Timestamp,
+    /// How long after `due_at` it may still be queued.
+    pub late: std::time::Duration,
+    /// A template of its own; rendered once per tier.
+    pub subject: String,
+    /// Article ids, one or two.
+    pub articles: Vec<String>,
+    pub tiers: Vec<TierId>,
+    pub template: String,
+}
+
+/// A recurring time at which an edition is due, as configured and checked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Slot {
+    pub name: String,
+    /// Five cron fields on the publication's wall clock; day of month and weekday must both match.
+    pub cron: String,
+    pub take_min: usize,
+    pub take_max: usize,
+    pub extra: bool,
+    pub tiers: Vec<TierId>,
+    pub subject: String,
+    pub late: std::time::Duration,
+    pub approval: bool,
+    pub template: String,
+}
+
+/// The one newsletter that a config folder describes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Publication {
+    pub name: String,
+    pub from: Mailbox,
+    /// `https://...` without a slash at the end.
+    pub url: String,
+    pub postal_address: String,
+    pub timezone: Tz,
+    /// BCP 47, for example `en`.
+    pub language: String,
+    pub editors: Vec<Address>,
+    pub upgrade_url: Option<String>,
+    /// What a lapsed person counts as; `None`: they get nothing.
+    pub lapsed_tier: Option<TierId>,
+    pub offer: Option<Offer>,
+    /// In the order of the file, which is the order of the members' box.
+    pub tiers: Vec<Tier>,
+    pub slots: Vec<Slot>,
+    pub editions: Vec<PlannedEdition>,
+}
+
+impl Publication {
+    pub fn tier(&self, id: &TierId) -> Option<&Tier> {
+        self.tiers.iter().find(|tier| &tier.id == id)
+    }
+
+    pub fn tier_ids(&self) -> Vec<TierId> {
+        self.tiers.iter().map(|tier| tier.id.clone()).collect()
+    }
+}

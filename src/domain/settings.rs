@@ -1,0 +1,201 @@
+//! The operator's settings, checked. Produced by `config`; secrets never print.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use secrecy::SecretString;
+
+use super::address::{Address, Mailbox};
+
+/// What `config/tidings.toml` says, after environment and flags.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Signs links and addresses. The first one signs, all of them verify. Never empty.
+    pub secrets: Vec<SecretString>,
+    pub operators: Vec<Address>,
+    pub message_id_domain: String,
+    /// How long a stopping daemon waits for replies to messages in flight.
+    pub drain: Duration,
+    pub storage: StorageUrl,
+    /// Never empty.
+    pub relays: Vec<RelaySettings>,
+    pub domains: Vec<DomainSettings>,
+    pub retry: RetrySettings,
+    pub dkim: Option<DkimSettings>,
+    pub addresses: AddressPatterns,
+    pub intake: IntakeSettings,
+    pub desk: DeskSettings,
+    pub web: WebSettings,
+    /// A folder that overrides the embedded templates.
+    pub templates: Option<PathBuf>,
+}
+
+#[derive(Clone, Debug)]
+pub enum StorageUrl {
+    /// The database file, already joined to the base folder.
+    Sqlite(PathBuf),
+    Postgres(SecretString),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RelaySecurity {
+    /// Loopback only (W112).
+    None,
+    StartTls,
+    Implicit,
+}
+
+/// A count per span of time, for example 600 a minute.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rate {
+    pub count: u32,
+    pub per: Duration,
+}
+
+#[derive(Clone, Debug)]
+pub struct RelaySettings {
+    pub name: String,
+    pub security: RelaySecurity,
+    pub host: String,
+    pub port: u16,
+    pub username: Option<String>,
+    pub password: Option<SecretString>,
+    /// At least 1.
+    pub connections: usize,
+    /// All of them hold at once; empty: no limit.
+    pub rates: Vec<Rate>,
+    pub messages_per_connection: u32,
+    pub weight: u32,
+    /// What EHLO says; a name with at least two parts (W115).
+    pub hello: String,
+}
+
+/// A lane: recipient domains that share a limit.
+#[derive(Clone, Debug)]
+pub struct DomainSettings {
+    pub matches: Vec<String>,
+    pub rates: Vec<Rate>,
+    pub connections: Option<usize>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnUncertain {
+    Resend,
+    Hold,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RetrySettings {
+    /// Waits before the second, third, ... attempt; the last one repeats. Never empty.
+    pub schedule: Vec<Duration>,
+    /// Counted from the first attempt.
+    pub give_up: Duration,
+    pub on_uncertain: OnUncertain,
+}
+
+#[derive(Clone, Debug)]
+pub struct DkimSettings {
+    pub domain: String,
+    pub selector: String,
+    /// PEM.
+    pub key: SecretString,
+}
+
+/// Addresses with `{token}` in the local part; `join` has none.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AddressPatterns {
+    pub reply: AddressPattern,
+    pub bounce: AddressPattern,
+    pub unsubscribe: Option<AddressPattern>,
+    pub join: Option<Address>,
+}
+
+/// `support+{token}@news.example.org`, split at the token.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct AddressPattern {
+    pub before: String,
+    pub after: String,
+    pub domain: String,
+}
+
+impl AddressPattern {
+    /// The address that carries `token`.
+    pub fn with(&self, token: &str) -> String {
+        format!("{}{token}{}@{}", self.before, self.after, self.domain)
+    }
+
+    /// The token in an address of this pattern, in lower case. Compares without case, because relays change it (W128).
+    pub fn token_in(&self, address: &str) -> Option<String> {
+        let address = address.to_lowercase();
+        let (local, domain) = address.rsplit_once('@')?;
+        if domain != self.domain.to_lowercase() {
+            return None;
+        }
+        let token =
+            local.strip_prefix(&self.before.to_lowercase())?.strip_suffix(&self.after.to_lowercase())?;
+        (!token.is_empty()).then(|| token.to_owned())
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Listen {
+    Tcp(std::net::SocketAddr),
+    Unix(PathBuf),
+}
+
+#[derive(Clone, Debug)]
+pub struct ImapSettings {
+    pub host: String,
+    pub port: u16,
+    pub username: String,
+    pub password: SecretString,
+    pub mailbox: String,
+}
+
+#[derive(Clone, Debug)]
+pub struct IntakeSettings {
+    pub authserv_id: Option<String>,
+    pub lmtp: Option<Listen>,
+    pub imap: Option<ImapSettings>,
+    pub maildir: Option<PathBuf>,
+    /// A larger message is refused at the door, in bytes.
+    pub max_message: usize,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StaffMember {
+    pub name: String,
+    pub email: Address,
+}
+
+#[derive(Clone, Debug)]
+pub struct DeskSettings {
+    /// The one address that a subscriber ever sees.
+    pub mailbox: Mailbox,
+    pub staff: Vec<StaffMember>,
+}
+
+#[derive(Clone, Debug)]
+pub struct WebSettings {
+    pub listen: Option<std::net::SocketAddr>,
+    pub private: Option<std::net::SocketAddr>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::AddressPattern;
+
+    #[test]
+    fn a_pattern_finds_its_token_without_case() {
+        let pattern = AddressPattern {
+            before: "support+".into(),
+            after: String::new(),
+            domain: "news.example.org".into(),
+        };
+        assert_eq!(pattern.with("abc"), "support+abc@news.example.org");
+        assert_eq!(pattern.token_in("Support+ABC@NEWS.example.org").as_deref(), Some("abc"));
+        assert_eq!(pattern.token_in("support+@news.example.org"), None);
+        assert_eq!(pattern.token_in("support+abc@other.example.org"), None);
+        assert_eq!(pattern.token_in("bounce+abc@news.example.org"), None);
+    }
+}

@@ -1,0 +1,35 @@
+//! What a signed token may be used for. Minting and checking are in `mail::token`; here is only the meaning.
+
+/// The purpose inside a token decides the role of an inbound address, never its local part (design section 5), and a token of
+/// one purpose is worthless for another (W207).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Purpose {
+    /// Leave with one click or by mail. Row: subscriber.
+    Unsubscribe,
+    /// Open the preferences page. Row: subscriber.
+    Preferences,
+    /// Read one edition in the browser. Row: delivery.
+    View,
+    /// Return path of one delivery. Row: delivery.
+    Bounce,
+    /// Reply-To of one delivery of an edition. Row: delivery.
+    Edition,
+    /// Reply-To of a support answer. Row: thread.
+    Thread,
+    /// Reply-To of a notice to staff. Rows: thread, then staff member.
+    Staff,
+}
+
+/// The rows that a verified token names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Subject {
+    pub purpose: Purpose,
+    /// Which row this is, the purpose says.
+    pub row: i64,
+    /// The staff member of a [`Purpose::Staff`] token, else 0.
+    pub second: i64,
+}
+
+/// The longest token that `mail::token` mints for rows below 2^42 and staff below 2^14, in characters. An address pattern leaves
+/// this much room in its 64 octets of local part.
+pub const TOKEN_MAX: usize = 40;

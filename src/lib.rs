@@ -1,0 +1,8 @@
+//! Tidings.
+pub mod config;
+pub mod domain;
+pub mod import;
+pub mod intake;
+pub mod mail;
+pub mod render;
+pub mod runtime;
