@@ -6,3 +6,5 @@ pub mod intake;
 pub mod mail;
 pub mod render;
 pub mod runtime;
+pub mod store;
+pub mod transport;

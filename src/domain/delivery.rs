@@ -32,13 +32,15 @@ words! {
     }
 }
 
+/// Claims are made from one stream at a time: answers and sign-in links before notices before editions, the newest edition
+/// first. Within a stream the due time decides, so that retries come after new mail.
 impl DeliveryKind {
-    /// Claim order, lowest first: answers and sign-in links, notices, editions. Retries come last by their due time.
-    pub fn priority(self) -> i64 {
+    /// The stream of a delivery of this kind; `edition` is used for editions only.
+    pub fn stream(self, edition: i64) -> i64 {
         match self {
-            DeliveryKind::Answer | DeliveryKind::SignIn | DeliveryKind::Confirm => 0,
-            DeliveryKind::Notice | DeliveryKind::Report => 1,
-            DeliveryKind::Edition => 2,
+            DeliveryKind::Answer | DeliveryKind::SignIn | DeliveryKind::Confirm => -2,
+            DeliveryKind::Notice | DeliveryKind::Report => -1,
+            DeliveryKind::Edition => edition,
         }
     }
 }
@@ -97,8 +99,6 @@ pub struct Settlement {
     pub due_at: Option<Timestamp>,
     /// The peer's words or our own, at most 500 characters.
     pub last_reply: String,
-    /// Whether the recipient's state counts as tried: a lost connection does not burn an attempt.
-    pub burns_attempt: bool,
 }
 
 /// How long a delivery may be tried, and what it has been through.
@@ -118,23 +118,16 @@ pub const UNCERTAIN_RESENDS: i64 = 2;
 
 /// Turns an outcome into a settlement. Pure; the whole retry policy is here.
 pub fn settle(outcome: &Outcome, history: History, now: Timestamp, retry: &RetrySettings) -> Settlement {
-    let done = |state, reply: String| Settlement {
-        state,
-        due_at: None,
-        last_reply: shorten(&reply),
-        burns_attempt: true,
-    };
+    let done = |state, reply: String| Settlement { state, due_at: None, last_reply: shorten(&reply) };
     match outcome {
         Outcome::Accepted(reply) => done(DeliveryState::Accepted, reply.to_string()),
-        Outcome::Refused(reply) if temporary_in_spite_of_5xx(reply) => {
-            again(reply.to_string(), true, history, now, retry)
+        Outcome::Refused(reply) if not_about_the_recipient(reply) => {
+            again(reply.to_string(), history, now, retry)
         }
         Outcome::Refused(reply) => done(DeliveryState::Refused, reply.to_string()),
-        Outcome::Deferred(reply) => again(reply.to_string(), true, history, now, retry),
-        Outcome::Unreachable(why) => again(why.clone(), false, history, now, retry),
-        Outcome::Unsendable(why) => {
-            Settlement { burns_attempt: false, ..done(DeliveryState::Parked, why.clone()) }
-        }
+        Outcome::Deferred(reply) => again(reply.to_string(), history, now, retry),
+        Outcome::Unreachable(why) => again(why.clone(), history, now, retry),
+        Outcome::Unsendable(why) => done(DeliveryState::Parked, why.clone()),
         Outcome::Unknown(why) => Settlement {
             due_at: uncertain_due(history.uncertain_before, now, retry),
             ..done(DeliveryState::Uncertain, why.clone())
@@ -148,35 +141,21 @@ pub fn uncertain_due(uncertain_before: i64, now: Timestamp, retry: &RetrySetting
     resend.then(|| now + step(retry, 1))
 }
 
-/// RFC 5321 section 4.5.3.1.10: too many recipients is temporary, whatever its first digit (W92).
-fn temporary_in_spite_of_5xx(reply: &Reply) -> bool {
-    reply.code == 552 && reply.enhanced.as_deref() == Some("5.5.3")
+/// A 5xx that must not end this delivery: too many recipients is temporary whatever its first digit (RFC 5321 section
+/// 4.5.3.1.10, W92), and before RCPT the peer has not heard of the recipient: it refuses us (W93, W136).
+fn not_about_the_recipient(reply: &Reply) -> bool {
+    let too_many = reply.code == 552 && reply.enhanced.as_deref() == Some("5.5.3");
+    too_many || matches!(reply.phase, Phase::Connect | Phase::Hello | Phase::Mail)
 }
 
-fn again(
-    why: String,
-    burns_attempt: bool,
-    history: History,
-    now: Timestamp,
-    retry: &RetrySettings,
-) -> Settlement {
+fn again(why: String, history: History, now: Timestamp, retry: &RetrySettings) -> Settlement {
     let wait = step(retry, history.attempt).mul_f64(0.8 + 0.4 * history.jitter.clamp(0.0, 1.0));
     let due_at = now + wait;
     // A message whose last try would come after the give-up time has had its last try (W104).
     if due_at.since(history.first_attempt_at) > retry.give_up {
-        return Settlement {
-            state: DeliveryState::Expired,
-            due_at: None,
-            last_reply: shorten(&why),
-            burns_attempt,
-        };
+        return Settlement { state: DeliveryState::Expired, due_at: None, last_reply: shorten(&why) };
     }
-    Settlement {
-        state: DeliveryState::Queued,
-        due_at: Some(due_at),
-        last_reply: shorten(&why),
-        burns_attempt,
-    }
+    Settlement { state: DeliveryState::Queued, due_at: Some(due_at), last_reply: shorten(&why) }
 }
 
 /// The wait after the given attempt (from 1); the last one of the schedule repeats.
@@ -188,4 +167,72 @@ fn step(retry: &RetrySettings, attempt: i64) -> Duration {
 
 fn shorten(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(500).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn retry(on_uncertain: OnUncertain) -> RetrySettings {
+        let minutes = |m: u64| Duration::from_secs(m * 60);
+        RetrySettings { schedule: vec![minutes(5), minutes(30)], give_up: minutes(60), on_uncertain }
+    }
+
+    fn reply(code: u16, enhanced: Option<&str>, phase: Phase) -> Reply {
+        Reply { code, enhanced: enhanced.map(str::to_owned), text: "words".into(), phase }
+    }
+
+    fn history(attempt: i64) -> History {
+        History { attempt, first_attempt_at: Timestamp(0), uncertain_before: 0, jitter: 0.5 }
+    }
+
+    fn settled(outcome: Outcome, history: History, now: i64) -> (DeliveryState, Option<i64>) {
+        let settlement = settle(&outcome, history, Timestamp(now), &retry(OnUncertain::Resend));
+        (settlement.state, settlement.due_at.map(Timestamp::millis))
+    }
+
+    #[test]
+    fn each_outcome_has_one_settlement() {
+        use DeliveryState::{Accepted, Expired, Parked, Queued, Refused, Uncertain};
+        let five = 5 * 60_000;
+        let cases = [
+            (Outcome::Accepted(reply(250, None, Phase::Dot)), (Accepted, None)),
+            (Outcome::Deferred(reply(451, None, Phase::Rcpt)), (Queued, Some(five))),
+            (Outcome::Refused(reply(550, Some("5.1.1"), Phase::Rcpt)), (Refused, None)),
+            (Outcome::Refused(reply(554, None, Phase::Dot)), (Refused, None)),
+            (Outcome::Refused(reply(552, Some("5.5.3"), Phase::Rcpt)), (Queued, Some(five))),
+            (Outcome::Refused(reply(550, Some("5.7.1"), Phase::Mail)), (Queued, Some(five))),
+            (Outcome::Unreachable("reset".into()), (Queued, Some(five))),
+            (Outcome::Unknown("no reply".into()), (Uncertain, Some(five))),
+            (Outcome::Unsendable("too large".into()), (Parked, None)),
+        ];
+        for (outcome, expected) in cases {
+            assert_eq!(settled(outcome.clone(), history(1), 0), expected, "{outcome:?}");
+        }
+        let late = settled(Outcome::Deferred(reply(451, None, Phase::Rcpt)), history(2), 31 * 60_000);
+        assert_eq!(late, (Expired, None));
+    }
+
+    #[test]
+    fn the_schedule_is_walked_and_its_last_step_repeats() {
+        let wait = |attempt| settled(Outcome::Unreachable(String::new()), history(attempt), 0).1;
+        assert_eq!([wait(1), wait(2), wait(9)], [Some(300_000), Some(1_800_000), Some(1_800_000)]);
+    }
+
+    #[test]
+    fn jitter_stays_within_a_fifth() {
+        for (jitter, expected) in [(0.0, 240_000), (1.0, 360_000), (7.0, 360_000)] {
+            let history = History { jitter, ..history(1) };
+            assert_eq!(settled(Outcome::Unreachable(String::new()), history, 0).1, Some(expected));
+        }
+    }
+
+    #[test]
+    fn uncertain_is_sent_again_twice_at_most_and_never_on_hold() {
+        let due = |before, policy| uncertain_due(before, Timestamp(0), &retry(policy));
+        assert!(due(0, OnUncertain::Resend).is_some());
+        assert!(due(1, OnUncertain::Resend).is_some());
+        assert!(due(2, OnUncertain::Resend).is_none());
+        assert!(due(0, OnUncertain::Hold).is_none());
+    }
 }

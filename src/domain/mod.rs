@@ -3,9 +3,15 @@
 pub mod address;
 pub mod body;
 pub mod delivery;
+pub mod edition;
+pub mod entitlement;
+pub mod inbound;
 pub mod problem;
 pub mod publication;
 pub mod settings;
+pub mod subscriber;
+pub mod suppression;
+pub mod thread;
 pub mod token;
 pub mod verdict;
 mod words;

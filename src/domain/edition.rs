@@ -1,0 +1,65 @@
+//! The life of an edition.
+
+use super::delivery::DeliveryState;
+use super::words::words;
+
+words! {
+    /// `planned` exists in the config only. Claims are made from `sending` alone.
+    EditionState {
+        Planned = "planned",
+        WaitingApproval = "waiting_approval",
+        Sending = "sending",
+        Paused = "paused",
+        Attention = "attention",
+        Sent = "sent",
+        Cancelled = "cancelled",
+        Missed = "missed",
+        Skipped = "skipped",
+    }
+}
+
+impl EditionState {
+    /// Whether nothing of it can leave any more.
+    pub fn is_over(self) -> bool {
+        use EditionState::{Cancelled, Missed, Sent, Skipped};
+        matches!(self, Sent | Cancelled | Missed | Skipped)
+    }
+}
+
+/// How many deliveries of an edition are in each state.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+pub struct Counts {
+    pub queued: i64,
+    pub leased: i64,
+    pub accepted: i64,
+    pub refused: i64,
+    pub expired: i64,
+    pub uncertain: i64,
+    pub skipped: i64,
+    pub parked: i64,
+}
+
+impl Counts {
+    pub fn of(&mut self, state: DeliveryState) -> &mut i64 {
+        match state {
+            DeliveryState::Queued => &mut self.queued,
+            DeliveryState::Leased => &mut self.leased,
+            DeliveryState::Accepted => &mut self.accepted,
+            DeliveryState::Refused => &mut self.refused,
+            DeliveryState::Expired => &mut self.expired,
+            DeliveryState::Uncertain => &mut self.uncertain,
+            DeliveryState::Skipped => &mut self.skipped,
+            DeliveryState::Parked => &mut self.parked,
+        }
+    }
+
+    pub fn total(&self) -> i64 {
+        let Counts { queued, leased, accepted, refused, expired, uncertain, skipped, parked } = *self;
+        queued + leased + accepted + refused + expired + uncertain + skipped + parked
+    }
+
+    /// What may still be sent without anybody's word.
+    pub fn open(&self) -> i64 {
+        self.queued + self.leased
+    }
+}

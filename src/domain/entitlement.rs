@@ -1,0 +1,111 @@
+//! Who may get what now. One rule, asked twice: as a value that `store` renders to SQL when an edition is queued, and for each
+//! person again in the transaction that claims their delivery. A test compares the two.
+
+use super::publication::TierId;
+use super::subscriber::SubscriberStatus;
+use super::suppression::SuppressionReason;
+use crate::runtime::Timestamp;
+
+/// What decides about one person, as the store knows it at this moment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Person {
+    pub status: SubscriberStatus,
+    pub tier: TierId,
+    /// `None`: never lapses.
+    pub term_ends_at: Option<Timestamp>,
+    pub suppression: Option<SuppressionReason>,
+}
+
+/// The people of one edition.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Audience {
+    /// The tiers that have a body of this edition.
+    pub tiers: Vec<TierId>,
+    /// What a lapsed person counts as; `None`: they get nothing.
+    pub lapsed: Option<TierId>,
+}
+
+/// Why a delivery is not sent after all. The text is what `deliveries list` shows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Skip {
+    #[error("unsubscribed before the send")]
+    Unsubscribed,
+    #[error("suppressed before the send: {0}")]
+    Suppressed(SuppressionReason),
+    #[error("no longer entitled: the tier gets nothing of this edition")]
+    NotEntitled,
+}
+
+/// The tier that a person counts as at `now`: a term that has ended counts as the fallback. The last instant of a term is the
+/// one before `term_ends_at`.
+pub fn effective_tier<'a>(
+    tier: &'a TierId,
+    term_ends_at: Option<Timestamp>,
+    lapsed: Option<&'a TierId>,
+    now: Timestamp,
+) -> Option<&'a TierId> {
+    match term_ends_at {
+        Some(ends) if ends <= now => lapsed,
+        _ => Some(tier),
+    }
+}
+
+impl Audience {
+    /// The tier whose body this person gets, or why they get none.
+    ///
+    /// # Errors
+    /// The first reason that holds, consent before suppression before entitlement.
+    pub fn body_for<'a>(&'a self, person: &'a Person, now: Timestamp) -> Result<&'a TierId, Skip> {
+        if person.status != SubscriberStatus::Active {
+            return Err(Skip::Unsubscribed);
+        }
+        if let Some(reason) = person.suppression {
+            return Err(Skip::Suppressed(reason));
+        }
+        effective_tier(&person.tier, person.term_ends_at, self.lapsed.as_ref(), now)
+            .filter(|tier| self.tiers.contains(tier))
+            .ok_or(Skip::NotEntitled)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn audience() -> Audience {
+        Audience { tiers: vec!["free".into(), "yearly".into()], lapsed: Some("free".into()) }
+    }
+
+    fn person(tier: &str, ends: Option<i64>) -> Person {
+        Person {
+            status: SubscriberStatus::Active,
+            tier: tier.into(),
+            term_ends_at: ends.map(Timestamp),
+            suppression: None,
+        }
+    }
+
+    #[test]
+    fn a_lapsed_person_gets_the_fallback_from_the_instant_the_term_ends() {
+        let now = Timestamp(1000);
+        let tier = |ends| audience().body_for(&person("yearly", ends), now).cloned();
+        assert_eq!(tier(None), Ok("yearly".into()));
+        assert_eq!(tier(Some(1001)), Ok("yearly".into()));
+        assert_eq!(tier(Some(1000)), Ok("free".into()));
+        let strict = Audience { lapsed: None, ..audience() };
+        assert_eq!(strict.body_for(&person("yearly", Some(1000)), now), Err(Skip::NotEntitled));
+    }
+
+    #[test]
+    fn consent_and_suppression_come_first() {
+        let now = Timestamp(0);
+        let gone = Person { status: SubscriberStatus::Unsubscribed, ..person("yearly", None) };
+        assert_eq!(audience().body_for(&gone, now), Err(Skip::Unsubscribed));
+        let pending = Person { status: SubscriberStatus::Pending, ..person("yearly", None) };
+        assert_eq!(audience().body_for(&pending, now), Err(Skip::Unsubscribed));
+        let reason = SuppressionReason::HardBounce;
+        let bounced = Person { suppression: Some(reason), ..person("yearly", None) };
+        assert_eq!(audience().body_for(&bounced, now), Err(Skip::Suppressed(reason)));
+        assert_eq!(audience().body_for(&person("monthly", None), now), Err(Skip::NotEntitled));
+    }
+}

@@ -1,0 +1,495 @@
+//! `deliveries` and `attempts`: the ledger. Claiming, settling, and what a dead owner leaves.
+//!
+//! A claim is the write-ahead mark: it is committed before the peer hears of the message, and a settlement counts only while the
+//! row is still leased by that owner for that attempt. Planner traps, measured: `LIMIT $n` alone is prepared anew at every
+//! execution on SQLite, hence `+ 0`; and a plain `state = 'leased'` beside `id = v.id` makes it scan the leased index once
+//! per settlement, hence `state || ''`.
+
+use super::sql::{markers, row, rows, rows_each, run, run_each};
+use super::{StoreError, Tx, word};
+use crate::domain::address::Address;
+use crate::domain::delivery::{DeliveryKind, DeliveryState, Settlement, UNCERTAIN_RESENDS};
+use crate::domain::entitlement::{Audience, Person, Skip};
+use crate::domain::publication::TierId;
+use crate::domain::settings::OnUncertain;
+use crate::domain::subscriber::SubscriberStatus;
+use crate::domain::suppression::SuppressionReason;
+use crate::runtime::Timestamp;
+
+/// The lane of everything until limits for domains exist.
+pub const LANE_OTHER: i64 = 0;
+
+/// What a gatherer asks for on behalf of its free connections.
+#[derive(Clone, Debug)]
+pub struct ClaimRequest {
+    pub owner: i64,
+    /// The key that signs a first attempt; later ones keep theirs, so that envelope and Message-ID stay the same.
+    pub key_id: i64,
+    pub lane: i64,
+    pub limit: usize,
+    /// What a lapsed person counts as.
+    pub lapsed: Option<TierId>,
+    pub now: Timestamp,
+}
+
+/// A delivery in flight: leased by us, checked, with all that its mail needs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Claimed {
+    pub id: i64,
+    pub kind: DeliveryKind,
+    pub subscriber_id: Option<i64>,
+    pub thread_id: Option<i64>,
+    pub staff_id: Option<i64>,
+    pub body_id: i64,
+    pub attempt: i64,
+    pub first_attempt_at: Timestamp,
+    pub uncertain_before: i64,
+    pub key_id: i64,
+    pub address: Address,
+    pub name: String,
+    /// What the person counts as now; `None` for staff.
+    pub tier: Option<TierId>,
+    pub term_ends_at: Option<Timestamp>,
+}
+
+/// One connection's decision about its last delivery.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settled {
+    pub delivery: i64,
+    pub attempt: i64,
+    pub owner: i64,
+    pub relay: String,
+    pub at: Timestamp,
+    pub settlement: Settlement,
+}
+
+#[derive(sqlx::FromRow)]
+struct LeasedRow {
+    id: i64,
+    kind: String,
+    edition_id: Option<i64>,
+    subscriber_id: Option<i64>,
+    thread_id: Option<i64>,
+    staff_id: Option<i64>,
+    address: Option<String>,
+    body_id: i64,
+    attempt: i64,
+    first_attempt_at: i64,
+    uncertain_count: i64,
+    key_id: i64,
+}
+
+#[derive(sqlx::FromRow)]
+struct PersonRow {
+    id: i64,
+    address: String,
+    name: String,
+    tier: String,
+    status: String,
+    term_ends_at: Option<i64>,
+    suppression: Option<String>,
+    body_tier: Option<String>,
+}
+
+/// Candidates are streams with due rows: desk mail first, then sending editions, the newest first. The row locks of PostgreSQL
+/// belong to the inner SELECT.
+const CLAIM: &str = "UPDATE deliveries SET state = 'leased', owner = $1, attempt = attempt + 1, \
+        first_attempt_at = coalesce(first_attempt_at, $2), key_id = coalesce(key_id, $3) \
+    WHERE id IN ( \
+        SELECT d.id FROM deliveries d \
+        WHERE d.state = 'queued' AND d.lane = $4 AND d.due_at <= $2 + 0 AND d.stream = ( \
+            SELECT c.stream FROM ( \
+                SELECT column1 AS stream FROM (VALUES (-2), (-1)) AS desk \
+                UNION ALL SELECT e.id FROM editions e WHERE e.state = 'sending' \
+            ) AS c \
+            WHERE EXISTS (SELECT 1 FROM deliveries x WHERE x.state = 'queued' AND x.lane = $4 \
+                AND x.stream = c.stream AND x.due_at <= $2 + 0) \
+            ORDER BY c.stream > 0, abs(c.stream) DESC LIMIT 1) \
+        ORDER BY d.due_at, d.id LIMIT $5 + 0";
+const CLAIM_RETURNING: &str = ") RETURNING id, kind, edition_id, subscriber_id, thread_id, staff_id, address, \
+    body_id, attempt, first_attempt_at, uncertain_count, key_id";
+
+/// Leases up to `limit` due deliveries of one lane and reads consent, suppression and entitlement again in the same transaction.
+/// Who may no longer get it becomes `skipped` and is not in the answer; a lapsed person gets the fallback tier's body.
+///
+/// # Errors
+/// When the database fails; nothing is leased then.
+pub async fn claim(tx: &mut Tx, request: &ClaimRequest) -> Result<Vec<Claimed>, StoreError> {
+    let sql = format!("{CLAIM}{}{CLAIM_RETURNING}", tx.dialect().claim_suffix());
+    let mut claimed = Vec::with_capacity(request.limit);
+    while claimed.len() < request.limit {
+        let wanted = (request.limit - claimed.len()) as i64;
+        let leased = rows!(
+            tx,
+            LeasedRow,
+            sqlx::AssertSqlSafe(sql.clone()),
+            request.owner,
+            request.now.millis(),
+            request.key_id,
+            request.lane,
+            wanted
+        )?;
+        if leased.is_empty() {
+            break;
+        }
+        admit(tx, request, leased, &mut claimed).await?;
+    }
+    Ok(claimed)
+}
+
+/// Sorts freshly leased rows into those that may be sent and those that are skipped.
+async fn admit(
+    tx: &mut Tx,
+    request: &ClaimRequest,
+    leased: Vec<LeasedRow>,
+    claimed: &mut Vec<Claimed>,
+) -> Result<(), StoreError> {
+    let ids: Vec<i64> = leased.iter().filter(|row| row.subscriber_id.is_some()).map(|row| row.id).collect();
+    let mut people = people_of(tx, &ids).await?;
+    let mut skipped = Vec::new();
+    for row in leased {
+        let kind = word("a delivery's kind", &row.kind, DeliveryKind::from_word)?;
+        let Some(person) = people.remove(&row.id) else {
+            claimed.push(to_staff(row, kind)?);
+            continue;
+        };
+        match body_now(tx, request, &row, kind, &person).await? {
+            Ok((body_id, tier)) => claimed.push(to_person(LeasedRow { body_id, ..row }, kind, person, tier)),
+            Err(skip) => skipped.push((row, skip)),
+        }
+    }
+    let settled: Vec<Settled> =
+        skipped.into_iter().map(|(row, skip)| skip_row(request, &row, skip)).collect();
+    settle(tx, &settled).await?;
+    Ok(())
+}
+
+async fn people_of(
+    tx: &mut Tx,
+    ids: &[i64],
+) -> Result<std::collections::HashMap<i64, PersonRow>, StoreError> {
+    if ids.is_empty() {
+        return Ok(Default::default());
+    }
+    let sql = format!(
+        "SELECT d.id, s.address, s.name, s.tier, s.status, s.term_ends_at, x.reason AS suppression, \
+            b.tier AS body_tier \
+        FROM deliveries d JOIN subscribers s ON s.id = d.subscriber_id JOIN bodies b ON b.id = d.body_id \
+        LEFT JOIN suppressions x ON x.address_key = s.address_key WHERE d.id IN ({})",
+        markers(ids.len(), 1)
+    );
+    let found = rows_each!(tx, PersonRow, sql, ids, |query, id| query.bind(*id))?;
+    Ok(found.into_iter().map(|person| (person.id, person)).collect())
+}
+
+/// The body that this person gets now. A delivery that is not of an edition was asked for by the person: it keeps its own.
+async fn body_now(
+    tx: &mut Tx,
+    request: &ClaimRequest,
+    row: &LeasedRow,
+    kind: DeliveryKind,
+    person: &PersonRow,
+) -> Result<Result<(i64, TierId), Skip>, StoreError> {
+    let now = Person {
+        status: word("a subscriber's status", &person.status, SubscriberStatus::from_word)?,
+        tier: TierId(person.tier.clone()),
+        term_ends_at: person.term_ends_at.map(Timestamp),
+        suppression: person
+            .suppression
+            .as_deref()
+            .map(|reason| word("a suppression", reason, SuppressionReason::from_word))
+            .transpose()?,
+    };
+    let (DeliveryKind::Edition, Some(edition)) = (kind, row.edition_id) else {
+        return Ok(match now.suppression {
+            Some(reason) if reason != SuppressionReason::Unsubscribed => Err(Skip::Suppressed(reason)),
+            _ => Ok((row.body_id, now.tier)),
+        });
+    };
+    let own = person.body_tier.as_deref().map(TierId::from);
+    let mut audience = Audience { tiers: own.into_iter().collect(), lapsed: request.lapsed.clone() };
+    match audience.body_for(&now, request.now) {
+        Ok(tier) => return Ok(Ok((row.body_id, tier.clone()))),
+        Err(Skip::NotEntitled) => {}
+        Err(skip) => return Ok(Err(skip)),
+    }
+    // The person counts as another tier than when the edition was queued.
+    const BODIES: &str = "SELECT tier, id FROM bodies WHERE edition_id = $1 AND tier IS NOT NULL";
+    let bodies = rows!(tx, (String, i64), BODIES, edition)?;
+    audience.tiers = bodies.iter().map(|(tier, _)| TierId(tier.clone())).collect();
+    let tier = match audience.body_for(&now, request.now) {
+        Ok(tier) => tier.clone(),
+        Err(skip) => return Ok(Err(skip)),
+    };
+    let body = bodies.iter().find(|(name, _)| *name == tier.0).map_or(row.body_id, |(_, id)| *id);
+    run!(tx, "UPDATE deliveries SET body_id = $2 WHERE id = $1", row.id, body)?;
+    Ok(Ok((body, tier)))
+}
+
+fn to_staff(row: LeasedRow, kind: DeliveryKind) -> Result<Claimed, StoreError> {
+    let address = row
+        .address
+        .clone()
+        .ok_or(StoreError::Corrupt { what: "a delivery", why: "it has no recipient".into() })?;
+    Ok(Claimed {
+        address: Address::trusted(address),
+        name: String::new(),
+        tier: None,
+        term_ends_at: None,
+        ..bare(row, kind)
+    })
+}
+
+fn to_person(row: LeasedRow, kind: DeliveryKind, person: PersonRow, tier: TierId) -> Claimed {
+    Claimed {
+        address: Address::trusted(person.address),
+        name: person.name,
+        tier: Some(tier),
+        term_ends_at: person.term_ends_at.map(Timestamp),
+        ..bare(row, kind)
+    }
+}
+
+fn bare(row: LeasedRow, kind: DeliveryKind) -> Claimed {
+    Claimed {
+        id: row.id,
+        kind,
+        subscriber_id: row.subscriber_id,
+        thread_id: row.thread_id,
+        staff_id: row.staff_id,
+        body_id: row.body_id,
+        attempt: row.attempt,
+        first_attempt_at: Timestamp(row.first_attempt_at),
+        uncertain_before: row.uncertain_count,
+        key_id: row.key_id,
+        address: Address::trusted(String::new()),
+        name: String::new(),
+        tier: None,
+        term_ends_at: None,
+    }
+}
+
+fn skip_row(request: &ClaimRequest, row: &LeasedRow, skip: Skip) -> Settled {
+    Settled {
+        delivery: row.id,
+        attempt: row.attempt,
+        owner: request.owner,
+        relay: String::new(),
+        at: request.now,
+        settlement: Settlement { state: DeliveryState::Skipped, due_at: None, last_reply: skip.to_string() },
+    }
+}
+
+/// Writes many settlements with one statement, each fenced by id, attempt and owner. Answers how many took effect: a late
+/// settlement of a row that is no longer ours changes nothing, but a late `accepted` of an uncertain one does count.
+///
+/// # Errors
+/// When the database fails; none of them is written then.
+pub async fn settle(tx: &mut Tx, settled: &[Settled]) -> Result<u64, StoreError> {
+    if settled.is_empty() {
+        return Ok(0);
+    }
+    let columns = settled.len();
+    let sql = format!(
+        "WITH v (id, attempt, owner, state, due_at, reply, at, relay, doubt) AS (VALUES {}) \
+        UPDATE deliveries SET state = v.state, due_at = v.due_at, last_reply = v.reply, settled_at = v.at, \
+            relay = v.relay, uncertain_count = uncertain_count + v.doubt, \
+            owner = CASE WHEN v.doubt = 1 THEN v.owner END \
+        FROM v WHERE deliveries.id = v.id AND deliveries.attempt = v.attempt AND deliveries.owner = v.owner \
+            AND (deliveries.state || '' = 'leased' \
+                OR (deliveries.state || '' = 'uncertain' AND v.state = 'accepted'))",
+        typed_markers(columns)
+    );
+    let changed = run_each!(tx, sql, settled, |query, one| query
+        .bind(one.delivery)
+        .bind(one.attempt)
+        .bind(one.owner)
+        .bind(one.settlement.state.as_str())
+        .bind(one.settlement.due_at.map(Timestamp::millis))
+        .bind(one.settlement.last_reply.as_str())
+        .bind(one.at.millis())
+        .bind(one.relay.as_str())
+        .bind(i64::from(one.settlement.state == DeliveryState::Uncertain)))?;
+    record_attempts(tx, settled).await?;
+    Ok(changed)
+}
+
+/// The rows of the settlement's VALUES. PostgreSQL takes the column types from the first one.
+fn typed_markers(count: usize) -> String {
+    const WIDTH: usize = 9;
+    let types = ["BIGINT", "BIGINT", "BIGINT", "TEXT", "BIGINT", "TEXT", "BIGINT", "TEXT", "BIGINT"];
+    let first: Vec<String> =
+        types.iter().enumerate().map(|(at, kind)| format!("CAST(${} AS {kind})", at + 1)).collect();
+    let mut text = format!("({})", first.join(", "));
+    for index in 1..count {
+        let group: Vec<String> = (1..=WIDTH).map(|at| format!("${}", index * WIDTH + at)).collect();
+        text.push_str(", (");
+        text.push_str(&group.join(", "));
+        text.push(')');
+    }
+    text
+}
+
+async fn record_attempts(tx: &mut Tx, settled: &[Settled]) -> Result<(), StoreError> {
+    const SQL: &str = "INSERT INTO attempts (delivery_id, attempt, at, relay, state, reply) \
+        VALUES ($1, $2, $3, $4, $5, $6)";
+    for one in settled {
+        if matches!(one.settlement.state, DeliveryState::Accepted | DeliveryState::Skipped) {
+            continue;
+        }
+        run!(
+            tx,
+            SQL,
+            one.delivery,
+            one.attempt,
+            one.at.millis(),
+            one.relay.as_str(),
+            one.settlement.state.as_str(),
+            one.settlement.last_reply.as_str()
+        )?;
+    }
+    Ok(())
+}
+
+/// Declares every delivery uncertain that an ended owner holds. `resend_at`: when those are sent again that have not been
+/// uncertain too often; with `hold` all of them stay.
+///
+/// # Errors
+/// When the database fails.
+pub async fn recover(
+    tx: &mut Tx,
+    policy: OnUncertain,
+    resend_at: Timestamp,
+    now: Timestamp,
+) -> Result<u64, StoreError> {
+    const SQL: &str = "UPDATE deliveries SET state = 'uncertain', uncertain_count = uncertain_count + 1, \
+            due_at = CASE WHEN uncertain_count < $1 THEN $2 + 0 END, settled_at = $3, \
+            last_reply = 'the process was lost while the message was in flight' \
+        WHERE state = 'leased' AND owner IN (SELECT id FROM owners WHERE ended_at IS NOT NULL)";
+    let resends = match policy {
+        OnUncertain::Resend => UNCERTAIN_RESENDS,
+        OnUncertain::Hold => 0,
+    };
+    Ok(run!(tx, SQL, resends, resend_at.millis(), now.millis())?)
+}
+
+/// Puts uncertain deliveries whose wait is over back into the queue.
+///
+/// # Errors
+/// When the database fails.
+pub async fn requeue_uncertain(tx: &mut Tx, now: Timestamp) -> Result<u64, StoreError> {
+    const SQL: &str = "UPDATE deliveries SET state = 'queued', owner = NULL \
+        WHERE state = 'uncertain' AND due_at IS NOT NULL AND due_at <= $1 + 0";
+    Ok(run!(tx, SQL, now.millis())?)
+}
+
+/// An operator's word: everything of this stream that waits for one is tried again now.
+///
+/// # Errors
+/// When the database fails.
+pub async fn retry_held(tx: &mut Tx, stream: i64, now: Timestamp) -> Result<u64, StoreError> {
+    const SQL: &str = "UPDATE deliveries SET state = 'queued', owner = NULL, due_at = $2 \
+        WHERE stream = $1 AND (state = 'uncertain' OR state = 'parked')";
+    Ok(run!(tx, SQL, stream, now.millis())?)
+}
+
+/// When the next queued or uncertain delivery becomes due, or `None` when nothing waits.
+///
+/// # Errors
+/// When the database fails.
+pub async fn has_due_uncertain(tx: &mut Tx, now: Timestamp) -> Result<bool, StoreError> {
+    const SQL: &str = "SELECT CAST(1 AS BIGINT) WHERE EXISTS (SELECT 1 FROM deliveries \
+        WHERE state = 'uncertain' AND due_at IS NOT NULL AND due_at <= $1 + 0)";
+    Ok(row!(tx, (i64,), SQL, now.millis())?.is_some())
+}
+
+/// A message that is not an edition's.
+#[derive(Clone, Debug)]
+pub struct DeskMail<'a> {
+    pub kind: DeliveryKind,
+    pub subscriber_id: Option<i64>,
+    pub thread_id: Option<i64>,
+    /// The staff member and their address, for a notice.
+    pub staff: Option<(i64, &'a str)>,
+    pub body_id: i64,
+}
+
+/// Queues one message that is not an edition's, due now.
+///
+/// # Errors
+/// When the database fails.
+pub async fn queue_desk_mail(tx: &mut Tx, mail: DeskMail<'_>, now: Timestamp) -> Result<i64, StoreError> {
+    const SQL: &str = "INSERT INTO deliveries (kind, subscriber_id, thread_id, staff_id, address, body_id, lane, \
+            stream, state, due_at, attempt, uncertain_count) \
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 'queued', $9, 0, 0) RETURNING id";
+    let (id,) = row!(
+        tx,
+        (i64,),
+        SQL,
+        mail.kind.as_str(),
+        mail.subscriber_id,
+        mail.thread_id,
+        mail.staff.map(|(id, _)| id),
+        mail.staff.map(|(_, address)| address.to_owned()),
+        mail.body_id,
+        LANE_OTHER,
+        mail.kind.stream(0),
+        now.millis()
+    )?
+    .ok_or(StoreError::Corrupt { what: "a delivery", why: "no id came back".into() })?;
+    Ok(id)
+}
+
+/// One row of `deliveries list`.
+#[derive(Clone, Debug, PartialEq, Eq, sqlx::FromRow)]
+pub struct DeliveryRow {
+    pub id: i64,
+    pub edition: Option<String>,
+    pub kind: String,
+    pub address: String,
+    pub tier: Option<String>,
+    pub state: String,
+    pub attempt: i64,
+    pub relay: Option<String>,
+    pub lane: i64,
+    pub key_id: Option<i64>,
+    pub last_reply: Option<String>,
+    pub due_at: Option<i64>,
+    pub settled_at: Option<i64>,
+}
+
+/// A page of deliveries by id: at most `limit` after `after`. `edition` and `state` narrow it.
+///
+/// # Errors
+/// When the database fails.
+pub async fn list(
+    tx: &mut Tx,
+    edition: Option<&str>,
+    state: Option<DeliveryState>,
+    after: i64,
+    limit: i64,
+) -> Result<Vec<DeliveryRow>, StoreError> {
+    const SQL: &str = "SELECT d.id, e.slug AS edition, d.kind, coalesce(d.address, s.address) AS address, \
+            b.tier, d.state, d.attempt, d.relay, d.lane, d.key_id, d.last_reply, d.due_at, d.settled_at \
+        FROM deliveries d JOIN bodies b ON b.id = d.body_id \
+        LEFT JOIN editions e ON e.id = d.edition_id LEFT JOIN subscribers s ON s.id = d.subscriber_id \
+        WHERE d.id > $1 AND ($2 = '' OR e.slug = $2) AND ($3 = '' OR d.state = $3) ORDER BY d.id LIMIT $4 + 0";
+    let state = state.map_or("", DeliveryState::as_str);
+    Ok(rows!(tx, DeliveryRow, SQL, after, edition.unwrap_or(""), state, limit)?)
+}
+
+/// Which subscriber, thread and edition a delivery belongs to: what an answer to it is about.
+#[derive(Clone, Debug, PartialEq, Eq, sqlx::FromRow)]
+pub struct Origin {
+    pub id: i64,
+    pub edition_id: Option<i64>,
+    pub subscriber_id: Option<i64>,
+    pub thread_id: Option<i64>,
+}
+
+/// # Errors
+/// When the database fails.
+pub async fn origin(tx: &mut Tx, delivery: i64) -> Result<Option<Origin>, StoreError> {
+    const SQL: &str = "SELECT id, edition_id, subscriber_id, thread_id FROM deliveries WHERE id = $1";
+    Ok(row!(tx, Origin, SQL, delivery)?)
+}

@@ -1,0 +1,161 @@
+//! Layer 3: SQL. One file per table or per group that changes together; each function takes an open transaction, so that a
+//! use case which several doors share is one function, and its caller decides what else commits with it.
+//!
+//! `Store::write` is the only way to a writing transaction, `Store::read` gives one consistent view. No network wait happens
+//! inside either. Nothing here decides: rules are in `domain`, the order of steps in `tasks`.
+
+pub mod audit;
+pub mod deliveries;
+pub mod editions;
+pub mod inbound;
+pub mod owners;
+pub mod people;
+mod sql;
+pub mod staff;
+pub mod suppressions;
+pub mod threads;
+
+use std::path::{Path, PathBuf};
+
+use crate::domain::settings::StorageUrl;
+pub use sql::{Dialect, Tx};
+
+/// The open database of one process. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Store {
+    pool: sql::Pool,
+}
+
+/// What the database or its file could not do. Constraints that carry a promise come back as their own variant.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    #[error("the database answered: {0}")]
+    Sql(#[from] sqlx::Error),
+    #[error("a migration failed: {0}")]
+    Migrate(#[from] sqlx::migrate::MigrateError),
+    #[error("{path}: {error}", path = path.display())]
+    File { path: PathBuf, error: std::io::Error },
+    #[error("another daemon works on {path}; stop it first, or give this one a database of its own", path = .0.display())]
+    Locked(PathBuf),
+    #[error("the schema is version {found}, this binary knows {known}: run the newer binary")]
+    NewerSchema { found: i64, known: i64 },
+    #[error("the schema is version {found}, this binary needs {known}: run `tidings migrate`")]
+    OlderSchema { found: i64, known: i64 },
+    #[error("the store holds {what} that this binary cannot read: {why}")]
+    Corrupt { what: &'static str, why: String },
+}
+
+impl StoreError {
+    /// Whether a promise that is written as a unique constraint refused the write.
+    pub fn is_unique_violation(&self) -> bool {
+        matches!(self, StoreError::Sql(sqlx::Error::Database(error)) if error.is_unique_violation())
+    }
+}
+
+/// Held by the one daemon of a SQLite file; the operating system lets go of it when the process ends, however it ends.
+#[derive(Debug)]
+pub struct DaemonLock(#[expect(dead_code, reason = "held for its Drop")] Option<std::fs::File>);
+
+impl Store {
+    /// Opens the store. A SQLite file is created and migrated by whatever opens it; PostgreSQL is migrated by
+    /// [`Store::migrate`] only, because several processes share it.
+    ///
+    /// # Errors
+    /// When it cannot be reached, or its schema is not the one that this binary knows.
+    pub async fn open(url: &StorageUrl) -> Result<Store, StoreError> {
+        let store = match url {
+            StorageUrl::Sqlite(file) => {
+                let store = Store { pool: sql::Pool::sqlite(file).await? };
+                store.refuse_newer().await?;
+                store.pool.migrate().await?;
+                store
+            }
+            StorageUrl::Postgres(url) => Store { pool: sql::Pool::postgres(url).await? },
+        };
+        let known = sql::newest_schema();
+        let found = store.refuse_newer().await?;
+        if found < known {
+            return Err(StoreError::OlderSchema { found, known });
+        }
+        Ok(store)
+    }
+
+    /// Opens the store and brings its schema up to date.
+    ///
+    /// # Errors
+    /// As [`Store::open`], and when a migration fails; it then left nothing behind.
+    pub async fn migrate(url: &StorageUrl) -> Result<Store, StoreError> {
+        if let StorageUrl::Postgres(url) = url {
+            let store = Store { pool: sql::Pool::postgres(url).await? };
+            store.refuse_newer().await?;
+            store.pool.migrate().await?;
+        }
+        Store::open(url).await
+    }
+
+    async fn refuse_newer(&self) -> Result<i64, StoreError> {
+        let found = self.pool.schema_version().await?.unwrap_or(0);
+        let known = sql::newest_schema();
+        if found > known {
+            return Err(StoreError::NewerSchema { found, known });
+        }
+        Ok(found)
+    }
+
+    /// # Errors
+    /// When the database is away or busy for longer than its timeout.
+    pub async fn write(&self) -> Result<Tx, StoreError> {
+        self.pool.begin_write().await
+    }
+
+    /// # Errors
+    /// When the database is away.
+    pub async fn read(&self) -> Result<Tx, StoreError> {
+        self.pool.begin_read().await
+    }
+
+    pub async fn close(&self) {
+        self.pool.close().await;
+    }
+
+    pub fn dialect(&self) -> Dialect {
+        match self.pool {
+            sql::Pool::Sqlite { .. } => Dialect::Sqlite,
+            sql::Pool::Postgres(_) => Dialect::Postgres,
+        }
+    }
+
+    /// Makes this process the one daemon of a SQLite file. PostgreSQL needs no such thing: owners have heartbeats there.
+    ///
+    /// # Errors
+    /// [`StoreError::Locked`] while another process holds it.
+    pub fn lock_for_daemon(&self) -> Result<DaemonLock, StoreError> {
+        let sql::Pool::Sqlite { file, .. } = &self.pool else {
+            return Ok(DaemonLock(None));
+        };
+        let path = lock_path(file);
+        let failed = |error| StoreError::File { path: path.clone(), error };
+        let lock = std::fs::OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(&path)
+            .map_err(failed)?;
+        match lock.try_lock() {
+            Ok(()) => Ok(DaemonLock(Some(lock))),
+            Err(std::fs::TryLockError::WouldBlock) => Err(StoreError::Locked(file.clone())),
+            Err(std::fs::TryLockError::Error(error)) => Err(StoreError::File { path, error }),
+        }
+    }
+}
+
+fn lock_path(file: &Path) -> PathBuf {
+    let mut name = file.as_os_str().to_owned();
+    name.push(".lock");
+    PathBuf::from(name)
+}
+
+/// Reads a stored word; an unknown one means that somebody else wrote into the store.
+fn word<T>(what: &'static str, text: &str, parse: impl Fn(&str) -> Option<T>) -> Result<T, StoreError> {
+    parse(text).ok_or_else(|| StoreError::Corrupt { what, why: format!("the word `{text}`") })
+}

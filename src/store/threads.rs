@@ -1,0 +1,284 @@
+//! `threads`, `posts`, `attachments` and the view `chat_support_inbox`: support conversations.
+
+use super::sql::{row, rows, rows_each, run};
+use super::{StoreError, Tx, word};
+use crate::domain::thread::{PostKind, ThreadState};
+use crate::runtime::Timestamp;
+
+/// A conversation that is about to be opened.
+#[derive(Clone, Debug)]
+pub struct NewThread<'a> {
+    pub subscriber_id: Option<i64>,
+    pub address: &'a str,
+    pub address_key: &'a str,
+    pub name: &'a str,
+    pub subject: &'a str,
+    pub edition_id: Option<i64>,
+    /// The thread that the message cites although its sender takes no part in it.
+    pub suspected: Option<i64>,
+}
+
+/// Opens a conversation; the answer is its number.
+///
+/// # Errors
+/// When the database fails.
+pub async fn open(tx: &mut Tx, thread: &NewThread<'_>, now: Timestamp) -> Result<i64, StoreError> {
+    const SQL: &str = "INSERT INTO threads (state, subscriber_id, address, address_key, name, subject, edition_id, \
+            suspected_thread_id, waiting_since, created_at, last_post_at) \
+        VALUES ('open', $1, $2, $3, $4, $5, $6, $7, $8, $8, $8) RETURNING id";
+    let (id,) = row!(
+        tx,
+        (i64,),
+        SQL,
+        thread.subscriber_id,
+        thread.address,
+        thread.address_key,
+        thread.name,
+        thread.subject,
+        thread.edition_id,
+        thread.suspected,
+        now.millis()
+    )?
+    .ok_or(StoreError::Corrupt { what: "a thread", why: "no id came back".into() })?;
+    Ok(id)
+}
+
+/// One message or note of a conversation, about to be added.
+#[derive(Clone, Debug)]
+pub struct NewPost<'a> {
+    pub thread: i64,
+    pub kind: PostKind,
+    pub from_name: &'a str,
+    pub from_address: &'a str,
+    pub text: &'a str,
+    pub folded: &'a str,
+    pub message_id: Option<&'a str>,
+    pub inbound_id: Option<i64>,
+    pub attachments: &'a [Attachment],
+}
+
+/// What a post has beside its text; the bytes stay in the raw message.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct Attachment {
+    pub name: String,
+    #[serde(rename = "type")]
+    pub media_type: String,
+    pub bytes: i64,
+}
+
+/// Adds a post. A subscriber's words reopen the thread and start its waiting time, unless it waits already; automatic mail
+/// changes nothing but the list of posts.
+///
+/// # Errors
+/// When the database fails.
+pub async fn add_post(tx: &mut Tx, post: &NewPost<'_>, now: Timestamp) -> Result<i64, StoreError> {
+    const SQL: &str = "INSERT INTO posts (thread_id, kind, from_name, from_address, at, text, folded, message_id, \
+            inbound_id) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) RETURNING id";
+    let (id,) = row!(
+        tx,
+        (i64,),
+        SQL,
+        post.thread,
+        post.kind.as_str(),
+        post.from_name,
+        post.from_address,
+        now.millis(),
+        post.text,
+        post.folded,
+        post.message_id,
+        post.inbound_id
+    )?
+    .ok_or(StoreError::Corrupt { what: "a post", why: "no id came back".into() })?;
+    for attachment in post.attachments {
+        const ATTACH: &str = "INSERT INTO attachments (post_id, name, type, bytes) VALUES ($1, $2, $3, $4)";
+        run!(tx, ATTACH, id, attachment.name.as_str(), attachment.media_type.as_str(), attachment.bytes)?;
+    }
+    if post.kind == PostKind::Subscriber {
+        const REOPEN: &str = "UPDATE threads SET state = 'open', last_post_at = $2, \
+            waiting_since = coalesce(waiting_since, $2) WHERE id = $1";
+        run!(tx, REOPEN, post.thread, now.millis())?;
+    }
+    Ok(id)
+}
+
+/// Who a conversation is with.
+#[derive(Clone, Debug, PartialEq, Eq, sqlx::FromRow)]
+pub struct Participant {
+    pub thread: i64,
+    pub address_key: String,
+}
+
+/// # Errors
+/// When the database fails.
+pub async fn participant(tx: &mut Tx, thread: i64) -> Result<Option<Participant>, StoreError> {
+    const SQL: &str = "SELECT id AS thread, address_key FROM threads WHERE id = $1";
+    Ok(row!(tx, Participant, SQL, thread)?)
+}
+
+/// The conversations that hold a message with one of these ids, as (id, thread), in no order.
+///
+/// # Errors
+/// When the database fails.
+pub async fn by_message_ids(tx: &mut Tx, ids: &[String]) -> Result<Vec<(String, i64)>, StoreError> {
+    if ids.is_empty() {
+        return Ok(Vec::new());
+    }
+    let markers = super::sql::markers(ids.len(), 1);
+    let sql = format!("SELECT message_id, thread_id FROM posts WHERE message_id IN ({markers})");
+    Ok(rows_each!(tx, (String, i64), sql, ids, |query, id| query.bind(id.as_str()))?)
+}
+
+/// The conversation that already is about this delivery's edition with this person, if it is not older than `since`.
+///
+/// # Errors
+/// When the database fails.
+pub async fn about_edition(
+    tx: &mut Tx,
+    address_key: &str,
+    edition_id: i64,
+    since: Timestamp,
+) -> Result<Option<i64>, StoreError> {
+    const SQL: &str = "SELECT id FROM threads WHERE address_key = $1 AND edition_id = $2 AND last_post_at >= $3 \
+        ORDER BY id DESC LIMIT 1";
+    Ok(row!(tx, (i64,), SQL, address_key, edition_id, since.millis())?.map(|(id,)| id))
+}
+
+/// Earlier conversations with this person, the newest first: number, subject, state.
+///
+/// # Errors
+/// When the database fails.
+pub async fn earlier(
+    tx: &mut Tx,
+    address_key: &str,
+    except: i64,
+    limit: i64,
+) -> Result<Vec<(i64, String, String)>, StoreError> {
+    const SQL: &str = "SELECT id, subject, state FROM threads WHERE address_key = $1 AND id <> $2 \
+        ORDER BY id DESC LIMIT $3 + 0";
+    Ok(rows!(tx, (i64, String, String), SQL, address_key, except, limit)?)
+}
+
+/// One row of `inbox list`.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct ThreadRow {
+    pub thread: i64,
+    pub number: i64,
+    pub state: ThreadState,
+    pub subscriber: String,
+    #[serde(skip)]
+    pub name: String,
+    pub tier: Option<String>,
+    pub subject: String,
+    pub edition: Option<String>,
+    pub assigned_to: Option<String>,
+    pub waiting_since: Option<Timestamp>,
+    pub posts: i64,
+    pub last_post_at: Timestamp,
+}
+
+#[derive(sqlx::FromRow)]
+struct Listed {
+    thread: i64,
+    state: String,
+    subscriber: String,
+    name: String,
+    tier: Option<String>,
+    subject: String,
+    edition: Option<String>,
+    assigned_to: Option<String>,
+    waiting_since: Option<i64>,
+    posts: i64,
+    last_post_at: i64,
+}
+
+const COLUMNS: &str = "SELECT thread, state, subscriber, name, tier, subject, edition, assigned_to, waiting_since, \
+    posts, last_post_at FROM chat_support_inbox";
+
+/// What support reads: open and waiting threads, who waits longest first.
+///
+/// # Errors
+/// When the database fails.
+pub async fn inbox(tx: &mut Tx, search: &str, limit: i64) -> Result<Vec<ThreadRow>, StoreError> {
+    let sql = format!(
+        "{COLUMNS} WHERE $1 = '' OR lower(subject) LIKE $2 OR lower(subscriber) LIKE $2 OR lower(name) LIKE $2 \
+            OR EXISTS (SELECT 1 FROM posts p WHERE p.thread_id = thread AND lower(p.text) LIKE $2) \
+        ORDER BY waiting_since IS NULL, waiting_since, thread LIMIT $3 + 0"
+    );
+    let like = format!("%{}%", search.to_lowercase());
+    let found = rows!(tx, Listed, sqlx::AssertSqlSafe(sql), search, like.as_str(), limit)?;
+    found.into_iter().map(read).collect()
+}
+
+/// One thread, closed or not.
+///
+/// # Errors
+/// When the database fails.
+pub async fn show(tx: &mut Tx, thread: i64) -> Result<Option<ThreadRow>, StoreError> {
+    const SQL: &str = "SELECT t.id AS thread, t.state, t.address AS subscriber, t.name, s.tier, t.subject, \
+            e.slug AS edition, a.name AS assigned_to, t.waiting_since, \
+            (SELECT count(*) FROM posts p WHERE p.thread_id = t.id) AS posts, t.last_post_at \
+        FROM threads t LEFT JOIN subscribers s ON s.id = t.subscriber_id \
+        LEFT JOIN editions e ON e.id = t.edition_id LEFT JOIN staff a ON a.id = t.assigned_to WHERE t.id = $1";
+    row!(tx, Listed, SQL, thread)?.map(read).transpose()
+}
+
+fn read(row: Listed) -> Result<ThreadRow, StoreError> {
+    Ok(ThreadRow {
+        thread: row.thread,
+        number: row.thread,
+        state: word("a thread's state", &row.state, ThreadState::from_word)?,
+        subscriber: row.subscriber,
+        name: row.name,
+        tier: row.tier,
+        subject: row.subject,
+        edition: row.edition,
+        assigned_to: row.assigned_to,
+        waiting_since: row.waiting_since.map(Timestamp),
+        posts: row.posts,
+        last_post_at: Timestamp(row.last_post_at),
+    })
+}
+
+/// One post as `inbox show` has it.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct PostRow {
+    pub id: i64,
+    pub kind: PostKind,
+    pub from: String,
+    pub at: Timestamp,
+    pub text: String,
+    pub folded: String,
+    pub attachments: Vec<Attachment>,
+    pub message_id: Option<String>,
+}
+
+/// The posts of a thread in order.
+///
+/// # Errors
+/// When the database fails.
+pub async fn posts(tx: &mut Tx, thread: i64) -> Result<Vec<PostRow>, StoreError> {
+    type Row = (i64, String, String, i64, String, String, Option<String>);
+    const POSTS: &str = "SELECT id, kind, from_address, at, text, folded, message_id FROM posts \
+        WHERE thread_id = $1 ORDER BY id";
+    const ATTACHMENTS: &str = "SELECT a.post_id, a.name, a.type, a.bytes FROM attachments a \
+        JOIN posts p ON p.id = a.post_id WHERE p.thread_id = $1 ORDER BY a.id";
+    let mut posts = Vec::new();
+    for (id, kind, from, at, text, folded, message_id) in rows!(tx, Row, POSTS, thread)? {
+        posts.push(PostRow {
+            id,
+            kind: word("a post's kind", &kind, PostKind::from_word)?,
+            from,
+            at: Timestamp(at),
+            text,
+            folded,
+            attachments: Vec::new(),
+            message_id,
+        });
+    }
+    for (post, name, media_type, bytes) in rows!(tx, (i64, String, String, i64), ATTACHMENTS, thread)? {
+        if let Some(owner) = posts.iter_mut().find(|candidate| candidate.id == post) {
+            owner.attachments.push(Attachment { name, media_type, bytes });
+        }
+    }
+    Ok(posts)
+}

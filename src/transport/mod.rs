@@ -1,0 +1,9 @@
+//! Layer 3: sending. One `Session` is one SMTP connection to a relay; one `Pacer` holds a relay's rate limits.
+//!
+//! Transport tells what happened and decides nothing: no retry, no suppression, no state of a delivery.
+
+pub mod pacer;
+pub mod session;
+
+pub use pacer::Pacer;
+pub use session::{Attempt, Session, Timeouts};
