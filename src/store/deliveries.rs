@@ -119,7 +119,7 @@ pub async fn claim(tx: &mut Tx, request: &ClaimRequest) -> Result<Vec<Claimed>, 
     let mut claimed = Vec::with_capacity(request.limit);
     while claimed.len() < request.limit {
         let wanted = (request.limit - claimed.len()) as i64;
-        let leased = rows!(
+        let mut leased = rows!(
             tx,
             LeasedRow,
             sqlx::AssertSqlSafe(sql.clone()),
@@ -132,6 +132,8 @@ pub async fn claim(tx: &mut Tx, request: &ClaimRequest) -> Result<Vec<Claimed>, 
         if leased.is_empty() {
             break;
         }
+        // RETURNING has no order of its own.
+        leased.sort_by_key(|row| (row.attempt, row.id));
         admit(tx, request, leased, &mut claimed).await?;
     }
     Ok(claimed)
@@ -393,7 +395,7 @@ pub async fn retry_held(tx: &mut Tx, stream: i64, now: Timestamp) -> Result<u64,
     Ok(run!(tx, SQL, stream, now.millis())?)
 }
 
-/// When the next queued or uncertain delivery becomes due, or `None` when nothing waits.
+/// Whether doubtful deliveries wait to be put back into the queue.
 ///
 /// # Errors
 /// When the database fails.
@@ -401,6 +403,20 @@ pub async fn has_due_uncertain(tx: &mut Tx, now: Timestamp) -> Result<bool, Stor
     const SQL: &str = "SELECT CAST(1 AS BIGINT) WHERE EXISTS (SELECT 1 FROM deliveries \
         WHERE state = 'uncertain' AND due_at IS NOT NULL AND due_at <= $1 + 0)";
     Ok(row!(tx, (i64,), SQL, now.millis())?.is_some())
+}
+
+/// Whether a claim of this lane would find a row.
+///
+/// # Errors
+/// When the database fails.
+pub async fn has_due(tx: &mut Tx, lane: i64, now: Timestamp) -> Result<bool, StoreError> {
+    const SQL: &str = "SELECT CAST(1 AS BIGINT) FROM ( \
+            SELECT column1 AS stream FROM (VALUES (-2), (-1)) AS desk \
+            UNION ALL SELECT e.id FROM editions e WHERE e.state = 'sending' \
+        ) AS c \
+        WHERE EXISTS (SELECT 1 FROM deliveries x WHERE x.state = 'queued' AND x.lane = $1 \
+            AND x.stream = c.stream AND x.due_at <= $2 + 0) LIMIT 1";
+    Ok(row!(tx, (i64,), SQL, lane, now.millis())?.is_some())
 }
 
 /// A message that is not an edition's.

@@ -1,0 +1,4 @@
+//! The world that tests live in: temporary stores of both dialects, a clock that stands still, a scripted SMTP peer.
+
+pub mod clock;
+pub mod stores;

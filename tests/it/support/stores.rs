@@ -1,0 +1,73 @@
+//! Stores of both dialects. PostgreSQL is the server that `TIDINGS_TEST_POSTGRES` names (a URL whose role may create
+//! databases); where it is not set the run says so, and fails if `TIDINGS_REQUIRE_POSTGRES=1`.
+
+use std::path::PathBuf;
+use std::sync::Once;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use sqlx::Connection;
+use tidings::domain::settings::StorageUrl;
+use tidings::store::Store;
+
+/// A store that goes away with this value.
+pub struct TestStore {
+    pub store: Store,
+    pub url: StorageUrl,
+    pub name: &'static str,
+    _folder: Option<tempfile::TempDir>,
+    database: Option<(String, String)>,
+}
+
+impl TestStore {
+    pub async fn sqlite() -> TestStore {
+        let folder = tempfile::tempdir().unwrap();
+        let file: PathBuf = folder.path().join("tidings.db");
+        let url = StorageUrl::Sqlite(file);
+        let store = Store::open(&url).await.unwrap();
+        TestStore { store, url, name: "sqlite", _folder: Some(folder), database: None }
+    }
+
+    /// A database of its own on the test server, if there is one.
+    pub async fn postgres() -> Option<TestStore> {
+        static SAID: Once = Once::new();
+        let Ok(server) = std::env::var("TIDINGS_TEST_POSTGRES") else {
+            let required = std::env::var("TIDINGS_REQUIRE_POSTGRES").is_ok_and(|value| value == "1");
+            assert!(!required, "TIDINGS_REQUIRE_POSTGRES=1, but TIDINGS_TEST_POSTGRES names no server");
+            SAID.call_once(|| println!("PostgreSQL is not tested: TIDINGS_TEST_POSTGRES is not set"));
+            return None;
+        };
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let database = format!("t{}_{}", std::process::id(), COUNT.fetch_add(1, Ordering::SeqCst));
+        let mut admin = sqlx::PgConnection::connect(&server).await.unwrap();
+        let create = sqlx::AssertSqlSafe(format!("CREATE DATABASE {database}"));
+        sqlx::raw_sql(create).execute(&mut admin).await.unwrap();
+        let base = server.rsplit_once('/').unwrap().0;
+        let url = StorageUrl::Postgres(format!("{base}/{database}").into());
+        let store = Store::migrate(&url).await.unwrap();
+        Some(TestStore { store, url, name: "postgres", _folder: None, database: Some((server, database)) })
+    }
+
+    /// Closes the store and drops what belongs to it.
+    pub async fn remove(self) {
+        self.store.close().await;
+        if let Some((server, database)) = self.database {
+            let mut admin = sqlx::PgConnection::connect(&server).await.unwrap();
+            let drop = sqlx::AssertSqlSafe(format!("DROP DATABASE {database} WITH (FORCE)"));
+            sqlx::raw_sql(drop).execute(&mut admin).await.unwrap();
+        }
+    }
+}
+
+/// Runs one story on every dialect that is to be had.
+pub async fn on_every_store<F>(story: impl Fn(Store) -> F)
+where
+    F: Future<Output = ()>,
+{
+    let sqlite = TestStore::sqlite().await;
+    story(sqlite.store.clone()).await;
+    sqlite.remove().await;
+    if let Some(postgres) = TestStore::postgres().await {
+        story(postgres.store.clone()).await;
+        postgres.remove().await;
+    }
+}
