@@ -3,9 +3,11 @@
 pub mod address;
 pub mod body;
 pub mod delivery;
+pub mod inbound;
 pub mod problem;
 pub mod publication;
 pub mod settings;
+pub mod thread;
 pub mod token;
 pub mod verdict;
 mod words;

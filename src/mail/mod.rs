@@ -1,1 +1,3 @@
-//! Layer.
+//! Layer 2: bytes of mail. Outgoing messages from frozen bodies, inbound bytes to plain values, and the tokens that join the two.
+
+pub mod token;
