@@ -1,3 +1,5 @@
 //! Layer 2: bytes of mail. Outgoing messages from frozen bodies, inbound bytes to plain values, and the tokens that join the two.
 
+pub mod encode;
+pub mod header;
 pub mod token;
