@@ -154,7 +154,8 @@ impl Values {
         self.0.get(&field).map_or("", String::as_str)
     }
 
-    fn has(&self, field: Field) -> bool {
+    /// Whether a condition on this field holds.
+    pub fn has(&self, field: Field) -> bool {
         !self.get(field).trim().is_empty()
     }
 }

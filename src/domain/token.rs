@@ -18,6 +18,8 @@ pub enum Purpose {
     Thread,
     /// Reply-To of a notice to staff. Rows: thread, then staff member.
     Staff,
+    /// Left part of a Message-ID, so that nobody can guess one and write into a foreign thread. Row: delivery.
+    MessageId,
 }
 
 /// The rows that a verified token names.
@@ -30,6 +32,6 @@ pub struct Subject {
     pub second: i64,
 }
 
-/// The longest token that `mail::token` mints for rows below 2^42 and staff below 2^14, in characters. An address pattern leaves
-/// this much room in its 64 octets of local part.
+/// The longest token that `mail::token` mints for rows below 2^56 and staff below 2^21, in characters: 25 octets as base32. An
+/// address pattern leaves this much room in its 64 octets of local part.
 pub const TOKEN_MAX: usize = 40;

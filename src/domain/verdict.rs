@@ -1,5 +1,11 @@
 //! What an inbound message is. A table of rules over facts, first match wins, each verdict with its reason (design section 5).
+//!
+//! The order is the design's: own loop; report; the role of the recipient, which the purpose inside the token gives (unsubscribe,
+//! bounce, staff, thread, edition); join; unreadable; automatic; human. Thread and edition tokens decide nothing here: a holiday
+//! note to either is still automatic, so they only lead to a thread later. Known gaps, each in its place in the table and safe
+//! until it is filled: reports are kept but not read, staff answers are refused, there is no join row.
 
+use super::token::{Purpose, Subject};
 use super::words::words;
 
 words! {
@@ -19,5 +25,322 @@ words! {
         Receipt = "receipt",
         Loop = "loop",
         Unreadable = "unreadable",
+    }
+}
+
+/// Who the envelope says a message is from.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum EnvelopeFrom {
+    /// No envelope reached us, and no Return-Path either.
+    #[default]
+    Unknown,
+    /// `<>`: a program wrote it and wants no answer (RFC 5321 section 4.5.5).
+    Empty,
+    Address(String),
+}
+
+/// Everything about a message that a rule may ask. Header values are trimmed and in lower case; an absent header is `None`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Facts {
+    /// Why nothing could be read, when nothing could.
+    pub unreadable: Option<String>,
+    pub envelope_from: EnvelopeFrom,
+    /// The verified token of the recipient.
+    pub token: Option<Subject>,
+    /// The From address is one of ours.
+    pub from_is_ours: bool,
+    /// The Message-ID is under our own domain.
+    pub message_id_is_ours: bool,
+    /// X-Loop holds one of our addresses.
+    pub loop_mark_is_ours: bool,
+    /// The `report-type` of a multipart/report; empty when it has none.
+    pub report: Option<String>,
+    /// RFC 3834 section 5, with its comments and parameters.
+    pub auto_submitted: Option<String>,
+    pub precedence: Option<String>,
+    pub list_id: bool,
+    pub list_unsubscribe: bool,
+    /// The first present header of those that only automatic answers carry.
+    pub auto_header: Option<String>,
+    pub apple_action: Option<String>,
+    /// Says what NOT to answer; says nothing about who wrote the message.
+    pub auto_response_suppress: bool,
+    pub from_local: String,
+}
+
+type Found = Option<(Verdict, String)>;
+
+/// One row of the table.
+struct Rule {
+    name: &'static str,
+    applies: fn(&Facts) -> Found,
+}
+
+/// First match wins. A row that is still missing is a comment at its place.
+const RULES: &[Rule] = &[
+    Rule { name: "own loop", applies: own_loop },
+    // delivery-status, feedback-report and disposition-notification get a row each in front of this one.
+    Rule { name: "report", applies: report },
+    Rule { name: "unsubscribe", applies: unsubscribe },
+    // A bounce that is no report gets its own row here; until then the empty sender decides.
+    Rule { name: "bounce", applies: bounce },
+    // The staff rows (automatic, forward, proof of the sender) go in front of this one.
+    Rule { name: "staff", applies: staff },
+    // A join row goes here; it must not act on automatic mail.
+    Rule { name: "unreadable", applies: unreadable },
+    Rule { name: "automatic", applies: automatic },
+    Rule { name: "human", applies: human },
+];
+
+/// Says what a message is, and why, for the operator.
+pub fn classify(facts: &Facts) -> (Verdict, String) {
+    RULES
+        .iter()
+        .find_map(|rule| {
+            (rule.applies)(facts).map(|(verdict, why)| (verdict, format!("{}: {why}", rule.name)))
+        })
+        .expect("the last rule takes every message")
+}
+
+/// Why a message of a person gets no automatic answer from us, although it is kept and shown like any other (RFC 3834 section 2).
+pub fn why_unanswered(facts: &Facts) -> Option<&'static str> {
+    if facts.auto_response_suppress {
+        Some("X-Auto-Response-Suppress asks for none")
+    } else if facts.list_id || facts.list_unsubscribe {
+        Some("it came through a list")
+    } else if matches!(facts.precedence.as_deref(), Some("list" | "bulk" | "junk")) {
+        Some("its Precedence says it is bulk")
+    } else if facts.envelope_from == EnvelopeFrom::Empty {
+        Some("its envelope has no sender")
+    } else if NO_REPLY.contains(&facts.from_local.as_str()) {
+        Some("its sender reads no mail")
+    } else {
+        None
+    }
+}
+
+const NO_REPLY: [&str; 6] =
+    ["mailer-daemon", "postmaster", "no-reply", "noreply", "do-not-reply", "donotreply"];
+
+fn own_loop(facts: &Facts) -> Found {
+    if !facts.from_is_ours {
+        return None;
+    }
+    let why = match (facts.message_id_is_ours, facts.loop_mark_is_ours) {
+        (true, _) => "our own Message-ID and From came back",
+        (false, true) => "our own X-Loop and From came back",
+        (false, false) => return None,
+    };
+    Some((Verdict::Loop, why.to_owned()))
+}
+
+fn report(facts: &Facts) -> Found {
+    let kind = match facts.report.as_deref()? {
+        "" => "nameless",
+        kind => kind,
+    };
+    Some((Verdict::AutoReply, format!("a {kind} report; reports are not read yet")))
+}
+
+/// Before the automatic test: mail programs that unsubscribe for a person mark that mail as automatic.
+fn unsubscribe(facts: &Facts) -> Found {
+    purpose(facts, Purpose::Unsubscribe)?;
+    Some((Verdict::Unsubscribe, "sent to an unsubscribe address".to_owned()))
+}
+
+/// A person who answers to the return path is still a person.
+fn bounce(facts: &Facts) -> Found {
+    purpose(facts, Purpose::Bounce)?;
+    (facts.envelope_from == EnvelopeFrom::Empty).then(|| {
+        let why =
+            "no sender in the envelope, to a bounce address; bounces that are no reports are not read yet";
+        (Verdict::AutoReply, why.to_owned())
+    })
+}
+
+/// Never a support message and never relayed: a token alone proves nothing about the sender.
+fn staff(facts: &Facts) -> Found {
+    purpose(facts, Purpose::Staff)?;
+    Some((Verdict::RejectedStaff, "answers of staff by mail are not taken yet".to_owned()))
+}
+
+fn unreadable(facts: &Facts) -> Found {
+    facts.unreadable.as_ref().map(|why| (Verdict::Unreadable, why.clone()))
+}
+
+/// X-Auto-Response-Suppress is deliberately absent: Exchange puts it on what people write.
+fn automatic(facts: &Facts) -> Found {
+    let found = |why: String| Some((Verdict::AutoReply, why));
+    if let Some(value) = &facts.auto_submitted
+        && first_token(value) != "no"
+    {
+        return found(format!("Auto-Submitted: {value}"));
+    }
+    if facts.precedence.as_deref() == Some("auto_reply") {
+        return found("Precedence: auto_reply".to_owned());
+    }
+    if let Some(name) = &facts.auto_header {
+        return found(format!("it has {name}"));
+    }
+    if facts.apple_action.as_deref() == Some("vacation") {
+        return found("X-Apple-Action: vacation".to_owned());
+    }
+    if facts.envelope_from == EnvelopeFrom::Empty {
+        return found("no sender in the envelope, and no report".to_owned());
+    }
+    match facts.precedence.as_deref() {
+        Some(value @ ("bulk" | "junk")) if !facts.list_id => {
+            found(format!("Precedence: {value} without List-Id"))
+        }
+        _ => None,
+    }
+}
+
+fn human(_: &Facts) -> Found {
+    Some((Verdict::SupportMessage, "nothing says that a program wrote it".to_owned()))
+}
+
+fn purpose(facts: &Facts, wanted: Purpose) -> Option<Subject> {
+    facts.token.filter(|subject| subject.purpose == wanted)
+}
+
+/// The keyword of RFC 3834 section 5: what stands before a comment, a parameter or white space.
+fn first_token(value: &str) -> &str {
+    value.split(|c: char| c.is_whitespace() || c == ';' || c == '(').find(|t| !t.is_empty()).unwrap_or("")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn token(purpose: Purpose) -> Option<Subject> {
+        Some(Subject { purpose, row: 1, second: 0 })
+    }
+
+    fn check(facts: Facts, verdict: Verdict, reason: &str) {
+        let found = classify(&facts);
+        assert_eq!(found.0, verdict, "{facts:?}");
+        assert_eq!(found.1, reason, "{facts:?}");
+    }
+
+    fn person() -> Facts {
+        Facts { envelope_from: EnvelopeFrom::Address("a@x.example".into()), ..Facts::default() }
+    }
+
+    #[test]
+    fn our_own_mail_is_a_loop() {
+        let ours = Facts { from_is_ours: true, message_id_is_ours: true, ..person() };
+        check(ours.clone(), Verdict::Loop, "own loop: our own Message-ID and From came back");
+        let marked = Facts { message_id_is_ours: false, loop_mark_is_ours: true, ..ours.clone() };
+        check(marked, Verdict::Loop, "own loop: our own X-Loop and From came back");
+        // A client that keeps our Message-ID but is somebody else is no loop.
+        let foreign = Facts { from_is_ours: false, ..ours };
+        assert_eq!(classify(&foreign).0, Verdict::SupportMessage);
+    }
+
+    #[test]
+    fn a_report_opens_nothing() {
+        let report = Facts {
+            report: Some("delivery-status".into()),
+            envelope_from: EnvelopeFrom::Empty,
+            token: token(Purpose::Bounce),
+            ..person()
+        };
+        check(report, Verdict::AutoReply, "report: a delivery-status report; reports are not read yet");
+        let bare = Facts { report: Some(String::new()), ..person() };
+        check(bare, Verdict::AutoReply, "report: a nameless report; reports are not read yet");
+    }
+
+    #[test]
+    fn an_unsubscribe_counts_even_when_a_program_sent_it() {
+        let facts = Facts {
+            token: token(Purpose::Unsubscribe),
+            auto_submitted: Some("auto-replied".into()),
+            unreadable: Some("no header".into()),
+            ..person()
+        };
+        check(facts, Verdict::Unsubscribe, "unsubscribe: sent to an unsubscribe address");
+    }
+
+    #[test]
+    fn a_bounce_address_takes_people_and_ignores_programs() {
+        let person = Facts { token: token(Purpose::Bounce), ..person() };
+        check(person.clone(), Verdict::SupportMessage, "human: nothing says that a program wrote it");
+        let program = Facts { envelope_from: EnvelopeFrom::Empty, ..person };
+        assert_eq!(classify(&program).0, Verdict::AutoReply);
+    }
+
+    #[test]
+    fn staff_mail_is_refused_and_never_a_support_message() {
+        let facts = Facts { token: token(Purpose::Staff), ..person() };
+        check(facts, Verdict::RejectedStaff, "staff: answers of staff by mail are not taken yet");
+    }
+
+    #[test]
+    fn unreadable_says_why() {
+        let facts = Facts { unreadable: Some("it has no headers".into()), ..person() };
+        check(facts, Verdict::Unreadable, "unreadable: it has no headers");
+    }
+
+    #[test]
+    fn automatic_by_each_sign() {
+        let cases: [(Facts, &str); 7] = [
+            (
+                Facts { auto_submitted: Some("auto-replied (vacation)".into()), ..person() },
+                "automatic: Auto-Submitted: auto-replied (vacation)",
+            ),
+            (
+                Facts { auto_submitted: Some("auto-generated; x=y".into()), ..person() },
+                "automatic: Auto-Submitted: auto-generated; x=y",
+            ),
+            (
+                Facts { precedence: Some("auto_reply".into()), ..person() },
+                "automatic: Precedence: auto_reply",
+            ),
+            (Facts { auto_header: Some("X-Autoreply".into()), ..person() }, "automatic: it has X-Autoreply"),
+            (
+                Facts { apple_action: Some("vacation".into()), ..person() },
+                "automatic: X-Apple-Action: vacation",
+            ),
+            (
+                Facts { envelope_from: EnvelopeFrom::Empty, token: token(Purpose::Thread), ..person() },
+                "automatic: no sender in the envelope, and no report",
+            ),
+            (
+                Facts { precedence: Some("junk".into()), ..person() },
+                "automatic: Precedence: junk without List-Id",
+            ),
+        ];
+        for (facts, reason) in cases {
+            check(facts, Verdict::AutoReply, reason);
+        }
+    }
+
+    #[test]
+    fn people_stay_people() {
+        let cases = [
+            Facts { auto_submitted: Some("no".into()), ..person() },
+            Facts { auto_submitted: Some("no; x=y".into()), ..person() },
+            Facts { precedence: Some("bulk".into()), list_id: true, ..person() },
+            Facts { precedence: Some("list".into()), ..person() },
+            Facts { auto_response_suppress: true, ..person() },
+            Facts { token: token(Purpose::Edition), ..person() },
+            Facts { token: token(Purpose::Thread), ..person() },
+            person(),
+        ];
+        for facts in cases {
+            check(facts, Verdict::SupportMessage, "human: nothing says that a program wrote it");
+        }
+    }
+
+    #[test]
+    fn some_people_get_no_automatic_answer() {
+        assert_eq!(why_unanswered(&person()), None);
+        let suppressed = Facts { auto_response_suppress: true, ..person() };
+        assert_eq!(why_unanswered(&suppressed), Some("X-Auto-Response-Suppress asks for none"));
+        let listed = Facts { list_unsubscribe: true, ..person() };
+        assert!(why_unanswered(&listed).is_some());
+        let robot = Facts { from_local: "no-reply".into(), ..person() };
+        assert!(why_unanswered(&robot).is_some());
     }
 }

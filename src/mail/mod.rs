@@ -1,1 +1,7 @@
-//! Layer.
+//! Layer 2: bytes of mail. Outgoing messages from frozen bodies, inbound bytes to plain values, and the tokens that join the two.
+
+pub mod compose;
+pub mod encode;
+mod frame;
+pub mod header;
+pub mod token;

@@ -2,3 +2,4 @@
 
 mod store_suite;
 mod support;
+mod compose_wire;
