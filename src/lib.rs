@@ -7,4 +7,5 @@ pub mod mail;
 pub mod render;
 pub mod runtime;
 pub mod store;
+pub mod tasks;
 pub mod transport;

@@ -37,11 +37,7 @@ impl Ledger {
     ///
     /// # Errors
     /// When nothing was written.
-    pub async fn ask(
-        &self,
-        settled: Option<Settled>,
-        wants: bool,
-    ) -> Result<Option<Claimed>, LedgerProblem> {
+    pub async fn ask(&self, settled: Option<Settled>, wants: bool) -> Result<Option<Claimed>, LedgerProblem> {
         let gone = || LedgerProblem("it has stopped".into());
         let (answer, answered) = oneshot::channel();
         self.0.send(Ask { settled, wants, answer }).await.map_err(|_| gone())?;

@@ -1,5 +1,5 @@
 //! All integration tests in one binary. One file per scenario.
 
+mod compose_wire;
 mod store_suite;
 mod support;
-mod compose_wire;

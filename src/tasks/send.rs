@@ -1,0 +1,326 @@
+//! Sending: permit -> claim -> fill -> sign -> send -> settle, one delivery after the other on each connection.
+//!
+//! A connection is opened only while something is due, and before anything is claimed: a relay that is down costs no delivery an
+//! attempt. The settlement of the last delivery travels with the next claim; where the next one has to wait for its permit, it
+//! goes ahead alone. A message whose connection was recycled by the server is tried at once on a new one.
+//!
+//! Known gaps: one relay, one lane, no signature; each takes its place here (permit, claim, sign).
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::Notify;
+
+use super::bodies::{Bodies, BodyProblem};
+use super::health::Health;
+use super::ledger::{self, Ledger};
+use crate::domain::delivery::{DeliveryState, History, Outcome, Settlement, settle};
+use crate::domain::publication::TierId;
+use crate::domain::settings::{RelaySettings, RetrySettings};
+use crate::mail::compose::{Envelope, Recipient};
+use crate::mail::token::Keyring;
+use crate::runtime::{Clock, Masked, Shutdown, Timestamp};
+use crate::store::Store;
+use crate::store::deliveries::{Claimed, Settled};
+use crate::transport::{Attempt, Pacer, Session, Timeouts};
+
+/// An idle connection is closed after this; servers wait five minutes at least (W116).
+const IDLE: Duration = Duration::from_secs(30);
+
+/// What all connections to one relay share.
+pub struct SendLine {
+    pub store: Store,
+    pub ledger: Ledger,
+    pub owner: i64,
+    pub relay: RelaySettings,
+    pub pacer: Pacer,
+    pub timeouts: Timeouts,
+    pub retry: RetrySettings,
+    pub keyring: Arc<Keyring>,
+    pub people: Wording,
+    pub bodies: Bodies,
+    pub health: Health,
+    pub clock: Arc<dyn Clock>,
+    pub shutdown: Shutdown,
+    /// A hint that something became due. The tick's look into the store is the truth.
+    pub wake: Arc<Notify>,
+}
+
+/// How a subscriber's tier and term read.
+#[derive(Clone, Debug)]
+pub struct Wording {
+    pub tier_labels: HashMap<TierId, String>,
+    pub timezone: chrono_tz::Tz,
+}
+
+impl Wording {
+    fn tier_label(&self, tier: Option<&TierId>) -> String {
+        tier.and_then(|tier| self.tier_labels.get(tier)).cloned().unwrap_or_default()
+    }
+
+    fn date(&self, instant: Option<Timestamp>) -> String {
+        instant
+            .map(|at| at.to_utc().with_timezone(&self.timezone).format("%-d %B %Y").to_string())
+            .unwrap_or_default()
+    }
+}
+
+/// One connection with what it has in hand.
+pub struct Connection {
+    line: Arc<SendLine>,
+    session: Option<Session>,
+    /// Decided, and not yet committed.
+    unsettled: Option<Settled>,
+    message: Vec<u8>,
+}
+
+/// What one step did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// One delivery was tried.
+    Tried,
+    /// Nothing is due.
+    Idle,
+    /// The relay or the ledger is away; look again after this time.
+    Down(Duration),
+    /// Shutdown was asked for: everything is settled and the connection is closed.
+    Stopped,
+}
+
+impl Connection {
+    pub fn new(line: Arc<SendLine>) -> Connection {
+        Connection { line, session: None, unsettled: None, message: Vec::new() }
+    }
+
+    /// Sends until shutdown.
+    pub async fn run(mut self) {
+        loop {
+            match self.step().await {
+                Step::Tried => {}
+                Step::Stopped => return,
+                Step::Down(wait) => {
+                    self.close().await;
+                    tokio::select! {
+                        () = tokio::time::sleep(wait) => {}
+                        () = self.line.shutdown.wait() => {}
+                    }
+                }
+                Step::Idle => self.rest().await,
+            }
+        }
+    }
+
+    /// Waits for work, and closes a connection that has waited for long.
+    async fn rest(&mut self) {
+        let line = self.line.clone();
+        loop {
+            tokio::select! {
+                () = line.wake.notified() => return,
+                () = line.shutdown.wait() => return,
+                () = tokio::time::sleep(IDLE), if self.session.is_some() => self.close().await,
+            }
+        }
+    }
+
+    /// Tries one delivery, if there is one that may leave now.
+    pub async fn step(&mut self) -> Step {
+        if self.line.shutdown.asked() {
+            return self.stop().await;
+        }
+        if let Err(step) = self.be_connected().await {
+            return step;
+        }
+        if !self.line.pacer.try_permit() {
+            if let Err(step) = self.settle_alone().await {
+                return step;
+            }
+            tokio::select! {
+                () = self.line.pacer.permit() => {}
+                () = self.line.shutdown.wait() => return self.stop().await,
+            }
+        }
+        let claimed = match self.line.ledger.ask(self.unsettled.clone(), true).await {
+            Ok(claimed) => claimed,
+            Err(_) => return Step::Down(Duration::from_secs(1)),
+        };
+        self.unsettled = None;
+        let Some(claimed) = claimed else { return Step::Idle };
+        let outcome = self.try_delivery(&claimed).await;
+        self.unsettled = Some(self.decide(&claimed, outcome));
+        Step::Tried
+    }
+
+    async fn stop(&mut self) -> Step {
+        if let Err(step) = self.settle_alone().await {
+            return step;
+        }
+        self.close().await;
+        Step::Stopped
+    }
+
+    async fn settle_alone(&mut self) -> Result<(), Step> {
+        if self.unsettled.is_some() {
+            let asked = self.line.ledger.ask(self.unsettled.clone(), false).await;
+            asked.map_err(|_| Step::Down(Duration::from_secs(1)))?;
+            self.unsettled = None;
+        }
+        Ok(())
+    }
+
+    async fn close(&mut self) {
+        if let Some(session) = self.session.take() {
+            session.quit().await;
+        }
+    }
+
+    /// Keeps or opens a session, and opens none while nothing is due.
+    async fn be_connected(&mut self) -> Result<(), Step> {
+        let limit = self.line.relay.messages_per_connection;
+        if let Some(session) = &self.session {
+            if session.usable() && session.accepted() < limit {
+                return Ok(());
+            }
+            self.close().await;
+        }
+        self.settle_alone().await?;
+        match ledger::has_work(&self.line.store, self.line.clock.now()).await {
+            Ok(true) => self.open().await.map_err(Step::Down),
+            Ok(false) => Err(Step::Idle),
+            Err(error) => {
+                tracing::error!(%error, "the store cannot be read; nothing is sent until it can");
+                Err(Step::Down(Duration::from_secs(1)))
+            }
+        }
+    }
+
+    async fn open(&mut self) -> Result<(), Duration> {
+        self.line.health.may_try(self.line.clock.now())?;
+        match Session::connect(&self.line.relay, self.line.timeouts).await {
+            Ok(session) => {
+                if self.line.health.recovered() {
+                    tracing::info!(relay = %self.line.relay.name, "the relay is back");
+                }
+                self.session = Some(session);
+                Ok(())
+            }
+            Err(problem) => {
+                let (wait, first) = self.line.health.failed(self.line.clock.now());
+                if first {
+                    tracing::error!(%problem, "the relay cannot be used; recipients stay queued");
+                }
+                Err(wait)
+            }
+        }
+    }
+
+    async fn try_delivery(&mut self, claimed: &Claimed) -> Outcome {
+        let envelope = match self.compose(claimed).await {
+            Ok(envelope) => envelope,
+            Err(outcome) => return outcome,
+        };
+        // The composer writes 7-bit; anything else would be refused by the session as well.
+        let Ok(message) = std::str::from_utf8(&self.message) else {
+            return Outcome::Unsendable("the message is not 7-bit".into());
+        };
+        // A server recycles a connection once; two in a row is a server that takes nothing.
+        for _ in 0..2 {
+            let Some(session) = self.session.as_mut() else { break };
+            match session.send(&envelope.from, &envelope.to, message).await {
+                Attempt::Made(outcome) => return outcome,
+                Attempt::Recycled(why) => {
+                    tracing::debug!(relay = %self.line.relay.name, %why, "the relay recycled the connection");
+                    self.session = Session::connect(&self.line.relay, self.line.timeouts).await.ok();
+                }
+            }
+        }
+        Outcome::Unreachable("the relay closed the connection and takes no new one".into())
+    }
+
+    async fn compose(&mut self, claimed: &Claimed) -> Result<Envelope, Outcome> {
+        let compiled = self.line.bodies.get(&self.line.store, claimed.body_id).await.map_err(|problem| {
+            let why = problem.to_string();
+            match problem {
+                BodyProblem::Store(_) => Outcome::Unreachable(why),
+                BodyProblem::Broken { .. } => Outcome::Unsendable(why),
+            }
+        })?;
+        let recipient = Recipient {
+            delivery: claimed.id,
+            subscriber: claimed.subscriber_id.unwrap_or(0),
+            thread: claimed.thread_id.unwrap_or(0),
+            staff: claimed.staff_id.unwrap_or(0),
+            address: claimed.address.clone(),
+            name: claimed.name.clone(),
+            tier_label: self.line.people.tier_label(claimed.tier.as_ref()),
+            term_ends: self.line.people.date(claimed.term_ends_at),
+            key_id: u8::try_from(claimed.key_id).unwrap_or(self.line.keyring.current_key_id()),
+            first_attempt_at: claimed.first_attempt_at,
+        };
+        self.message.clear();
+        compiled
+            .compose(&self.line.keyring, &recipient, &mut self.message)
+            .map_err(|problem| Outcome::Unsendable(problem.to_string()))
+    }
+
+    fn decide(&self, claimed: &Claimed, outcome: Outcome) -> Settled {
+        let now = self.line.clock.now();
+        if let Outcome::Deferred(reply) = &outcome
+            && reply.code == 421
+        {
+            self.line.health.failed(now);
+        }
+        let history = History {
+            attempt: claimed.attempt,
+            first_attempt_at: claimed.first_attempt_at,
+            uncertain_before: claimed.uncertain_before,
+            jitter: jitter(claimed.id, claimed.attempt),
+        };
+        let settlement = settle(&outcome, history, now, &self.line.retry);
+        self.tell(claimed, &settlement);
+        Settled {
+            delivery: claimed.id,
+            attempt: claimed.attempt,
+            owner: self.line.owner,
+            relay: self.line.relay.name.clone(),
+            at: now,
+            settlement,
+        }
+    }
+
+    fn tell(&self, claimed: &Claimed, settlement: &Settlement) {
+        let to = Masked(claimed.address.as_str());
+        let (delivery, attempt, state) = (claimed.id, claimed.attempt, settlement.state.as_str());
+        let reply = settlement.last_reply.as_str();
+        match settlement.state {
+            DeliveryState::Accepted => {
+                tracing::debug!(delivery, %to, attempt, state, reply, "delivery settled")
+            }
+            DeliveryState::Parked => {
+                tracing::error!(delivery, %to, attempt, state, reply, "delivery settled")
+            }
+            _ => tracing::info!(delivery, %to, attempt, state, reply, "delivery settled"),
+        }
+    }
+}
+
+/// From 0 to 1, spread over deliveries and attempts, and the same whenever it is computed.
+fn jitter(delivery: i64, attempt: i64) -> f64 {
+    // Fibonacci hashing: the golden ratio's fraction of 2^64 spreads consecutive numbers evenly.
+    let mixed = (delivery as u64).wrapping_add(attempt as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    (mixed >> 40) as f64 / (1u64 << 24) as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::jitter;
+
+    #[test]
+    fn jitter_spreads_and_repeats() {
+        let values: Vec<f64> = (1..=1000).map(|id| jitter(id, 1)).collect();
+        assert!(values.iter().all(|value| (0.0..1.0).contains(value)));
+        let mean = values.iter().sum::<f64>() / 1000.0;
+        assert!((0.45..0.55).contains(&mean), "{mean}");
+        assert_eq!(jitter(7, 2), jitter(7, 2));
+    }
+}
