@@ -6,6 +6,8 @@ pub mod delivery;
 pub mod problem;
 pub mod publication;
 pub mod settings;
+pub mod subscriber;
 pub mod token;
 pub mod verdict;
+pub mod wall_clock;
 mod words;
