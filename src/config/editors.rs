@@ -145,7 +145,7 @@ fn known_tier(text: &str, known: &[String]) -> Result<TierId, syntax::Wrong> {
 /// The audience of a slot or an edition.
 fn audience(section: &mut Section<'_>, known: &[String]) -> Option<Vec<TierId>> {
     let found = section.required("tiers", "name the tiers that get it: tiers = [\"free\"]")?;
-    if matches!(&found.node.value, Value::List(items) if items.is_empty()) {
+    if found.is_empty_list() {
         return found.wrong("is empty", "name at least one tier");
     }
     found.parse_list(|text| known_tier(text, known))

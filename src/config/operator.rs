@@ -9,6 +9,7 @@ use super::not_yet;
 use super::secret::Sources;
 use super::section::{Found, Section};
 use super::syntax::{self, wrong};
+use super::tree::Value;
 use super::urls::{self, Storage};
 use crate::domain::settings::{
     AddressPatterns, DkimSettings, DomainSettings, OnUncertain, Rate, RelaySecurity, RelaySettings,
@@ -26,11 +27,12 @@ pub(super) fn settings(mut root: Section<'_>, sources: &Sources<'_>) -> Option<S
     let secrets = root
         .required("secret", "write secret = { env = \"TIDINGS_SECRET\" }")
         .and_then(|found| sources.signing(found));
-    let operators = root.optional("operators").and_then(|found| found.parse_list(syntax::address));
-    if operators.as_ref().is_none_or(Vec::is_empty) {
+    let operators_found = root.optional("operators");
+    if operators_found.as_ref().is_none_or(Found::is_empty_list) {
         let hint = "write operators = [\"ops@example.org\"]";
         root.report.warning(root.place, "operators", "nobody gets alarms by mail", hint);
     }
+    let operators = operators_found.and_then(|found| found.parse_list(syntax::address));
     let message_id_domain = root
         .required("message_id_domain", "write a domain of yours, for example \"news.example.org\"")
         .and_then(|found| found.parse(syntax::host_name));
@@ -82,7 +84,7 @@ fn storage(root: &mut Section<'_>, sources: &Sources<'_>) -> Option<StorageUrl> 
     let url = section.optional("url");
     section.finish();
     let Some(url) = url else { return default() };
-    if let super::tree::Value::Table(_) = url.node.value {
+    if let Value::Table(_) = url.node.value {
         let secret = sources.secret(&url)?;
         return match url
             .checked(urls::storage(secrecy::ExposeSecret::expose_secret(&secret), sources.base))?
@@ -192,7 +194,7 @@ fn domains(root: &mut Section<'_>) -> Vec<DomainSettings> {
                 let problem = format!("{twice} is in two lanes");
                 found.wrong::<()>(&problem, "a domain belongs to one lane");
             }
-            if matches!(&found.node.value, super::tree::Value::List(items) if items.is_empty()) {
+            if found.is_empty_list() {
                 found.wrong::<()>("is empty", "name at least one recipient domain");
             }
         }

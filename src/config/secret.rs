@@ -68,7 +68,7 @@ impl Sources<'_> {
 
     /// Reads `secret`: one or a list, the first one signs.
     pub fn signing(&self, found: Found<'_>) -> Option<Vec<SecretString>> {
-        if matches!(&found.node.value, Value::List(items) if items.is_empty()) {
+        if found.is_empty_list() {
             return found.wrong("is an empty list", REFERENCE);
         }
         let mut secrets = Vec::new();

@@ -187,6 +187,10 @@ impl<'a> Found<'a> {
         }
     }
 
+    pub fn is_empty_list(&self) -> bool {
+        matches!(&self.node.value, Value::List(items) if items.is_empty())
+    }
+
     /// The items of a list.
     pub fn list(&self) -> Option<Vec<Found<'a>>> {
         let Value::List(items) = &self.node.value else { return self.wrong_kind("a list: [ ... ]") };

@@ -81,7 +81,7 @@ impl Table {
 pub(super) fn parse(text: &str, source: &str) -> (Node, Vec<Problem>) {
     let (document, errors) = DeTable::parse_recoverable(text);
     let reader = Reader { text, source: Rc::from(source) };
-    let problems = errors
+    let mut problems: Vec<Problem> = errors
         .iter()
         .map(|error| {
             let at = error.span().map_or(Position::FILE, |span| Position::of(text, span.start));
@@ -89,6 +89,9 @@ pub(super) fn parse(text: &str, source: &str) -> (Node, Vec<Problem>) {
             Problem::error(source, at, "", &format!("not valid TOML: {what}"), "see toml.io for the syntax")
         })
         .collect();
+    // The first error of a line is the mistake; the others are the parser finding its way back.
+    problems.sort_by_key(|problem| (problem.line, problem.column));
+    problems.dedup_by_key(|problem| problem.line);
     let place = Place { source: reader.source.clone(), at: Position::new(1, 1) };
     (Node { place, value: Value::Table(reader.table(document.get_ref())), raw: None }, problems)
 }
@@ -116,7 +119,9 @@ impl Reader<'_> {
     }
 
     fn table(&self, table: &DeTable<'_>) -> Table {
-        let entries = table.iter().map(|(key, value)| Entry {
+        let mut pairs: Vec<_> = table.iter().collect();
+        pairs.sort_by_key(|(key, _)| key.span().start);
+        let entries = pairs.into_iter().map(|(key, value)| Entry {
             key: key.get_ref().to_string(),
             key_place: self.place(key.span().start),
             node: Node {
