@@ -1,1 +1,3 @@
+//! Layer 6: flags in, exit code out.
+
 fn main() {}

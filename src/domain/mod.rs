@@ -14,4 +14,5 @@ pub mod suppression;
 pub mod thread;
 pub mod token;
 pub mod verdict;
+pub mod wall_clock;
 mod words;

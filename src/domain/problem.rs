@@ -52,14 +52,18 @@ impl Problem {
     }
 }
 
-/// `file:line:column: key: what is wrong, what would be right`.
+/// `file:line:column: key: what is wrong, what would be right`. A position that is not known is left out.
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let severity = match self.severity {
             Severity::Error => "",
             Severity::Warning => "warning: ",
         };
-        write!(f, "{}:{}:{}: {severity}", self.file, self.line, self.column)?;
+        f.write_str(&self.file)?;
+        for number in [self.line, self.column].iter().take_while(|number| **number > 0) {
+            write!(f, ":{number}")?;
+        }
+        write!(f, ": {severity}")?;
         if !self.key.is_empty() {
             write!(f, "{}: ", self.key)?;
         }
@@ -117,5 +121,7 @@ mod tests {
         let at = Position::new(3, 7);
         let problem = Problem::error("config/tidings.toml", at, "relays.0.rate", "no unit", "write 50/s");
         assert_eq!(problem.to_string(), "config/tidings.toml:3:7: relays.0.rate: no unit, write 50/s");
+        let variable = Problem { file: "TIDINGS__DRAIN".into(), line: 0, column: 0, ..problem };
+        assert_eq!(variable.to_string(), "TIDINGS__DRAIN: relays.0.rate: no unit, write 50/s");
     }
 }

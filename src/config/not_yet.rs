@@ -1,0 +1,70 @@
+//! Settings that are checked and that this version does not act on. Nothing is ignored in silence: whoever writes one is told.
+//!
+//! The one place to delete from when a part arrives.
+
+use super::section::{Found, Report, Section};
+use super::syntax::Wrong;
+use super::tree::{Node, Table, Value};
+use crate::domain::settings::RelaySecurity;
+
+/// Keys of `tidings.toml`, from its top.
+const SETTINGS: &[(&str, &str)] = &[
+    ("domains", "lanes are checked, but this version limits only the relay as a whole"),
+    ("dkim", "the key is checked, but this version does not sign; let the MTA behind the relay sign"),
+    ("intake.imap", "is checked, but this version takes mail in by LMTP and `tidings ingest` only"),
+    ("intake.maildir", "is checked, but this version takes mail in by LMTP and `tidings ingest` only"),
+    ("web", "is checked, but this version serves no pages"),
+    ("relays.1", "this version sends through the first relay only"),
+];
+
+/// Keys of `publication.toml`, from its top.
+const PUBLICATION: &[(&str, &str)] =
+    &[("slots", "slots are checked, but this version queues only [[editions]]")];
+
+const HINT: &str = "leave it out until a version that acts on it";
+
+pub(super) fn in_settings(root: &Section<'_>) {
+    warn(root, SETTINGS);
+}
+
+pub(super) fn in_publication(root: &Section<'_>) {
+    warn(root, PUBLICATION);
+}
+
+/// TLS to a relay: an error, because sending without it would break what the operator asked for.
+pub(super) fn relay_security(url: &Found<'_>, security: RelaySecurity) {
+    if security != RelaySecurity::None {
+        let result: Result<(), Wrong> = Err(Wrong {
+            problem: "TLS to a relay is not available in this version".to_owned(),
+            hint: "use smtp:// to a loopback MTA".to_owned(),
+        });
+        url.checked(result);
+    }
+}
+
+fn warn(root: &Section<'_>, parts: &[(&str, &str)]) {
+    for (path, problem) in parts {
+        if let Some(node) = find(root.table, path) {
+            warn_at(root.report, node, path, problem);
+        }
+    }
+}
+
+fn warn_at(report: &Report, node: &Node, path: &str, problem: &str) {
+    // An array of tables has no place of its own; its first table has.
+    let first = match &node.value {
+        Value::List(items) => items.first().unwrap_or(node),
+        _ => node,
+    };
+    report.warning(&first.place, path, problem, HINT);
+}
+
+fn find<'a>(table: &'a Table, path: &str) -> Option<&'a Node> {
+    let mut steps = path.split('.');
+    let first = &table.get(steps.next()?)?.node;
+    steps.try_fold(first, |node, step| match &node.value {
+        Value::Table(table) => table.get(step).map(|entry| &entry.node),
+        Value::List(items) => items.get(step.parse::<usize>().ok()?),
+        _ => None,
+    })
+}
