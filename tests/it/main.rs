@@ -3,5 +3,7 @@
 mod compose_wire;
 mod config_mistakes;
 mod import_csv;
+mod peer_refuses;
+mod peer_takes_everything;
 mod store_suite;
 mod support;

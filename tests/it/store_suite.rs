@@ -19,40 +19,13 @@ use tidings::store::threads::{Attachment, NewPost, NewThread};
 use tidings::store::{Store, deliveries, editions, inbound, owners, people, staff, suppressions, threads};
 
 use crate::support::clock::TUESDAY;
+use crate::support::sending::{edition, subscriber as person};
 use crate::support::stores::on_every_store;
-
-pub fn person(address: &str, tier: &str) -> Subscriber {
-    Subscriber {
-        id: 0,
-        address: Address::parse(address).unwrap(),
-        name: format!("Reader {tier}"),
-        tier: tier.into(),
-        status: SubscriberStatus::Active,
-        timezone: None,
-        language: None,
-        term_started_at: None,
-        term_ends_at: None,
-    }
-}
 
 async fn add(store: &Store, people: &[Subscriber]) {
     let mut tx = store.write().await.unwrap();
     people::add_many(&mut tx, &people.iter().collect::<Vec<_>>(), "test", "", TUESDAY).await.unwrap();
     tx.commit().await.unwrap();
-}
-
-pub fn edition(slug: &str, tiers: &[&str]) -> editions::NewEdition {
-    let body =
-        |tier: &&str| editions::NewBody { tier: (*tier).into(), frame: "{}".into(), body: "{}".into() };
-    editions::NewEdition {
-        slug: slug.into(),
-        slot: None,
-        due_at: TUESDAY,
-        subject: "Subject".into(),
-        articles: vec!["one".into(), "two".into()],
-        bodies: tiers.iter().map(body).collect(),
-        lapsed: Some("free".into()),
-    }
 }
 
 async fn queue(store: &Store, edition: &editions::NewEdition) -> editions::Queued {

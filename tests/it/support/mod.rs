@@ -2,3 +2,6 @@
 
 pub mod clock;
 pub mod stores;
+
+pub mod peer;
+pub mod sending;

@@ -13,7 +13,6 @@ use tidings::store::Store;
 pub struct TestStore {
     pub store: Store,
     pub url: StorageUrl,
-    pub name: &'static str,
     _folder: Option<tempfile::TempDir>,
     database: Option<(String, String)>,
 }
@@ -24,7 +23,7 @@ impl TestStore {
         let file: PathBuf = folder.path().join("tidings.db");
         let url = StorageUrl::Sqlite(file);
         let store = Store::open(&url).await.unwrap();
-        TestStore { store, url, name: "sqlite", _folder: Some(folder), database: None }
+        TestStore { store, url, _folder: Some(folder), database: None }
     }
 
     /// A database of its own on the test server, if there is one.
@@ -44,7 +43,7 @@ impl TestStore {
         let base = server.rsplit_once('/').unwrap().0;
         let url = StorageUrl::Postgres(format!("{base}/{database}").into());
         let store = Store::migrate(&url).await.unwrap();
-        Some(TestStore { store, url, name: "postgres", _folder: None, database: Some((server, database)) })
+        Some(TestStore { store, url, _folder: None, database: Some((server, database)) })
     }
 
     /// Closes the store and drops what belongs to it.
