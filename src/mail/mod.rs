@@ -4,4 +4,8 @@ pub mod compose;
 pub mod encode;
 mod frame;
 pub mod header;
+pub mod html;
+mod mime;
+pub mod parse;
 pub mod token;
+pub mod trim;

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use secrecy::SecretString;
 
 use tidings::domain::address::Address;
-use tidings::domain::body::{Body, Context, Field, Piece, Values, fill};
+use tidings::domain::body::{Body, Context, Field, Filled, Piece, Values, walk};
 use tidings::domain::settings::AddressPattern;
 use tidings::domain::token::Purpose;
 use tidings::mail::compose::{Compiled, ComposeProblem, Envelope, Frame, Kind, ListId, Recipient, ReplyTo};
@@ -145,25 +145,27 @@ fn check_wire(wire: &str) {
     }
 }
 
-/// What a text part decodes to: the filled pieces, line ends as CRLF, control characters as spaces.
+/// What a text part decodes to: the filled pieces, line ends of each piece as CRLF, control characters as spaces.
 fn expected(pieces: &[Piece], values: &Values) -> String {
-    let filled = fill(pieces, values);
-    let clean: String = filled
-        .chars()
-        .map(|c| if c.is_control() && !matches!(c, '\t' | '\r' | '\n') { ' ' } else { c })
-        .collect();
     let mut out = String::new();
-    let mut rest = clean.chars().peekable();
-    while let Some(c) = rest.next() {
-        match c {
-            '\r' => {
-                rest.next_if_eq(&'\n');
-                out.push_str("\r\n");
+    walk(pieces, values, &mut |filled| {
+        let text = match filled {
+            Filled::Literal(text) => text.to_owned(),
+            Filled::Value(text) => text,
+        };
+        let mut rest = text.chars().peekable();
+        while let Some(c) = rest.next() {
+            match c {
+                '\r' => {
+                    rest.next_if_eq(&'\n');
+                    out.push_str("\r\n");
+                }
+                '\n' => out.push_str("\r\n"),
+                c if c.is_control() && c != '\t' => out.push(' '),
+                c => out.push(c),
             }
-            '\n' => out.push_str("\r\n"),
-            c => out.push(c),
         }
-    }
+    });
     out
 }
 

@@ -7,3 +7,5 @@ mod peer_refuses;
 mod peer_takes_everything;
 mod store_suite;
 mod support;
+mod inbound_corpus;
+mod inbound_rubbish;

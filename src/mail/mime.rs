@@ -1,0 +1,336 @@
+//! The MIME tree of a received message (RFC 2045, RFC 2046), cut at its boundaries and read leaf by leaf.
+//!
+//! mail-parser reads header fields and decodes; the tree is walked here, because its own walk goes as deep as the message says
+//! (freeing a chain of a million nested messages would overflow the stack, which nothing can catch) and lets a nested message
+//! without headers swallow the parts behind it. Enclosed messages are attachments and are not opened. Limits: depth, parts, header
+//! block, decoded text; what lies beyond is left out and said in [`Content::cut`].
+//! Known gaps: uuencoded text and winmail.dat stay attachments or text as they are; an attachment's size is computed, not decoded.
+
+use std::borrow::Cow;
+
+use mail_parser::decoders::base64::base64_decode;
+use mail_parser::decoders::charsets::map::charset_decoder;
+use mail_parser::decoders::quoted_printable::quoted_printable_decode;
+use mail_parser::{ContentType, HeaderName, Message, MessageParser, MimeHeaders};
+
+use super::html;
+
+const DEPTH_MAX: usize = 10;
+const PARTS_MAX: usize = 200;
+/// A longer header block is read up to here.
+const HEADER_MAX: usize = 256 * 1024;
+/// Octets of one text part that are decoded, and of all text together that is kept.
+pub(super) const TEXT_MAX: usize = 1024 * 1024;
+const NAME_MAX: usize = 120;
+
+/// A file that came with a message. Its octets stay in the raw copy.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Attachment {
+    /// Without any folder (RFC 2183 section 2.3 warns of paths).
+    pub name: String,
+    /// Media type in lower case.
+    pub media_type: String,
+    /// Decoded size.
+    pub bytes: usize,
+}
+
+/// What the tree holds.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Content {
+    pub text: String,
+    pub has_html: bool,
+    pub attachments: Vec<Attachment>,
+    /// Parts, depth or text went beyond a limit.
+    pub cut: bool,
+}
+
+/// The header block of a message or part, and what is behind its empty line.
+pub(super) fn split_header(raw: &[u8]) -> (&[u8], &[u8]) {
+    let mut at = 0;
+    while at < raw.len() {
+        let end = memchr::memchr(b'\n', &raw[at..]).map_or(raw.len(), |found| at + found + 1);
+        if matches!(&raw[at..end], b"\n" | b"\r\n") {
+            return (&raw[..at.min(HEADER_MAX)], &raw[end..]);
+        }
+        at = end;
+    }
+    (&raw[..raw.len().min(HEADER_MAX)], &[])
+}
+
+/// Runs `read` over the fields of a header block; `None` where it has none.
+pub(super) fn with_header<T>(block: &[u8], read: impl FnOnce(&Message<'_>) -> T) -> Option<T> {
+    let mut ended = Vec::with_capacity(block.len() + 4);
+    ended.extend_from_slice(block);
+    ended.extend_from_slice(b"\r\n\r\n");
+    let message = MessageParser::new().parse_headers(&ended)?;
+    (!message.parts.is_empty()).then(|| read(&message))
+}
+
+/// Reads the tree below a message.
+pub(super) fn read(raw: &[u8]) -> Content {
+    let mut walk = Walk::default();
+    let shown = walk.part(raw, 0);
+    let mut content = walk.content;
+    for piece in shown {
+        let piece = piece.text.trim_end();
+        if piece.is_empty() {
+            continue;
+        }
+        if !content.text.is_empty() {
+            content.text.push_str("\n\n");
+        }
+        content.text.push_str(piece);
+    }
+    if content.text.len() > TEXT_MAX {
+        let end = (0..=TEXT_MAX).rev().find(|at| content.text.is_char_boundary(*at)).unwrap_or(0);
+        content.text.truncate(end);
+        content.cut = true;
+    }
+    content
+}
+
+/// A text part as a reader sees it.
+struct Shown {
+    html: bool,
+    text: String,
+}
+
+#[derive(Default)]
+struct Walk {
+    content: Content,
+    parts: usize,
+    text: usize,
+}
+
+/// What the header of a part says about its body.
+struct Nature {
+    media_type: String,
+    boundary: Option<String>,
+    charset: Option<String>,
+    encoding: String,
+    name: Option<String>,
+    attached: bool,
+}
+
+impl Walk {
+    fn part(&mut self, raw: &[u8], depth: usize) -> Vec<Shown> {
+        self.parts += 1;
+        if self.parts > PARTS_MAX || depth > DEPTH_MAX {
+            self.content.cut = true;
+            return Vec::new();
+        }
+        let (block, body) = split_header(raw);
+        let nature = with_header(block, Nature::of).unwrap_or_else(Nature::plain);
+        if let Some(boundary) =
+            nature.boundary.as_deref().filter(|_| nature.media_type.starts_with("multipart/"))
+        {
+            let children = split_parts(body, boundary, PARTS_MAX + 1);
+            if !children.is_empty() {
+                return self.children(&children, nature.media_type == "multipart/alternative", depth);
+            }
+        }
+        // A multipart without a single boundary line is read as the text that it then is.
+        let html = nature.media_type == "text/html";
+        let shown = html || nature.media_type == "text/plain" || nature.media_type.starts_with("multipart/");
+        if shown && !nature.attached {
+            return self.text(&nature, body, html).into_iter().collect();
+        }
+        let bytes = decoded_size(&nature.encoding, body);
+        let name = nature.name.unwrap_or_else(|| default_name(&nature.media_type).to_owned());
+        self.content.attachments.push(Attachment { name, media_type: nature.media_type, bytes });
+        Vec::new()
+    }
+
+    fn children(&mut self, children: &[&[u8]], alternative: bool, depth: usize) -> Vec<Shown> {
+        let shown: Vec<Vec<Shown>> = children.iter().map(|child| self.part(child, depth + 1)).collect();
+        if !alternative {
+            return shown.into_iter().flatten().collect();
+        }
+        // The plain form is what the writer saw; without one, the last form that has text (RFC 2046 section 5.1.4).
+        let has_text = |form: &Vec<Shown>| form.iter().any(|piece| !piece.text.trim().is_empty());
+        let is_plain = |form: &Vec<Shown>| form.iter().all(|piece| !piece.html) && has_text(form);
+        let at = shown.iter().position(is_plain).or_else(|| shown.iter().rposition(has_text));
+        at.and_then(|at| shown.into_iter().nth(at)).unwrap_or_default()
+    }
+
+    fn text(&mut self, nature: &Nature, body: &[u8], html: bool) -> Option<Shown> {
+        self.content.has_html |= html;
+        let room = TEXT_MAX.saturating_sub(self.text);
+        if room == 0 {
+            self.content.cut = true;
+            return None;
+        }
+        // Encodings of text need at most three characters an octet.
+        let limit = room.saturating_mul(3);
+        self.content.cut |= body.len() > limit;
+        let decoded = decoded(&nature.encoding, &body[..body.len().min(limit)]);
+        let text = in_unicode(nature.charset.as_deref(), &decoded);
+        let text = if html { html::to_text(&text) } else { text };
+        let text = clean(&text);
+        self.text += text.len();
+        Some(Shown { html, text })
+    }
+}
+
+impl Nature {
+    fn of(message: &Message<'_>) -> Nature {
+        // The first field counts, as for every reader that stops at what it knows.
+        let content_type = first_content_type(message, &HeaderName::ContentType);
+        let disposition = first_content_type(message, &HeaderName::ContentDisposition);
+        let attribute = |name: &str| content_type.and_then(|ct| ct.attribute(name)).map(str::to_owned);
+        let media_type = content_type.map_or_else(
+            || "text/plain".to_owned(),
+            |ct| format!("{}/{}", ct.ctype(), ct.subtype().unwrap_or("plain")).to_ascii_lowercase(),
+        );
+        let name = disposition
+            .and_then(|d| d.attribute("filename"))
+            .map(str::to_owned)
+            .or_else(|| typeless_name(message))
+            .or_else(|| attribute("name"))
+            .and_then(|name| file_name(&name));
+        Nature {
+            boundary: attribute("boundary").filter(|boundary| !boundary.is_empty()),
+            charset: attribute("charset"),
+            encoding: message.content_transfer_encoding().unwrap_or("").trim().to_ascii_lowercase(),
+            attached: name.is_some() || disposition.is_some_and(ContentType::is_attachment),
+            media_type,
+            name,
+        }
+    }
+
+    /// RFC 2045 section 5.2: what no header says is plain text.
+    fn plain() -> Nature {
+        Nature {
+            media_type: "text/plain".to_owned(),
+            boundary: None,
+            charset: None,
+            encoding: String::new(),
+            name: None,
+            attached: false,
+        }
+    }
+}
+
+/// The file name of a `Content-Disposition: ; filename=...`, which mail-parser does not read without its first word.
+fn typeless_name(message: &Message<'_>) -> Option<String> {
+    let raw = message.header_raw(HeaderName::ContentDisposition)?.trim();
+    if !raw.starts_with(';') {
+        return None;
+    }
+    let repaired = format!("Content-Disposition: attachment{raw}");
+    with_header(repaired.as_bytes(), |message| message.attachment_name().map(str::to_owned)).flatten()
+}
+
+fn first_content_type<'a>(message: &'a Message<'a>, name: &HeaderName<'_>) -> Option<&'a ContentType<'a>> {
+    message
+        .headers()
+        .iter()
+        .find(|header| header.name == *name)
+        .and_then(|header| header.value.as_content_type())
+}
+
+/// The bodies between `--boundary` lines (RFC 2046 section 5.1.1), at most `most`. A missing last line ends with the data.
+fn split_parts<'a>(body: &'a [u8], boundary: &str, most: usize) -> Vec<&'a [u8]> {
+    let mut parts = Vec::new();
+    let mut part_start = None;
+    let mut at = 0;
+    while at < body.len() && parts.len() < most {
+        let end = memchr::memchr(b'\n', &body[at..]).map_or(body.len(), |found| at + found + 1);
+        if let Some(last) = is_delimiter(&body[at..end], boundary.as_bytes()) {
+            if let Some(start) = part_start {
+                parts.push(without_line_end(&body[start..at.max(start)]));
+            }
+            part_start = (!last).then_some(end);
+            if last {
+                break;
+            }
+        }
+        at = end;
+    }
+    if let Some(start) = part_start.filter(|_| parts.len() < most) {
+        parts.push(&body[start.min(body.len())..]);
+    }
+    parts
+}
+
+/// Whether a line is the delimiter, and if so whether it is the last one.
+fn is_delimiter(line: &[u8], boundary: &[u8]) -> Option<bool> {
+    let rest = line.strip_prefix(b"--")?.strip_prefix(boundary)?.trim_ascii_end();
+    match rest {
+        b"" => Some(false),
+        b"--" => Some(true),
+        _ => None,
+    }
+}
+
+/// The line end before a delimiter belongs to the delimiter.
+fn without_line_end(part: &[u8]) -> &[u8] {
+    part.strip_suffix(b"\r\n").or_else(|| part.strip_suffix(b"\n")).unwrap_or(part)
+}
+
+/// What cannot be decoded is taken as it is: a reader sees what came rather than nothing.
+fn decoded<'a>(encoding: &str, body: &'a [u8]) -> Cow<'a, [u8]> {
+    let decoded = match encoding {
+        "base64" => base64_decode(body),
+        "quoted-printable" => quoted_printable_decode(body),
+        _ => None,
+    };
+    decoded.map_or(Cow::Borrowed(body), Cow::Owned)
+}
+
+fn decoded_size(encoding: &str, body: &[u8]) -> usize {
+    match encoding {
+        "base64" => {
+            let digits =
+                body.iter().filter(|b| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'/')).count();
+            digits * 3 / 4
+        }
+        "quoted-printable" => decoded(encoding, body).len(),
+        _ => body.len(),
+    }
+}
+
+/// Text in the charset that the header names; where it names none, UTF-8, or what the octets look like.
+fn in_unicode(charset: Option<&str>, octets: &[u8]) -> String {
+    let decode = |name: &str| charset_decoder(name.as_bytes()).map(|decoder| decoder(octets));
+    let escapes = octets.windows(2).any(|pair| matches!(pair, b"\x1b$" | b"\x1b("));
+    if escapes && octets.is_ascii() && charset.is_none_or(|name| name.eq_ignore_ascii_case("us-ascii")) {
+        // Some programs send Japanese without saying so.
+        return decode("iso-2022-jp").unwrap_or_default();
+    }
+    // Many programs say us-ascii whatever they send.
+    let charset = charset.filter(|name| !name.eq_ignore_ascii_case("us-ascii"));
+    if let Some(text) = charset.filter(|name| !name.eq_ignore_ascii_case("utf-8")).and_then(decode) {
+        return text;
+    }
+    match std::str::from_utf8(octets) {
+        Ok(text) => text.to_owned(),
+        Err(_) if charset.is_none() => decode("windows-1252").unwrap_or_default(),
+        Err(_) => String::from_utf8_lossy(octets).into_owned(),
+    }
+}
+
+/// Line ends as `\n`, no NUL and no other control characters: what may stand in a text column (PostgreSQL refuses U+0000).
+pub(super) fn clean(text: &str) -> String {
+    text.replace("\r\n", "\n")
+        .chars()
+        .map(|c| if c == '\r' { '\n' } else { c })
+        .filter(|c| !c.is_control() || matches!(c, '\n' | '\t'))
+        .collect()
+}
+
+/// The last part of a path, in either notation, short and without control characters.
+fn file_name(name: &str) -> Option<String> {
+    let last = name.rsplit(['/', '\\']).next().unwrap_or("");
+    let clean: String = last.chars().filter(|c| !c.is_control()).take(NAME_MAX).collect();
+    let clean = clean.trim().trim_start_matches('.').trim();
+    (!clean.is_empty()).then(|| clean.to_owned())
+}
+
+fn default_name(media_type: &str) -> &'static str {
+    match media_type {
+        "message/rfc822" | "message/global" => "message.eml",
+        "text/calendar" => "invite.ics",
+        _ => "attachment",
+    }
+}
