@@ -1,4 +1,4 @@
-//! A person who gets mail, as other files describe them.
+//! A person who gets mail: as the store knows them, and as other files describe them.
 
 use chrono_tz::Tz;
 
@@ -14,6 +14,57 @@ words! {
         Pending = "pending",
         Active = "active",
         Unsubscribed = "unsubscribed",
+    }
+}
+
+/// A person as the store knows them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Subscriber {
+    /// 0 before they are stored.
+    pub id: i64,
+    pub address: Address,
+    pub name: String,
+    pub tier: TierId,
+    pub status: SubscriberStatus,
+    /// An IANA name.
+    pub timezone: Option<String>,
+    pub language: Option<String>,
+    pub term_started_at: Option<Timestamp>,
+    pub term_ends_at: Option<Timestamp>,
+}
+
+impl Subscriber {
+    /// What an import makes of a person whom the store knows. Consent is never raised: who left or never confirmed stays so,
+    /// whatever a file says, and only a file that says `unsubscribed` changes a status. Empty fields of the file change nothing.
+    pub fn merged(&self, row: &ImportRow) -> Subscriber {
+        let left = row.status == SubscriberStatus::Unsubscribed;
+        Subscriber {
+            id: self.id,
+            address: self.address.clone(),
+            name: if row.name.is_empty() { self.name.clone() } else { row.name.clone() },
+            tier: row.tier.clone(),
+            status: if left { SubscriberStatus::Unsubscribed } else { self.status },
+            timezone: row.timezone.map(|zone| zone.name().to_owned()).or_else(|| self.timezone.clone()),
+            language: row.language.clone().or_else(|| self.language.clone()),
+            term_started_at: row.term_started_at.or(self.term_started_at),
+            term_ends_at: row.term_ends_at.or(self.term_ends_at),
+        }
+    }
+}
+
+impl From<&ImportRow> for Subscriber {
+    fn from(row: &ImportRow) -> Subscriber {
+        Subscriber {
+            id: 0,
+            address: row.address.clone(),
+            name: row.name.clone(),
+            tier: row.tier.clone(),
+            status: row.status,
+            timezone: row.timezone.map(|zone| zone.name().to_owned()),
+            language: row.language.clone(),
+            term_started_at: row.term_started_at,
+            term_ends_at: row.term_ends_at,
+        }
     }
 }
 
@@ -43,4 +94,42 @@ pub fn is_language_tag(text: &str) -> bool {
         && first.bytes().all(|b| b.is_ascii_alphabetic())
         && text.len() <= 35
         && parts.all(|part| (1..=8).contains(&part.len()) && part.bytes().all(|b| b.is_ascii_alphanumeric()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(status: SubscriberStatus, tier: &str) -> ImportRow {
+        ImportRow {
+            line: 2,
+            address: Address::parse("ann@x.example").unwrap(),
+            name: String::new(),
+            tier: tier.into(),
+            status,
+            timezone: None,
+            language: None,
+            term_started_at: None,
+            term_ends_at: Some(Timestamp(9)),
+        }
+    }
+
+    #[test]
+    fn an_import_never_raises_consent() {
+        use SubscriberStatus::{Active, Pending, Unsubscribed};
+        for (known, file, expected) in [
+            (Unsubscribed, Active, Unsubscribed),
+            (Pending, Active, Pending),
+            (Active, Unsubscribed, Unsubscribed),
+            (Pending, Unsubscribed, Unsubscribed),
+            (Active, Active, Active),
+            (Active, Pending, Active),
+        ] {
+            let before = Subscriber { name: "Ann".into(), ..Subscriber::from(&row(known, "free")) };
+            let after = before.merged(&row(file, "yearly"));
+            assert_eq!(after.status, expected, "{known} and the file says {file}");
+            assert_eq!((after.tier.as_str(), after.name.as_str()), ("yearly", "Ann"));
+            assert_eq!(after.term_ends_at, Some(Timestamp(9)));
+        }
+    }
 }

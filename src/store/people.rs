@@ -6,22 +6,8 @@ use super::sql::{markers, row, rows, rows_each, run, run_each};
 use super::{StoreError, Tx, word};
 use crate::domain::address::Address;
 use crate::domain::publication::TierId;
-use crate::domain::subscriber::SubscriberStatus;
+use crate::domain::subscriber::{Subscriber, SubscriberStatus};
 use crate::runtime::Timestamp;
-
-/// A subscriber as stored.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Subscriber {
-    pub id: i64,
-    pub address: Address,
-    pub name: String,
-    pub tier: TierId,
-    pub status: SubscriberStatus,
-    pub timezone: Option<String>,
-    pub language: Option<String>,
-    pub term_started_at: Option<Timestamp>,
-    pub term_ends_at: Option<Timestamp>,
-}
 
 #[derive(sqlx::FromRow)]
 struct SubscriberRow {

@@ -3,9 +3,9 @@
 mod compose_wire;
 mod config_mistakes;
 mod import_csv;
+mod inbound_corpus;
+mod inbound_rubbish;
 mod peer_refuses;
 mod peer_takes_everything;
 mod store_suite;
 mod support;
-mod inbound_corpus;
-mod inbound_rubbish;

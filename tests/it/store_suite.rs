@@ -8,13 +8,12 @@ use tidings::domain::edition::EditionState;
 use tidings::domain::inbound::{InboundSource, InboundState};
 use tidings::domain::publication::TierId;
 use tidings::domain::settings::{OnUncertain, StaffMember};
-use tidings::domain::subscriber::SubscriberStatus;
+use tidings::domain::subscriber::{Subscriber, SubscriberStatus};
 use tidings::domain::suppression::SuppressionReason;
 use tidings::domain::thread::{PostKind, ThreadState};
 use tidings::domain::verdict::Verdict;
 use tidings::runtime::Timestamp;
 use tidings::store::deliveries::{ClaimRequest, Claimed, DeskMail, LANE_OTHER, Settled};
-use tidings::store::people::Subscriber;
 use tidings::store::threads::{Attachment, NewPost, NewThread};
 use tidings::store::{Store, deliveries, editions, inbound, owners, people, staff, suppressions, threads};
 

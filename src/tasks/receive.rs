@@ -1,0 +1,271 @@
+//! Receiving: record -> acknowledge -> parse -> classify -> thread -> effects.
+//!
+//! `Recorder` is what the doors deposit into: raw bytes are committed, many messages with one commit, before anything is
+//! acknowledged. `Receiver::step` then takes one recorded message: parsing runs off the reactor and cannot take the process
+//! with it, effects and the `done` mark are one transaction, and what fails three times is set aside with its reason.
+//!
+//! Known gaps: reports, joins and staff replies are recognised as such and kept, without effect.
+
+use std::sync::Arc;
+
+use sha2::{Digest, Sha256};
+use tokio::sync::{Notify, mpsc, oneshot};
+
+use super::threading;
+use crate::domain::inbound::InboundSource;
+use crate::domain::token::{Purpose, Subject};
+use crate::domain::verdict::{Verdict, classify};
+use crate::mail::parse::{self, Arrived, Own, Parsed};
+use crate::mail::token::Keyring;
+use crate::runtime::{Masked, Timestamp};
+use crate::store::inbound::{self, NewInbound, Waiting};
+use crate::store::{Store, StoreError, Tx, people};
+
+/// Messages waiting for their commit; a door waits when there are more.
+const RECORDING: usize = 64;
+
+/// Bytes of one group commit. Above it the next message waits for the next commit.
+const GROUP_BYTES: usize = 8 << 20;
+
+/// One message for one recipient, as a door hands it over.
+#[derive(Clone, Debug)]
+pub struct Deposited {
+    pub source: InboundSource,
+    pub envelope_from: Option<String>,
+    pub recipient: String,
+    pub raw: Arc<[u8]>,
+}
+
+/// What became of a deposit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Recorded {
+    New(i64),
+    /// The same bytes for the same recipient were recorded before.
+    Known,
+}
+
+/// The store is away; the door answers "later".
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("the message could not be recorded: {0}")]
+pub struct RecordProblem(String);
+
+type Recording = (Deposited, oneshot::Sender<Result<Recorded, RecordProblem>>);
+
+/// A door's side of recording. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Recorder(mpsc::Sender<Recording>);
+
+/// The store's side.
+pub struct RecordingLine {
+    store: Store,
+    incoming: mpsc::Receiver<Recording>,
+    recorded: Arc<Notify>,
+}
+
+/// A recorder with the line that serves it; `recorded` is notified after each commit.
+pub fn recorder(store: Store, recorded: Arc<Notify>) -> (Recorder, RecordingLine) {
+    let (sender, incoming) = mpsc::channel(RECORDING);
+    (Recorder(sender), RecordingLine { store, incoming, recorded })
+}
+
+impl Recorder {
+    /// Returns after the message is committed.
+    ///
+    /// # Errors
+    /// When it is not: the door must not acknowledge it.
+    pub async fn record(&self, mail: Deposited) -> Result<Recorded, RecordProblem> {
+        let gone = || RecordProblem("recording has stopped".into());
+        let (answer, answered) = oneshot::channel();
+        self.0.send((mail, answer)).await.map_err(|_| gone())?;
+        answered.await.map_err(|_| gone())?
+    }
+}
+
+impl RecordingLine {
+    /// Records until every recorder is gone.
+    pub async fn run(mut self, now: impl Fn() -> Timestamp) {
+        while let Some(first) = self.incoming.recv().await {
+            let mut group = vec![first];
+            let mut bytes = group[0].0.raw.len();
+            while bytes < GROUP_BYTES && group.len() < RECORDING {
+                let Ok(next) = self.incoming.try_recv() else { break };
+                bytes += next.0.raw.len();
+                group.push(next);
+            }
+            self.record(group, now()).await;
+        }
+    }
+
+    async fn record(&self, group: Vec<Recording>, now: Timestamp) {
+        match self.commit(&group, now).await {
+            Ok(recorded) => {
+                for ((_, answer), recorded) in group.into_iter().zip(recorded) {
+                    // A door that went away asks again: the hash knows the message.
+                    let _ = answer.send(Ok(recorded));
+                }
+                self.recorded.notify_one();
+            }
+            Err(error) => {
+                tracing::error!(%error, messages = group.len(), "received mail cannot be recorded; peers are asked to come later");
+                for (_, answer) in group {
+                    let _ = answer.send(Err(RecordProblem(error.to_string())));
+                }
+            }
+        }
+    }
+
+    async fn commit(&self, group: &[Recording], now: Timestamp) -> Result<Vec<Recorded>, StoreError> {
+        let mut tx = self.store.write().await?;
+        let mut recorded = Vec::with_capacity(group.len());
+        for (mail, _) in group {
+            let hash = data_encoding::HEXLOWER.encode(&Sha256::digest(&mail.raw));
+            let new = NewInbound {
+                source: mail.source,
+                envelope_from: mail.envelope_from.as_deref(),
+                recipient: &mail.recipient,
+                hash: &hash,
+                raw: &mail.raw,
+            };
+            let id = inbound::record(&mut tx, &new, now).await?;
+            recorded.push(id.map_or(Recorded::Known, Recorded::New));
+        }
+        tx.commit().await?;
+        Ok(recorded)
+    }
+}
+
+/// What understanding a message needs to know.
+pub struct Receiver {
+    pub store: Store,
+    pub keyring: Arc<Keyring>,
+    pub own: Arc<Own>,
+    pub desk: threading::Desk,
+    pub max_message: usize,
+    /// Something was queued.
+    pub wake: Arc<Notify>,
+}
+
+/// What one step did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    Done(Verdict),
+    /// This one failed and waits, or was set aside.
+    Failed {
+        quarantined: bool,
+    },
+    Idle,
+}
+
+impl Receiver {
+    /// Takes the oldest recorded message after `after` through the line. Answers its id as well, so that one which fails does not
+    /// keep the others waiting.
+    ///
+    /// # Errors
+    /// When the database fails; the message waits.
+    pub async fn step(&self, after: i64, now: Timestamp) -> Result<(Step, i64), StoreError> {
+        let Some(waiting) = inbound::next(&mut self.store.read().await?, after).await? else {
+            return Ok((Step::Idle, 0));
+        };
+        let id = waiting.id;
+        match self.understand(waiting, now).await {
+            Ok(verdict) => Ok((Step::Done(verdict), id)),
+            Err(EffectProblem::Store(error)) if !error.is_about_the_message() => Err(error),
+            Err(problem) => {
+                let mut tx = self.store.write().await?;
+                let quarantined = inbound::failed(&mut tx, id, &problem.to_string()).await?;
+                tx.commit().await?;
+                if quarantined {
+                    tracing::error!(inbound = id, %problem, "a received message was set aside; `tidings inbound rerun` tries it again");
+                }
+                Ok((Step::Failed { quarantined }, id))
+            }
+        }
+    }
+
+    /// Takes all that waits, each once.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn drain(&self, now: impl Fn() -> Timestamp) -> Result<usize, StoreError> {
+        let (mut after, mut taken) = (0, 0);
+        loop {
+            match self.step(after, now()).await? {
+                (Step::Idle, _) => return Ok(taken),
+                (_, id) => after = id,
+            }
+            taken += 1;
+        }
+    }
+
+    async fn understand(&self, waiting: Waiting, now: Timestamp) -> Result<Verdict, EffectProblem> {
+        let (own, keyring, limit) = (self.own.clone(), self.keyring.clone(), self.max_message);
+        let recipient = Some(waiting.recipient.clone()).filter(|recipient| !recipient.is_empty());
+        let envelope_from = waiting.envelope_from.clone();
+        let raw = waiting.raw;
+        let read = tokio::task::spawn_blocking(move || {
+            let parsed = parse::parse_guarded(&raw, limit);
+            let arrived =
+                Arrived { envelope_from: envelope_from.as_deref(), recipient: recipient.as_deref() };
+            let facts = parse::facts(&parsed, arrived, &own, &keyring);
+            (parsed, facts)
+        });
+        let (parsed, facts) =
+            read.await.map_err(|error| EffectProblem::Message(format!("the parser broke: {error}")))?;
+        let (verdict, reason) = classify(&facts);
+        let mut tx = self.store.write().await?;
+        let thread = self.effects(&mut tx, waiting.id, verdict, facts.token, &parsed, now).await?;
+        if !inbound::done(&mut tx, waiting.id, verdict, &reason, thread).await? {
+            return Ok(verdict);
+        }
+        tx.commit().await?;
+        let from = parsed.from.as_ref().map_or("", |from| from.address.as_str());
+        tracing::info!(inbound = waiting.id, verdict = verdict.as_str(), %reason, thread, from = %Masked(from), "received");
+        self.wake.notify_waiters();
+        Ok(verdict)
+    }
+
+    async fn effects(
+        &self,
+        tx: &mut Tx,
+        inbound: i64,
+        verdict: Verdict,
+        token: Option<Subject>,
+        parsed: &Parsed,
+        now: Timestamp,
+    ) -> Result<Option<i64>, EffectProblem> {
+        let message = threading::Message { inbound, token, parsed };
+        match verdict {
+            Verdict::SupportMessage => {
+                self.desk.converse(tx, &self.keyring, message, now).await.map(Some)
+            }
+            Verdict::AutoReply => self.desk.note_automatic(tx, &self.keyring, message, now).await,
+            Verdict::Unsubscribe => {
+                if let Some(Subject { purpose: Purpose::Unsubscribe, row, .. }) = token {
+                    people::unsubscribe(tx, row, "mail", now).await?;
+                }
+                Ok(None)
+            }
+            // Kept raw with verdict and reason; their effects are not built yet.
+            Verdict::StaffReply
+            | Verdict::InternalNote
+            | Verdict::RejectedStaff
+            | Verdict::Join
+            | Verdict::BounceHard
+            | Verdict::BounceSoft
+            | Verdict::BounceDelayed
+            | Verdict::Complaint
+            | Verdict::Receipt
+            | Verdict::Loop
+            | Verdict::Unreadable => Ok(None),
+        }
+    }
+}
+
+/// Why a message's effects did not happen.
+#[derive(Debug, thiserror::Error)]
+pub enum EffectProblem {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error("{0}")]
+    Message(String),
+}

@@ -1,0 +1,249 @@
+//! Conversations: which one a message belongs to, and who is told about it.
+//!
+//! The rule is `domain::thread`'s; here are its lookups. A thread is found by the token of the address, then by cited
+//! Message-IDs, those of posts and those that we minted ourselves, and only for somebody who takes part in it.
+
+use std::time::Duration;
+
+use super::receive::EffectProblem;
+use crate::domain::address::Address;
+use crate::domain::delivery::DeliveryKind;
+use crate::domain::thread::{Belongs, Candidate, Link, PostKind, cited, find_thread};
+use crate::domain::token::{Purpose, Subject};
+use crate::mail::parse::Parsed;
+use crate::mail::token::{Keyring, delivery_in_message_id};
+use crate::mail::trim;
+use crate::runtime::Timestamp;
+use crate::store::deliveries::{self, DeskMail, Origin};
+use crate::store::people;
+use crate::store::staff::StaffRow;
+use crate::store::threads::{self, Attachment, NewPost, NewThread};
+use crate::store::{StoreError, Tx, editions};
+
+/// A second answer to the same edition within this time goes on in the same thread.
+const SAME_EDITION: Duration = Duration::from_secs(14 * 86_400);
+
+/// A received message with what its address said.
+#[derive(Clone, Copy)]
+pub struct Message<'a> {
+    pub inbound: i64,
+    pub token: Option<Subject>,
+    pub parsed: &'a Parsed,
+}
+
+/// The people who answer, and the press that prints their notices.
+pub struct Desk {
+    pub staff: Vec<StaffRow>,
+    pub press: super::notice::Press,
+}
+
+/// What the address and the cited ids lead to.
+#[derive(Default)]
+struct Leads {
+    candidates: Vec<Candidate>,
+    edition_id: Option<i64>,
+}
+
+impl Desk {
+    /// A person's words: opens or continues a thread, adds the post, tells the staff. Answers the thread.
+    pub(super) async fn converse(
+        &self,
+        tx: &mut Tx,
+        keyring: &Keyring,
+        message: Message<'_>,
+        now: Timestamp,
+    ) -> Result<i64, EffectProblem> {
+        let (from_name, from) = sender(message.parsed)?;
+        let key = from.key();
+        let leads = leads(tx, keyring, message, &key, now).await?;
+        let thread = match find_thread(&key, &leads.candidates) {
+            Belongs::To { thread, .. } => thread,
+            Belongs::New { suspected } => {
+                let subscriber = people::by_key(tx, &key).await?;
+                let name = subscriber
+                    .as_ref()
+                    .map(|person| person.name.as_str())
+                    .filter(|name| !name.is_empty())
+                    .unwrap_or(from_name);
+                let new = NewThread {
+                    subscriber_id: subscriber.as_ref().map(|person| person.id),
+                    address: from.as_str(),
+                    address_key: &key,
+                    name,
+                    subject: bare_subject(&message.parsed.subject),
+                    edition_id: leads.edition_id,
+                    suspected,
+                };
+                threads::open(tx, &new, now).await?
+            }
+        };
+        self.post(tx, thread, PostKind::Subscriber, message, now).await?;
+        self.tell_staff(tx, thread, now).await?;
+        Ok(thread)
+    }
+
+    /// A program's words: shown in the thread that they belong to, and nothing else. Answers the thread, if there is one.
+    pub(super) async fn note_automatic(
+        &self,
+        tx: &mut Tx,
+        keyring: &Keyring,
+        message: Message<'_>,
+        now: Timestamp,
+    ) -> Result<Option<i64>, EffectProblem> {
+        let Ok((_, from)) = sender(message.parsed) else { return Ok(None) };
+        let leads = leads(tx, keyring, message, &from.key(), now).await?;
+        let Belongs::To { thread, .. } = find_thread(&from.key(), &leads.candidates) else {
+            return Ok(None);
+        };
+        self.post(tx, thread, PostKind::Automatic, message, now).await?;
+        Ok(Some(thread))
+    }
+
+    async fn post(
+        &self,
+        tx: &mut Tx,
+        thread: i64,
+        kind: PostKind,
+        message: Message<'_>,
+        now: Timestamp,
+    ) -> Result<i64, EffectProblem> {
+        let (from_name, from) = sender(message.parsed)?;
+        let trimmed = trim::trim(&message.parsed.text);
+        let attachments: Vec<Attachment> = message
+            .parsed
+            .attachments
+            .iter()
+            .map(|file| Attachment {
+                name: file.name.clone(),
+                media_type: file.media_type.clone(),
+                bytes: file.bytes as i64,
+            })
+            .collect();
+        let post = NewPost {
+            thread,
+            kind,
+            from_name,
+            from_address: from.as_str(),
+            text: &trimmed.shown,
+            folded: &trimmed.folded,
+            message_id: message.parsed.message_id.as_deref(),
+            inbound_id: Some(message.inbound),
+            attachments: &attachments,
+        };
+        Ok(threads::add_post(tx, &post, now).await?)
+    }
+
+    /// One notice to each member, due now.
+    async fn tell_staff(&self, tx: &mut Tx, thread: i64, now: Timestamp) -> Result<(), EffectProblem> {
+        if self.staff.is_empty() {
+            return Ok(());
+        }
+        let printed = self.press.print(tx, thread).await?;
+        let body_id = editions::add_body(tx, &printed.frame, &printed.body).await?;
+        for member in &self.staff {
+            let mail = DeskMail {
+                kind: DeliveryKind::Notice,
+                subscriber_id: None,
+                thread_id: Some(thread),
+                staff: Some((member.id, member.address.as_str())),
+                body_id,
+            };
+            deliveries::queue_desk_mail(tx, mail, now).await?;
+        }
+        Ok(())
+    }
+}
+
+fn sender(parsed: &Parsed) -> Result<(&str, Address), EffectProblem> {
+    let from =
+        parsed.from.as_ref().ok_or_else(|| EffectProblem::Message("it names no sender".into()))?;
+    let address = Address::parse(&from.address)
+        .map_err(|problem| EffectProblem::Message(format!("its sender is not an address: {problem}")))?;
+    Ok((from.name.as_str(), address))
+}
+
+async fn leads(
+    tx: &mut Tx,
+    keyring: &Keyring,
+    message: Message<'_>,
+    key: &str,
+    now: Timestamp,
+) -> Result<Leads, StoreError> {
+    let mut leads = Leads::default();
+    match message.token {
+        Some(Subject { purpose: Purpose::Thread, row, .. }) => leads.thread(tx, Link::Token, row).await?,
+        Some(Subject { purpose: Purpose::Edition | Purpose::Bounce, row, .. }) => {
+            if let Some(origin) = deliveries::origin(tx, row).await? {
+                leads.delivery(tx, Link::Token, &origin, key, now).await?;
+            }
+        }
+        _ => {}
+    }
+    let cited = cited(&message.parsed.in_reply_to, &message.parsed.references);
+    let ids: Vec<String> = cited.iter().map(|(_, id)| (*id).to_owned()).collect();
+    let known = threads::by_message_ids(tx, &ids).await?;
+    for (link, id) in cited {
+        if let Some((_, thread)) = known.iter().find(|(known, _)| known == id) {
+            leads.thread(tx, link, *thread).await?;
+        } else if let Some(delivery) = delivery_in_message_id(keyring, id)
+            && let Some(origin) = deliveries::origin(tx, delivery).await?
+        {
+            leads.delivery(tx, link, &origin, key, now).await?;
+        }
+    }
+    Ok(leads)
+}
+
+impl Leads {
+    async fn thread(&mut self, tx: &mut Tx, link: Link, thread: i64) -> Result<(), StoreError> {
+        if let Some(found) = threads::participant(tx, thread).await? {
+            self.candidates.push(Candidate { link, thread, participants: vec![found.address_key] });
+        }
+        Ok(())
+    }
+
+    async fn delivery(
+        &mut self,
+        tx: &mut Tx,
+        link: Link,
+        origin: &Origin,
+        key: &str,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        if let Some(thread) = origin.thread_id {
+            return self.thread(tx, link, thread).await;
+        }
+        let Some(edition) = origin.edition_id else { return Ok(()) };
+        self.edition_id = self.edition_id.or(Some(edition));
+        let since = Timestamp(now.millis() - SAME_EDITION.as_millis() as i64);
+        match threads::about_edition(tx, key, edition, since).await? {
+            Some(thread) => self.thread(tx, link, thread).await,
+            None => Ok(()),
+        }
+    }
+}
+
+/// A subject without the marks of answering in the languages that mail programs write.
+fn bare_subject(subject: &str) -> &str {
+    const MARKS: [&str; 9] = ["re", "aw", "antw", "sv", "vs", "rv", "fwd", "fw", "wg"];
+    let mut rest = subject.trim();
+    while let Some((mark, after)) = rest.split_once(':') {
+        if !MARKS.iter().any(|known| mark.trim().eq_ignore_ascii_case(known)) {
+            break;
+        }
+        rest = after.trim();
+    }
+    if rest.is_empty() { "(no subject)" } else { rest }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::bare_subject;
+
+    #[test]
+    fn marks_of_answering_go() {
+        assert_eq!(bare_subject("Re: AW:  re: Make it smaller"), "Make it smaller");
+        assert_eq!(bare_subject("Question: does it work?"), "Question: does it work?");
+        assert_eq!(bare_subject(" Re: "), "(no subject)");
+    }
+}
