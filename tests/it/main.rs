@@ -1,4 +1,5 @@
 //! All integration tests in one binary. One file per scenario.
 
+mod architecture;
 mod config_mistakes;
 mod import_csv;
