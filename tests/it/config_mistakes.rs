@@ -502,6 +502,7 @@ fn due_times_follow_the_wall_clock_of_the_publication() {
     };
     assert_eq!(at("\"2026-12-03T09:00\""), "2026-12-03T14:00:00Z");
     assert_eq!(at("2026-12-03T09:00:00"), "2026-12-03T14:00:00Z");
+    assert_eq!(at("2026-12-03T09:00"), "2026-12-03T14:00:00Z");
     assert_eq!(at("2026-12-03T09:00:00Z"), "2026-12-03T09:00:00Z");
     assert_eq!(at("\"2026-03-08T02:30\""), "2026-03-08T07:30:00Z");
     assert_eq!(at("\"2026-11-01T01:30\""), "2026-11-01T05:30:00Z");
@@ -556,4 +557,26 @@ fn the_parts_that_the_shipped_config_has_commented_out_are_good() {
     assert!(!loaded.has_errors(), "{:#?}", lines(&loaded));
     assert_eq!(loaded.publication.unwrap().slots.len(), 2);
     assert!(loaded.settings.unwrap().intake.imap.is_some());
+}
+
+/// Cut at every place and with single characters exchanged, the files may be wrong; reading them always ends, and every
+/// problem of a file has a place in it.
+#[test]
+fn broken_files_always_get_an_answer() {
+    let check = |settings: &str, publication: &str| {
+        let loaded = load(settings, publication);
+        assert_eq!(loaded.settings.is_none() || loaded.publication.is_none(), loaded.has_errors());
+        for problem in &loaded.problems {
+            let text = if problem.file == "tidings.toml" { settings } else { publication };
+            assert!((1..=text.lines().count() + 1).contains(&problem.line), "{problem}\n{text}");
+            assert!(problem.column >= 1, "{problem}\n{text}");
+        }
+    };
+    for cut in 0..SETTINGS.len().max(PUBLICATION.len()) {
+        check(&SETTINGS[..cut.min(SETTINGS.len())], &PUBLICATION[..cut.min(PUBLICATION.len())]);
+    }
+    for (at, with) in (0..SETTINGS.len().min(PUBLICATION.len())).zip("\"[]{}=.,#'\n\\1\0ü".chars().cycle()) {
+        let changed = |text: &str| format!("{}{with}{}", &text[..at], &text[at + 1..]);
+        check(&changed(SETTINGS), &changed(PUBLICATION));
+    }
 }
