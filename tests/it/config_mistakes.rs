@@ -312,6 +312,21 @@ fn single_mistakes_of_editors() {
 }
 
 #[test]
+fn a_misspelt_required_key_is_one_mistake() {
+    let loaded = load(&SETTINGS.replace("message_id_domain", "mesage_id_domain"), PUBLICATION);
+    let found = lines(&loaded);
+    assert_eq!(found.len(), 1, "{found:#?}");
+    assert!(found[0].contains("did you mean `message_id_domain`?"), "{found:#?}");
+}
+
+#[test]
+fn a_value_of_the_wrong_type_is_told_what_to_write() {
+    let loaded = load(&format!("drain = 60\n{SETTINGS}"), PUBLICATION);
+    let expected = "tidings.toml:1:9: drain: is a whole number, write a whole number and s, m, h or d, for example \"60s\" or \"4d\"";
+    assert_eq!(lines(&loaded), [expected]);
+}
+
+#[test]
 fn a_syntax_error_hides_no_other_mistake() {
     let settings =
         SETTINGS.replace("message_id_domain = \"news.example.org\"", "message_id_domain = news.example.org");
