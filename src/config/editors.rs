@@ -28,7 +28,11 @@ pub(super) fn publication(mut root: Section<'_>) -> Option<Publication> {
     let url = root
         .required("url", "write url = \"https://news.example.org\"")
         .and_then(|found| found.parse(urls::web_base));
-    let postal_address = text(&mut root, "postal_address", "the law asks for it in every mail");
+    let postal_address = text(
+        &mut root,
+        "postal_address",
+        "write the sender's street and town; the law asks for them in every mail",
+    );
     let timezone = root
         .required("timezone", "write timezone = \"America/New_York\"")
         .and_then(|found| found.parse(syntax::zone));

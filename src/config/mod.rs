@@ -93,6 +93,7 @@ pub struct Loaded {
 }
 
 impl Loaded {
+    /// Whether something must be corrected before anything can start; warnings do not count.
     pub fn has_errors(&self) -> bool {
         self.problems.iter().any(Problem::is_error)
     }

@@ -36,7 +36,7 @@ pub(super) fn apply(root: &mut Node, change: Override, report: &Report) {
     let Override { path, node } = change;
     let place = node.place.clone();
     if let Err(why) = put(root, &path, node) {
-        report.error(&place, &path.join("."), &why, "see the keys of config/tidings.toml");
+        report.error(&place, &path.join("."), &why, "see the keys of tidings.toml and publication.toml");
     }
 }
 

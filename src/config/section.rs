@@ -56,6 +56,8 @@ pub(super) struct Section<'a> {
     pub path: String,
     pub report: &'a Report,
     asked: Vec<&'static str>,
+    /// Required keys that are not there, with their hints; reported in the end, when misspelt ones are known.
+    missing: Vec<(&'static str, String)>,
 }
 
 impl<'a> Section<'a> {
@@ -84,10 +86,8 @@ impl<'a> Section<'a> {
         found
     }
 
-    pub fn missing(&self, key: &str, hint: &str) {
-        if self.report.broken.is_empty() {
-            self.report.error(self.place, &self.path_of(key), "is missing", hint);
-        }
+    pub fn missing(&mut self, key: &'static str, hint: &str) {
+        self.missing.push((key, hint.to_owned()));
     }
 
     /// Every key of a table whose keys are names, in the order of the file.
@@ -97,17 +97,25 @@ impl<'a> Section<'a> {
         entries.map(|e| (e.key.as_str(), &e.key_place, found(&e.key, &e.node))).collect()
     }
 
-    /// Reports the keys that nobody asked for.
+    /// Reports the keys that nobody asked for, and the required ones that are missing. A required key that is only misspelt
+    /// is one mistake, not two.
     pub fn finish(self) {
+        let mut meant = Vec::new();
         for entry in &self.table.0 {
             if self.asked.contains(&entry.key.as_str()) {
                 continue;
             }
-            let hint = match nearest(&entry.key, &self.asked) {
+            let near = nearest(&entry.key, &self.asked);
+            meant.extend(near);
+            let hint = match near {
                 Some(near) => format!("did you mean `{near}`? Known here: {}", self.asked.join(", ")),
                 None => format!("known here: {}", self.asked.join(", ")),
             };
             self.report.error(&entry.key_place, &self.path_of(&entry.key), "is not a setting", &hint);
+        }
+        let missing = self.missing.iter().filter(|(key, _)| !meant.contains(key));
+        for (key, hint) in missing.filter(|_| self.report.broken.is_empty()) {
+            self.report.error(self.place, &self.path_of(key), "is missing", hint);
         }
     }
 }
@@ -182,6 +190,7 @@ impl<'a> Found<'a> {
                 path: self.path.clone(),
                 report: self.report,
                 asked: Vec::new(),
+                missing: Vec::new(),
             }),
             _ => self.wrong_kind(&format!("a table: [{}]", self.path)),
         }
@@ -211,8 +220,14 @@ impl<'a> Found<'a> {
         items.iter().enumerate().map(found).collect()
     }
 
-    /// Reads text with one of the small grammars.
-    pub fn parse<T>(&self, grammar: impl FnOnce(&str) -> Result<T, Wrong>) -> Option<T> {
+    /// Reads text with one of the small grammars. For what is no text at all, the grammar's own hint says what to write.
+    pub fn parse<T>(&self, grammar: impl Fn(&str) -> Result<T, Wrong>) -> Option<T> {
+        if !matches!(self.node.value, Value::Text(_))
+            && self.node.raw.is_none()
+            && let Err(Wrong { hint, .. }) = grammar("")
+        {
+            return self.wrong(&format!("is {}", self.node.value.kind()), &hint);
+        }
         self.checked(grammar(self.text()?))
     }
 

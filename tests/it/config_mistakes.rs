@@ -312,6 +312,21 @@ fn single_mistakes_of_editors() {
 }
 
 #[test]
+fn a_misspelt_required_key_is_one_mistake() {
+    let loaded = load(&SETTINGS.replace("message_id_domain", "mesage_id_domain"), PUBLICATION);
+    let found = lines(&loaded);
+    assert_eq!(found.len(), 1, "{found:#?}");
+    assert!(found[0].contains("did you mean `message_id_domain`?"), "{found:#?}");
+}
+
+#[test]
+fn a_value_of_the_wrong_type_is_told_what_to_write() {
+    let loaded = load(&format!("drain = 60\n{SETTINGS}"), PUBLICATION);
+    let expected = "tidings.toml:1:9: drain: is a whole number, write a whole number and s, m, h or d, for example \"60s\" or \"4d\"";
+    assert_eq!(lines(&loaded), [expected]);
+}
+
+#[test]
 fn a_syntax_error_hides_no_other_mistake() {
     let settings =
         SETTINGS.replace("message_id_domain = \"news.example.org\"", "message_id_domain = news.example.org");
@@ -502,6 +517,7 @@ fn due_times_follow_the_wall_clock_of_the_publication() {
     };
     assert_eq!(at("\"2026-12-03T09:00\""), "2026-12-03T14:00:00Z");
     assert_eq!(at("2026-12-03T09:00:00"), "2026-12-03T14:00:00Z");
+    assert_eq!(at("2026-12-03T09:00"), "2026-12-03T14:00:00Z");
     assert_eq!(at("2026-12-03T09:00:00Z"), "2026-12-03T09:00:00Z");
     assert_eq!(at("\"2026-03-08T02:30\""), "2026-03-08T07:30:00Z");
     assert_eq!(at("\"2026-11-01T01:30\""), "2026-11-01T05:30:00Z");
@@ -556,4 +572,26 @@ fn the_parts_that_the_shipped_config_has_commented_out_are_good() {
     assert!(!loaded.has_errors(), "{:#?}", lines(&loaded));
     assert_eq!(loaded.publication.unwrap().slots.len(), 2);
     assert!(loaded.settings.unwrap().intake.imap.is_some());
+}
+
+/// Cut at every place and with single characters exchanged, the files may be wrong; reading them always ends, and every
+/// problem of a file has a place in it.
+#[test]
+fn broken_files_always_get_an_answer() {
+    let check = |settings: &str, publication: &str| {
+        let loaded = load(settings, publication);
+        assert_eq!(loaded.settings.is_none() || loaded.publication.is_none(), loaded.has_errors());
+        for problem in &loaded.problems {
+            let text = if problem.file == "tidings.toml" { settings } else { publication };
+            assert!((1..=text.lines().count() + 1).contains(&problem.line), "{problem}\n{text}");
+            assert!(problem.column >= 1, "{problem}\n{text}");
+        }
+    };
+    for cut in 0..SETTINGS.len().max(PUBLICATION.len()) {
+        check(&SETTINGS[..cut.min(SETTINGS.len())], &PUBLICATION[..cut.min(PUBLICATION.len())]);
+    }
+    for (at, with) in (0..SETTINGS.len().min(PUBLICATION.len())).zip("\"[]{}=.,#'\n\\1\0ü".chars().cycle()) {
+        let changed = |text: &str| format!("{}{with}{}", &text[..at], &text[at + 1..]);
+        check(&changed(SETTINGS), &changed(PUBLICATION));
+    }
 }

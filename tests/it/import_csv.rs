@@ -2,6 +2,7 @@
 
 use std::io::Read;
 
+use proptest::prelude::*;
 use tidings::domain::publication::TierId;
 use tidings::domain::subscriber::{ImportRow, SubscriberStatus};
 use tidings::import::{HeaderProblem, Skipped, rows};
@@ -198,4 +199,43 @@ fn a_failing_disk_is_an_error_and_not_the_end_of_the_file() {
     assert_eq!(rows.next().unwrap().unwrap_err().to_string(), "bad sector");
     assert!(rows.next().is_none());
     assert!(matches!(tidings::import::rows(Failing(b""), &tiers()), Err(HeaderProblem::Read(_))));
+}
+
+proptest! {
+    /// What the csv crate writes, we read: any text, any delimiter.
+    #[test]
+    fn what_a_csv_writer_quotes_comes_back(
+        names in proptest::collection::vec("[a-z\"';,|\n\r\t =é]{0,20}", 1..8),
+        delimiter in prop_oneof![Just(b','), Just(b';'), Just(b'\t'), Just(b'|')],
+        crlf in any::<bool>(),
+    ) {
+        let terminator = if crlf { csv::Terminator::CRLF } else { csv::Terminator::Any(b'\n') };
+        let mut writer =
+            csv::WriterBuilder::new().delimiter(delimiter).terminator(terminator).from_writer(Vec::new());
+        writer.write_record(["email", "name", "tier", "status"]).unwrap();
+        for name in &names {
+            writer.write_record(["a@x.example", name, "free", "active"]).unwrap();
+        }
+        let found = import(writer.into_inner().unwrap());
+        prop_assert_eq!(found.len(), names.len());
+        for (row, name) in found.iter().zip(&names) {
+            let name = name.replace("\r\n", "\n").replace(['\n', '\r', '\t'], " ").trim().to_owned();
+            let name = name.strip_prefix("'=").map_or(name.clone(), |rest| format!("={rest}"));
+            prop_assert_eq!(&row.as_ref().unwrap().name, &name);
+        }
+    }
+
+    /// Any bytes behind a good header end, with lines in order, and no more answers than lines.
+    #[test]
+    fn any_bytes_end_in_order(bytes in proptest::collection::vec(
+        prop_oneof![Just(b'"'), Just(b','), Just(b'\n'), Just(b'\r'), Just(b'a'), any::<u8>()], 0..200,
+    )) {
+        let mut text = b"email,name,tier,status\n".to_vec();
+        text.extend_from_slice(&bytes);
+        let lines: Vec<u64> = import(&text)
+            .into_iter()
+            .map(|row| row.map_or_else(|skipped| skipped.line, |row| row.line))
+            .collect();
+        prop_assert!(lines.is_sorted_by(|a, b| a < b), "{:?}", lines);
+    }
 }
