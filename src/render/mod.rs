@@ -1,1 +1,22 @@
-//! Layer.
+//! Layer 2: from what editors write to what a tier gets.
+//!
+//! An article's gates are cut out of its Markdown before anything else looks at it ([`gates`]), so a gated word cannot
+//! reach a tier by way of a heading, a link or a footnote. A template set ([`TemplateSet`]) is checked as a whole, each
+//! file against the fields of its kind ([`fields`]), before it renders anything. Rendering happens once per edition and
+//! tier and ends in a frozen [`crate::domain::body::Body`]: literals, holes and conditions, no template any more.
+//!
+//! Pure but for [`Article::load`] and [`TemplateSet::load`], which read files.
+
+pub mod article;
+mod blocks;
+mod code;
+mod front;
+pub mod gates;
+mod markdown;
+mod media;
+mod paths;
+mod plain;
+mod sanitise;
+
+pub use article::{Article, Status, TierArticle};
+pub use media::Media;
