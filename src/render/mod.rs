@@ -9,14 +9,29 @@
 
 pub mod article;
 mod blocks;
+mod check;
 mod code;
+mod context;
+mod edition;
+mod engine;
+pub mod fields;
 mod front;
 pub mod gates;
+mod holes;
+mod lint;
 mod markdown;
 mod media;
+mod mjml;
+mod notice;
 mod paths;
 mod plain;
 mod sanitise;
+mod tags;
+pub mod template;
 
 pub use article::{Article, Status, TierArticle};
+pub use edition::{EditionInput, RenderedTier, render_edition};
+pub use lint::{HTML_STOPS, HTML_WARNS, lint_edition};
 pub use media::Media;
+pub use notice::{NoticeInput, NoticePost, NoticeThread, render_notice};
+pub use template::TemplateSet;
