@@ -1,1 +1,37 @@
-//! Layer.
+//! Layer 2: from what editors write to what a tier gets.
+//!
+//! An article's gates are cut out of its Markdown before anything else looks at it ([`gates`]), so a gated word cannot
+//! reach a tier by way of a heading, a link or a footnote. A template set ([`TemplateSet`]) is checked as a whole, each
+//! file against the fields of its kind ([`fields`]), before it renders anything. Rendering happens once per edition and
+//! tier and ends in a frozen [`crate::domain::body::Body`]: literals, holes and conditions, no template any more.
+//!
+//! Pure but for [`Article::load`] and [`TemplateSet::load`], which read files.
+
+pub mod article;
+mod blocks;
+mod check;
+mod code;
+mod context;
+mod edition;
+mod engine;
+pub mod fields;
+mod front;
+pub mod gates;
+mod holes;
+mod lint;
+mod markdown;
+mod media;
+mod mjml;
+mod notice;
+mod paths;
+mod plain;
+mod sanitise;
+mod tags;
+pub mod template;
+
+pub use article::{Article, Status, TierArticle};
+pub use edition::{EditionInput, RenderedTier, render_edition};
+pub use lint::{HTML_STOPS, HTML_WARNS, lint_edition};
+pub use media::Media;
+pub use notice::{NoticeInput, NoticePost, NoticeThread, render_notice};
+pub use template::TemplateSet;

@@ -1,0 +1,139 @@
+//! The fields that templates may use, by kind. A name that is not in its table is an error with its position; handlebars
+//! itself lets a missing one pass inside of `{{#if}}`.
+
+/// What stands behind a name.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Shape {
+    /// Text or a number; escaped where it is printed.
+    Value,
+    /// HTML that was made here: only as `{{{...}}}`, only in the HTML part, only in text.
+    Markup,
+    /// Differs from recipient to recipient; see [`crate::domain::body::Field`].
+    Hole,
+    Object(&'static [(&'static str, Shape)]),
+    List(&'static Shape),
+}
+
+impl Shape {
+    pub(super) fn field(&self, name: &str) -> Option<&'static Shape> {
+        match self {
+            Shape::Object(fields) => fields.iter().find(|(known, _)| *known == name).map(|(_, shape)| shape),
+            Shape::List(inner) if !name.is_empty() && name.bytes().all(|b| b.is_ascii_digit()) => Some(inner),
+            _ => None,
+        }
+    }
+
+    /// The names of an object, for hints.
+    pub(super) fn names(&self) -> String {
+        match self {
+            Shape::Object(fields) => fields.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", "),
+            Shape::List(_) => "0, 1, ...".to_owned(),
+            _ => String::new(),
+        }
+    }
+}
+
+use Shape::{Hole, List, Markup, Object, Value};
+
+const PUBLICATION: Shape = Object(&[
+    ("name", Value),
+    ("url", Value),
+    ("postal_address", Value),
+    ("support", Value),
+    ("language", Value),
+    // Whether there is a page to send people to; the link itself is links.upgrade.
+    ("upgrade_url", Value),
+]);
+
+const ARTICLE: Shape = Object(&[
+    ("id", Value),
+    ("title", Value),
+    ("summary", Value),
+    ("author", Value),
+    ("reading_minutes", Value),
+    ("full_minutes", Value),
+    // full_minutes less reading_minutes.
+    ("minutes_left", Value),
+    ("html", Markup),
+    ("text", Value),
+    ("url", Value),
+    ("cover", Value),
+    ("extra", Value),
+    ("is_teaser", Value),
+]);
+
+const PLAN: Shape = Object(&[
+    ("id", Value),
+    ("label", Value),
+    ("price", Value),
+    ("note", Value),
+    // Zero where there is no refund.
+    ("refund_days", Value),
+    // All of it in one aligned line or more, for the text part.
+    ("line", Value),
+]);
+
+/// Editions, whatever the name of their template.
+pub static EDITION: Shape = Object(&[
+    ("publication", PUBLICATION),
+    ("edition", Object(&[
+            ("slug", Value),
+            ("subject", Value),
+            ("date", Value),
+            ("number", Value),
+            // Whether any of the articles is cut for this tier.
+            ("is_teaser", Value),
+        ])),
+    ("articles", List(&ARTICLE)),
+    (
+        "tier",
+        Object(&[
+            ("id", Value),
+            ("label", Value),
+            ("price", Value),
+            // `teaser` or `full`.
+            ("articles", Value),
+            ("archive", Value),
+            ("chat_support", Value),
+        ]),
+    ),
+    ("plans", List(&PLAN)),
+    // Empty strings when none is running on the day of the edition.
+    ("offer", Object(&[("label", Value), ("until", Value)])),
+    ("subscriber", Object(&[("name", Hole), ("address", Hole), ("tier_label", Hole), ("term_ends", Hole)])),
+    (
+        "links",
+        Object(&[("unsubscribe", Hole), ("preferences", Hole), ("view", Hole), ("archive", Hole), ("upgrade", Hole)]),
+    ),
+]);
+
+/// The notice that tells staff of a subscriber's words. It has no holes: it is rendered for one thread.
+pub static SUPPORT_NOTICE: Shape = Object(&[
+    ("publication", PUBLICATION),
+    (
+        "thread",
+        Object(&[
+            ("number", Value),
+            ("subject", Value),
+            ("state", Value),
+            ("tier_label", Value),
+            ("term_ends", Value),
+            ("edition_subject", Value),
+            ("earlier", Value),
+            ("subscriber_name", Value),
+            ("subscriber_address", Value),
+            ("assigned_to", Value),
+            ("waiting_since", Value),
+        ]),
+    ),
+    ("post", Object(&[("html", Markup), ("text", Value), ("folded_lines", Value), ("at", Value)])),
+    ("desk", Object(&[("name", Value)])),
+]);
+
+/// The name of the kind that is not an edition.
+pub const NOTICE_KIND: &str = "support-notice";
+
+/// The fields of a kind of template.
+pub fn of_kind(kind: &str) -> &'static Shape {
+    if kind == NOTICE_KIND { &SUPPORT_NOTICE } else { &EDITION }
+}

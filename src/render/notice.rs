@@ -1,0 +1,105 @@
+//! The notice that tells staff of a subscriber's words. Rendered for one thread, so its body has no holes.
+
+use std::fmt::Write;
+
+use serde_json::json;
+
+use super::edition::{body, of_publication};
+use super::fields::NOTICE_KIND;
+use super::holes::Sentinels;
+use super::template::TemplateSet;
+use crate::domain::body::{Body, escape_html};
+use crate::domain::problem::Problem;
+use crate::domain::publication::Publication;
+
+/// What the notice says beside the words. Everything is shown as it is; empty strings leave their line out.
+#[derive(Clone, Debug, Default)]
+pub struct NoticeThread {
+    pub number: i64,
+    pub subject: String,
+    /// A word: open, waiting or closed.
+    pub state: String,
+    pub tier_label: String,
+    pub term_ends: String,
+    pub edition_subject: String,
+    /// `2 conversations: #97 invoice (closed), #61 GPU memory (closed)`.
+    pub earlier: String,
+    pub subscriber_name: String,
+    pub subscriber_address: String,
+    pub assigned_to: String,
+    pub waiting_since: String,
+}
+
+/// The words themselves.
+#[derive(Clone, Debug, Default)]
+pub struct NoticePost {
+    /// Plain text, quotes already folded.
+    pub text: String,
+    pub folded_lines: usize,
+    /// When, as shown.
+    pub at: String,
+}
+
+/// A notice to render.
+#[derive(Clone, Copy, Debug)]
+pub struct NoticeInput<'a> {
+    pub publication: &'a Publication,
+    pub thread: &'a NoticeThread,
+    pub post: &'a NoticePost,
+    /// The desk's name.
+    pub desk: &'a str,
+    /// The address that answers reach.
+    pub support: &'a str,
+}
+
+/// Renders the notice.
+pub fn render_notice(templates: &TemplateSet, input: &NoticeInput<'_>) -> Result<Body, Vec<Problem>> {
+    let (thread, post) = (input.thread, input.post);
+    let mut sentinels = Sentinels::new();
+    let fields = json!({
+        "publication": of_publication(input.publication, input.support),
+        "thread": {
+            "number": thread.number,
+            "subject": thread.subject,
+            "state": thread.state,
+            "tier_label": thread.tier_label,
+            "term_ends": thread.term_ends,
+            "edition_subject": thread.edition_subject,
+            "earlier": thread.earlier,
+            "subscriber_name": thread.subscriber_name,
+            "subscriber_address": thread.subscriber_address,
+            "assigned_to": thread.assigned_to,
+            "waiting_since": thread.waiting_since,
+        },
+        "post": {
+            "html": sentinels.markup(paragraphs(&post.text)),
+            "text": visible(&post.text),
+            "folded_lines": post.folded_lines,
+            "at": post.at,
+        },
+        "desk": { "name": input.desk },
+    });
+    let parts = templates.parts(NOTICE_KIND, None)?;
+    body(&parts, &fields, &mut sentinels)
+}
+
+/// Line ends as `\n`, other control characters as blanks.
+fn visible(text: &str) -> String {
+    let text = text.replace("\r\n", "\n").replace('\r', "\n");
+    text.trim().chars().map(|c| if c == '\n' || !c.is_control() { c } else { ' ' }).collect()
+}
+
+/// A person's plain text as paragraphs, its lines kept.
+fn paragraphs(text: &str) -> String {
+    let text = visible(text);
+    let parts: Vec<&str> = text.split("\n\n").map(str::trim).filter(|part| !part.is_empty()).collect();
+    let mut out = String::new();
+    for (at, part) in parts.iter().enumerate() {
+        let margin = if at + 1 == parts.len() { "0" } else { "0 0 20px" };
+        let mut escaped = String::new();
+        escape_html(part, &mut escaped);
+        // Writing to a String cannot fail.
+        let _ = writeln!(out, "<p style=\"margin:{margin}\">{}</p>", escaped.replace('\n', "<br />"));
+    }
+    out
+}
