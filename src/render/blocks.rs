@@ -10,7 +10,8 @@ use crate::domain::body::escape_html;
 
 pub(super) const SERIF: &str = "Georgia, 'Times New Roman', serif";
 pub(super) const SANS: &str = "'Segoe UI', -apple-system, BlinkMacSystemFont, Helvetica, Arial, sans-serif";
-pub(super) const MONO: &str = "Consolas, Menlo, 'DejaVu Sans Mono', 'Liberation Mono', 'Courier New', monospace";
+pub(super) const MONO: &str =
+    "Consolas, Menlo, 'DejaVu Sans Mono', 'Liberation Mono', 'Courier New', monospace";
 
 /// What the renderers need beside the document.
 pub(super) struct Surroundings<'a> {
@@ -49,11 +50,13 @@ impl Writer<'_> {
         match block {
             Block::Paragraph(inlines) => self.element("p", &format!("margin:{margin}"), inlines),
             Block::Heading(2, inlines) => {
-                let style = "margin:40px 0 12px;font-family:{};font-size:24px;line-height:30px;font-weight:700";
+                let style =
+                    "margin:40px 0 12px;font-family:{};font-size:24px;line-height:30px;font-weight:700";
                 self.element("h2", &style.replace("{}", SERIF), inlines);
             }
             Block::Heading(_, inlines) => {
-                let style = "margin:28px 0 8px;font-family:{};font-size:17px;line-height:24px;font-weight:700";
+                let style =
+                    "margin:28px 0 8px;font-family:{};font-size:17px;line-height:24px;font-weight:700";
                 self.element("h3", &style.replace("{}", SANS), inlines);
             }
             Block::Code { language, name, text } => code::html(language, name, text, &mut self.out),

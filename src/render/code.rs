@@ -73,7 +73,8 @@ fn lines(syntax: Option<&SyntaxReference>, text: &str, out: &mut String) {
     let mut stack = ScopeStack::new();
     for line in text.trim_end_matches('\n').split('\n') {
         let with_end = format!("{line}\n");
-        let changes = state.as_mut().and_then(|state| state.parse_line(&with_end, &SYNTAXES).ok()).unwrap_or_default();
+        let changes =
+            state.as_mut().and_then(|state| state.parse_line(&with_end, &SYNTAXES).ok()).unwrap_or_default();
         let indent = line.len() - line.trim_start_matches(' ').len();
         let _ = write!(out, "<div class=\"d{}\">", (indent / 4).min(4));
         let mut writer = Writer { out, leading: true };
@@ -127,7 +128,11 @@ impl Writer<'_> {
                 let open = format!("<span class=\"{class}\" style=\"color:{colour}\">");
                 let end = "</span>";
                 // Neighbours of one colour share a span.
-                if self.out.ends_with(end) && self.out[..self.out.len() - end.len()].rfind("<span").is_some_and(|at| self.out[at..].starts_with(&open)) {
+                if self.out.ends_with(end)
+                    && self.out[..self.out.len() - end.len()]
+                        .rfind("<span")
+                        .is_some_and(|at| self.out[at..].starts_with(&open))
+                {
                     self.out.truncate(self.out.len() - end.len());
                 } else {
                     self.out.push_str(&open);

@@ -55,7 +55,10 @@ impl Swapped {
     /// The place in the original of a place in the swapped text.
     pub fn original(&self, source: &str, line: usize, column: usize) -> Position {
         let start: usize = self.text.split_inclusive('\n').take(line.saturating_sub(1)).map(str::len).sum();
-        let at = self.text[start..].char_indices().nth(column.saturating_sub(1)).map_or(start, |(at, _)| start + at);
+        let at = self.text[start..]
+            .char_indices()
+            .nth(column.saturating_sub(1))
+            .map_or(start, |(at, _)| start + at);
         let before = self.moved.iter().take_while(|(_, swapped)| swapped.start <= at).last();
         let original = match before {
             Some((original, swapped)) if swapped.contains(&at) => original.start,
@@ -69,7 +72,8 @@ impl Swapped {
 impl Sentinels {
     pub fn new() -> Sentinels {
         let mut random = [0_u8; 16];
-        getrandom::fill(&mut random).expect("the system's random source works, or keys could not be made either");
+        getrandom::fill(&mut random)
+            .expect("the system's random source works, or keys could not be made either");
         let nonce = data_encoding::BASE32_NOPAD.encode(&random).to_lowercase();
         Sentinels { prefix: format!("tdg{nonce}q"), sites: Vec::new() }
     }
@@ -130,11 +134,18 @@ impl Sentinels {
     /// Sentinels that were there before mrml and are not, or not as often, after it.
     pub fn lost(&self, before: &str, after: &str) -> Vec<Problem> {
         let after = self.count(after);
-        let lost = self.count(before).into_iter().filter(|(number, count)| after.get(number).unwrap_or(&0) < count);
+        let lost =
+            self.count(before).into_iter().filter(|(number, count)| after.get(number).unwrap_or(&0) < count);
         lost.filter_map(|(number, _)| {
             let site = self.sites.get(number)?;
             let hint = "put it where a reader can see it";
-            Some(Problem::error(&site.file, site.at, "template", "does not survive the rendering of MJML", hint))
+            Some(Problem::error(
+                &site.file,
+                site.at,
+                "template",
+                "does not survive the rendering of MJML",
+                hint,
+            ))
         })
         .collect()
     }
@@ -151,7 +162,13 @@ impl Sentinels {
 
     /// Splits a rendered part into pieces. `html`: the contexts are those of HTML, else everything is bare.
     pub fn split(&self, text: &str, html: bool) -> Result<Vec<Piece>, Vec<Problem>> {
-        let mut splitter = Splitter { sentinels: self, html: html.then(Html::new), stack: vec![], pieces: vec![], problems: vec![] };
+        let mut splitter = Splitter {
+            sentinels: self,
+            html: html.then(Html::new),
+            stack: vec![],
+            pieces: vec![],
+            problems: vec![],
+        };
         let mut at = 0;
         for (start, number) in self.found(text) {
             let site = &self.sites[number];
@@ -229,14 +246,20 @@ impl Splitter<'_> {
     fn site(&mut self, number: usize, site: &Site, rest: &str) {
         let in_text = self.html.as_ref().is_none_or(Html::in_text);
         match &site.meaning {
-            Meaning::Value(field) => match self.html.as_mut().map_or(Ok(Context::Bare), |html| html.hole(*field, rest)) {
-                Ok(context) => self.pieces.push(Piece::Hole { field: *field, context }),
-                Err((what, hint)) => self.wrong(number, what, hint),
-            },
+            Meaning::Value(field) => {
+                match self.html.as_mut().map_or(Ok(Context::Bare), |html| html.hole(*field, rest)) {
+                    Ok(context) => self.pieces.push(Piece::Hole { field: *field, context }),
+                    Err((what, hint)) => self.wrong(number, what, hint),
+                }
+            }
             Meaning::Markup(html) if in_text && self.html.is_some() => self.push(html),
             Meaning::Markup(_) => self.wrong(number, "HTML stands outside of text", "put it into an mj-text"),
             _ if !in_text => {
-                self.wrong(number, "a condition on a subscriber's value stands outside of text", "put it around words");
+                self.wrong(
+                    number,
+                    "a condition on a subscriber's value stands outside of text",
+                    "put it around words",
+                );
             }
             Meaning::If { field, unless } => {
                 let outer = std::mem::take(&mut self.pieces);
@@ -248,13 +271,21 @@ impl Splitter<'_> {
                     frame.then = Some(std::mem::take(&mut self.pieces));
                     self.balanced(number);
                 }
-                _ => self.wrong(number, "conditions do not nest any more after rendering", "keep it in one element"),
+                _ => self.wrong(
+                    number,
+                    "conditions do not nest any more after rendering",
+                    "keep it in one element",
+                ),
             },
             Meaning::End => {
                 self.balanced(number);
                 match self.stack.pop() {
                     Some(frame) => self.close(frame),
-                    None => self.wrong(number, "conditions do not nest any more after rendering", "keep it in one element"),
+                    None => self.wrong(
+                        number,
+                        "conditions do not nest any more after rendering",
+                        "keep it in one element",
+                    ),
                 }
             }
         }
@@ -266,7 +297,11 @@ impl Splitter<'_> {
 
     fn balanced(&mut self, number: usize) {
         if self.stack.last().is_some_and(|frame| frame.depth != self.depth()) {
-            self.wrong(number, "this branch opens or closes other elements", "open and close in the same branch");
+            self.wrong(
+                number,
+                "this branch opens or closes other elements",
+                "open and close in the same branch",
+            );
         }
     }
 
@@ -282,11 +317,21 @@ impl Splitter<'_> {
 
     fn finish(mut self) -> Result<Vec<Piece>, Vec<Problem>> {
         while let Some(frame) = self.stack.pop() {
-            self.wrong(frame.number, "this condition does not end any more after rendering", "keep it in one element");
+            self.wrong(
+                frame.number,
+                "this condition does not end any more after rendering",
+                "keep it in one element",
+            );
         }
         if self.problems.is_empty() && self.sentinels.leftover(&self.pieces) {
             let what = "a place holder is left in the rendered part";
-            self.problems.push(Problem::error("", Position::FILE, "template", what, "this is our fault, please report"));
+            self.problems.push(Problem::error(
+                "",
+                Position::FILE,
+                "template",
+                what,
+                "this is our fault, please report",
+            ));
         }
         if self.problems.is_empty() { Ok(self.pieces) } else { Err(self.problems) }
     }

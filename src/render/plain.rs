@@ -85,7 +85,11 @@ impl Writer<'_> {
                 }
                 self.figures += 1;
                 let figure = wrap(&format!("[Figure {}: {}]", self.figures, visible(&image.alt)), columns);
-                if image.title.is_empty() { figure } else { format!("{figure}\n{}", wrap(&visible(&image.title), columns)) }
+                if image.title.is_empty() {
+                    figure
+                } else {
+                    format!("{figure}\n{}", wrap(&visible(&image.title), columns))
+                }
             }
             Block::Quote { blocks, source } => {
                 let mut quote = self.blocks(blocks, columns - 2).join("\n\n");
@@ -126,7 +130,9 @@ impl Writer<'_> {
 
     fn table(&mut self, table: &Table, columns: usize) -> String {
         let flat = |row: &Vec<Vec<Inline>>| -> Vec<String> {
-            row.iter().map(|cell| self.inlines(cell).split_whitespace().collect::<Vec<_>>().join(" ")).collect()
+            row.iter()
+                .map(|cell| self.inlines(cell).split_whitespace().collect::<Vec<_>>().join(" "))
+                .collect()
         };
         let head = flat(&table.head);
         let rows: Vec<Vec<String>> = table.rows.iter().map(flat).collect();
@@ -156,7 +162,9 @@ impl Writer<'_> {
                     let same = url.is_empty() || text == url || url.strip_prefix("mailto:") == Some(&text);
                     out.push_str(&if same { text } else { format!("{text} ({url})") });
                 }
-                Inline::Image(image) => out.push_str(&format!("[{}]", visible(&words(&[Inline::Image(image.clone())])))),
+                Inline::Image(image) => {
+                    out.push_str(&format!("[{}]", visible(&words(&[Inline::Image(image.clone())]))))
+                }
                 Inline::Html(html) => {
                     let tag = html.to_ascii_lowercase();
                     out.push_str(if tag.starts_with("<br") { "\n" } else { "" });
@@ -186,8 +194,13 @@ fn aligned(table: &Table, head: &[String], rows: &[Vec<String>], columns: usize)
     }
     let line = |row: &[String]| {
         let cells = row.iter().enumerate().map(|(column, cell)| {
-            let fill = " ".repeat(widths.get(column).copied().unwrap_or(0).saturating_sub(cell.chars().count()));
-            if table.right.get(column) == Some(&true) { format!("{fill}{cell}") } else { format!("{cell}{fill}") }
+            let fill =
+                " ".repeat(widths.get(column).copied().unwrap_or(0).saturating_sub(cell.chars().count()));
+            if table.right.get(column) == Some(&true) {
+                format!("{fill}{cell}")
+            } else {
+                format!("{cell}{fill}")
+            }
         });
         cells.collect::<Vec<_>>().join("  ").trim_end().to_owned()
     };

@@ -9,16 +9,39 @@ use std::sync::LazyLock;
 use ammonia::{Builder, UrlRelative};
 
 const INLINE: &[&str] = &[
-    "a", "abbr", "b", "br", "cite", "code", "del", "em", "i", "img", "ins", "kbd", "mark", "q", "s", "small", "strong",
-    "sub", "sup", "u",
+    "a", "abbr", "b", "br", "cite", "code", "del", "em", "i", "img", "ins", "kbd", "mark", "q", "s", "small",
+    "strong", "sub", "sup", "u",
 ];
 const BLOCK: &[&str] = &[
-    "blockquote", "caption", "dd", "div", "dl", "dt", "figcaption", "figure", "h2", "h3", "hr", "li", "ol", "p", "pre",
-    "table", "tbody", "td", "tfoot", "th", "thead", "tr", "ul",
+    "blockquote",
+    "caption",
+    "dd",
+    "div",
+    "dl",
+    "dt",
+    "figcaption",
+    "figure",
+    "h2",
+    "h3",
+    "hr",
+    "li",
+    "ol",
+    "p",
+    "pre",
+    "table",
+    "tbody",
+    "td",
+    "tfoot",
+    "th",
+    "thead",
+    "tr",
+    "ul",
 ];
 /// What these enclose is dropped with them.
-const WITH_CONTENT: &[&str] =
-    &["script", "style", "iframe", "object", "embed", "form", "button", "select", "textarea", "template", "svg", "math"];
+const WITH_CONTENT: &[&str] = &[
+    "script", "style", "iframe", "object", "embed", "form", "button", "select", "textarea", "template",
+    "svg", "math",
+];
 
 static INLINE_HTML: LazyLock<Builder<'static>> = LazyLock::new(|| builder(INLINE.iter().copied().collect()));
 static BLOCK_HTML: LazyLock<Builder<'static>> =

@@ -206,6 +206,15 @@ pub async fn show(tx: &mut Tx, slug: &str) -> Result<Option<EditionRow>, StoreEr
     }
 }
 
+/// The subject under which an edition went out.
+///
+/// # Errors
+/// When the database fails.
+pub async fn show_subject(tx: &mut Tx, slug: &str) -> Result<Option<String>, StoreError> {
+    const SQL: &str = "SELECT subject FROM editions WHERE slug = $1";
+    Ok(row!(tx, (String,), SQL, slug)?.map(|(subject,)| subject))
+}
+
 /// All of them, the newest due date first.
 ///
 /// # Errors

@@ -46,6 +46,19 @@ pub enum StoreError {
 }
 
 impl StoreError {
+    /// Whether the database refused what was written, as against not being there: trying the same again will fail again.
+    pub fn is_about_the_message(&self) -> bool {
+        match self {
+            StoreError::Sql(sqlx::Error::Database(error)) => {
+                let refused = !matches!(error.kind(), sqlx::error::ErrorKind::Other);
+                // Class 22 is "data exception" in PostgreSQL.
+                refused || error.code().is_some_and(|code| code.starts_with("22"))
+            }
+            StoreError::Corrupt { .. } => true,
+            _ => false,
+        }
+    }
+
     /// Whether a promise that is written as a unique constraint refused the write.
     pub fn is_unique_violation(&self) -> bool {
         matches!(self, StoreError::Sql(sqlx::Error::Database(error)) if error.is_unique_violation())

@@ -1,6 +1,13 @@
 //! Layer 4: the order of steps. Each worker is one public `step`; the loop around it is a few lines.
 
 pub mod bodies;
+pub mod content;
+pub mod frames;
 pub mod health;
 pub mod ledger;
+pub mod notice;
+pub mod people;
+pub mod receive;
+pub mod schedule;
 pub mod send;
+pub mod threading;

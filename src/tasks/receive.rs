@@ -235,9 +235,7 @@ impl Receiver {
     ) -> Result<Option<i64>, EffectProblem> {
         let message = threading::Message { inbound, token, parsed };
         match verdict {
-            Verdict::SupportMessage => {
-                self.desk.converse(tx, &self.keyring, message, now).await.map(Some)
-            }
+            Verdict::SupportMessage => self.desk.converse(tx, &self.keyring, message, now).await.map(Some),
             Verdict::AutoReply => self.desk.note_automatic(tx, &self.keyring, message, now).await,
             Verdict::Unsubscribe => {
                 if let Some(Subject { purpose: Purpose::Unsubscribe, row, .. }) = token {

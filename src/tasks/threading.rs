@@ -155,8 +155,7 @@ impl Desk {
 }
 
 fn sender(parsed: &Parsed) -> Result<(&str, Address), EffectProblem> {
-    let from =
-        parsed.from.as_ref().ok_or_else(|| EffectProblem::Message("it names no sender".into()))?;
+    let from = parsed.from.as_ref().ok_or_else(|| EffectProblem::Message("it names no sender".into()))?;
     let address = Address::parse(&from.address)
         .map_err(|problem| EffectProblem::Message(format!("its sender is not an address: {problem}")))?;
     Ok((from.name.as_str(), address))

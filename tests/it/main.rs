@@ -1,7 +1,7 @@
 //! All integration tests in one binary. One file per scenario.
 
-mod compose_wire;
 mod architecture;
+mod compose_wire;
 mod config_mistakes;
 mod import_csv;
 mod inbound_corpus;

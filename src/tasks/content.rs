@@ -1,0 +1,169 @@
+//! The editors' part, loaded and checked as a whole: publication, articles, templates.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use crate::domain::body::Body;
+use crate::domain::problem::{Position, Problem};
+use crate::domain::publication::{PlannedEdition, Publication, TierId};
+use crate::render::{Article, EditionInput, Media, Status, TemplateSet, render_edition};
+
+/// What can be rendered. Immutable: a reload makes another one.
+#[derive(Clone, Debug)]
+pub struct Content {
+    pub publication: Publication,
+    pub articles: BTreeMap<String, Article>,
+    pub templates: TemplateSet,
+    /// As shown to readers.
+    pub support: String,
+    publication_file: String,
+}
+
+/// Where the editors' files are.
+#[derive(Clone, Debug)]
+pub struct Places {
+    pub publication: PathBuf,
+    pub articles: PathBuf,
+    pub templates: Option<PathBuf>,
+}
+
+impl Content {
+    /// Reads articles and templates. The second half of the answer are all problems, warnings among them; with an error there is
+    /// no content.
+    pub fn load(publication: Publication, places: &Places, support: &str) -> (Option<Content>, Vec<Problem>) {
+        let mut problems = Vec::new();
+        let tiers = publication.tier_ids();
+        let templates = match &places.templates {
+            Some(folder) => TemplateSet::load(folder, &tiers),
+            None => TemplateSet::shipped(&tiers),
+        };
+        let templates = templates.map_err(|more| problems.extend(more)).ok();
+        let mut articles = BTreeMap::new();
+        for path in article_files(&places.articles, &mut problems) {
+            match Article::load(&path, &publication) {
+                Ok((article, warnings)) => {
+                    problems.extend(warnings);
+                    articles.insert(article.id.clone(), article);
+                }
+                Err(more) => problems.extend(more),
+            }
+        }
+        let publication_file = places.publication.display().to_string();
+        let content = templates.filter(|_| !problems.iter().any(Problem::is_error)).map(|templates| {
+            Content { publication, articles, templates, support: support.to_owned(), publication_file }
+        });
+        let content = content.filter(|content| {
+            problems.extend(content.check());
+            !problems.iter().any(Problem::is_error)
+        });
+        problems.sort();
+        problems.dedup();
+        (content, problems)
+    }
+
+    /// Renders what every configured edition would send: what does not render now would not at its time either.
+    fn check(&self) -> Vec<Problem> {
+        let mut problems = Vec::new();
+        for edition in &self.publication.editions {
+            for tier in &edition.tiers {
+                match self.render(edition, tier, 1) {
+                    Ok((_, warnings)) => problems.extend(warnings),
+                    Err(more) => problems.extend(more),
+                }
+            }
+        }
+        problems
+    }
+
+    /// One tier's body of an edition, with its warnings.
+    ///
+    /// # Errors
+    /// Everything that keeps it from being sent.
+    pub fn render(
+        &self,
+        edition: &PlannedEdition,
+        tier: &TierId,
+        number: u64,
+    ) -> Result<(Body, Vec<Problem>), Vec<Problem>> {
+        let articles = self.articles_of(edition)?;
+        let tier = self.publication.tier(tier).ok_or_else(|| {
+            vec![self.problem(edition, &format!("the tier `{tier}` is not there"), "name one of [tiers]")]
+        })?;
+        let date = edition.due_at.to_utc().with_timezone(&self.publication.timezone).date_naive();
+        let input = EditionInput {
+            publication: &self.publication,
+            slug: &edition.slug,
+            template: &edition.template,
+            subject: &edition.subject,
+            date,
+            number,
+            articles: &articles,
+            support: &self.support,
+        };
+        let rendered = render_edition(&self.templates, &input, tier)?;
+        Ok((rendered.body, rendered.warnings))
+    }
+
+    /// The files that mails of these articles show.
+    pub fn media(&self) -> Vec<Media> {
+        let mut seen = BTreeSet::new();
+        let all = self.articles.values().flat_map(|article| article.media.iter());
+        all.filter(|media| seen.insert(media.name.clone())).cloned().collect()
+    }
+
+    fn articles_of(&self, edition: &PlannedEdition) -> Result<Vec<Article>, Vec<Problem>> {
+        let mut articles = Vec::new();
+        let mut problems = Vec::new();
+        for id in &edition.articles {
+            match self.articles.get(id) {
+                None => {
+                    let there = self.articles.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
+                    let what = format!("there is no article `{id}`");
+                    problems.push(self.problem(edition, &what, &format!("articles are {there}")));
+                }
+                Some(article) if article.status != Status::Ready => {
+                    let what = format!("the article `{id}` is {}", article.status.as_str());
+                    problems.push(self.problem(
+                        edition,
+                        &what,
+                        "only an article with status = \"ready\" is sent",
+                    ));
+                }
+                Some(article) => articles.push(article.clone()),
+            }
+        }
+        if problems.is_empty() { Ok(articles) } else { Err(problems) }
+    }
+
+    fn problem(&self, edition: &PlannedEdition, what: &str, hint: &str) -> Problem {
+        let key = format!("editions.{}", edition.slug);
+        Problem::error(&self.publication_file, Position::FILE, &key, what, hint)
+    }
+}
+
+fn article_files(folder: &Path, problems: &mut Vec<Problem>) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    match std::fs::read_dir(folder) {
+        Ok(entries) => {
+            for entry in entries.flatten() {
+                let path = entry.path();
+                if path.extension().is_some_and(|extension| extension == "md") {
+                    found.push(path);
+                }
+            }
+        }
+        Err(error) => {
+            let file = folder.display().to_string();
+            let what = format!("cannot be read: {error}");
+            problems.push(Problem::error(
+                &file,
+                Position::FILE,
+                "articles",
+                &what,
+                "articles stand beside publication.toml",
+            ));
+        }
+    }
+    found.sort();
+    found
+}

@@ -1,0 +1,48 @@
+//! The constant part of our messages, from what operator and editors set.
+
+use crate::domain::publication::Publication;
+use crate::domain::settings::Settings;
+use crate::mail::compose::{Frame, Kind, ListId, ReplyTo};
+
+/// The frame of an edition.
+pub fn edition(settings: &Settings, publication: &Publication) -> Frame {
+    let domain = publication.from.address.domain();
+    Frame {
+        kind: Kind::Newsletter,
+        from_name: publication.from.name.clone(),
+        from_address: publication.from.address.as_str().to_owned(),
+        reply_to: ReplyTo::Edition,
+        unsubscribe: settings.addresses.unsubscribe.clone(),
+        archive_url: Some(format!("{}/archive", publication.url)),
+        upgrade_url: publication.upgrade_url.clone(),
+        // One list for the life of the publication, whatever it is called (RFC 2919).
+        list_id: Some(ListId { phrase: publication.name.clone(), id: format!("newsletter.{domain}") }),
+        ..bare(settings, publication)
+    }
+}
+
+/// The frame of a notice to staff, whose answers come back for the thread and the member.
+pub fn notice(settings: &Settings, publication: &Publication) -> Frame {
+    bare(settings, publication)
+}
+
+fn bare(settings: &Settings, publication: &Publication) -> Frame {
+    let desk = &settings.desk.mailbox;
+    Frame {
+        kind: Kind::Notice,
+        from_name: desk.name.clone(),
+        from_address: desk.address.as_str().to_owned(),
+        reply: settings.addresses.reply.clone(),
+        reply_to: ReplyTo::Staff,
+        bounce: settings.addresses.bounce.clone(),
+        unsubscribe: None,
+        url: publication.url.clone(),
+        archive_url: None,
+        upgrade_url: None,
+        help_url: None,
+        message_id_domain: settings.message_id_domain.clone(),
+        list_id: None,
+        in_reply_to: None,
+        references: Vec::new(),
+    }
+}

@@ -1,0 +1,97 @@
+//! Printing the notice that tells staff of a subscriber's words, with the context that answers need.
+
+use std::sync::Arc;
+
+use super::content::Content;
+use super::receive::EffectProblem;
+use crate::mail::compose::Frame;
+use crate::render::{NoticeInput, NoticePost, NoticeThread, render_notice};
+use crate::runtime::Timestamp;
+use crate::store::{Tx, editions, people, threads};
+
+/// Earlier conversations that a notice names.
+const EARLIER: i64 = 3;
+
+/// What is the same for all notices.
+pub struct Press {
+    pub content: Arc<Content>,
+    pub frame: Frame,
+    pub desk_name: String,
+}
+
+/// A notice as it is stored.
+pub struct Printed {
+    pub frame: String,
+    pub body: String,
+}
+
+impl Press {
+    /// The notice for the newest post of a thread.
+    pub(super) async fn print(&self, tx: &mut Tx, thread: i64) -> Result<Printed, EffectProblem> {
+        let missing = || EffectProblem::Message(format!("thread {thread} is not there"));
+        let row = threads::show(tx, thread).await?.ok_or_else(missing)?;
+        let key = row.subscriber.to_lowercase();
+        let person = people::by_key(tx, &key).await?;
+        let earlier = threads::earlier(tx, &key, thread, EARLIER).await?;
+        let post = threads::posts(tx, thread).await?.pop().ok_or_else(missing)?;
+        let edition_subject = match &row.edition {
+            Some(slug) => editions::show_subject(tx, slug).await?.unwrap_or_default(),
+            None => String::new(),
+        };
+        let publication = &self.content.publication;
+        let tier = person.as_ref().and_then(|person| publication.tier(&person.tier));
+        let thread = NoticeThread {
+            number: row.number,
+            subject: row.subject,
+            state: row.state.to_string(),
+            tier_label: tier.map(|tier| tier.label.clone()).unwrap_or_default(),
+            term_ends: person
+                .as_ref()
+                .and_then(|person| person.term_ends_at)
+                .map(|at| self.date(at, "%-d %B %Y"))
+                .unwrap_or_default(),
+            edition_subject,
+            earlier: named(&earlier),
+            subscriber_name: row.name,
+            subscriber_address: row.subscriber,
+            assigned_to: row.assigned_to.unwrap_or_default(),
+            waiting_since: row.waiting_since.map(|at| self.date(at, "%A %-d %B, %H:%M")).unwrap_or_default(),
+        };
+        let post = NoticePost {
+            folded_lines: post.folded.lines().count(),
+            at: self.date(post.at, "%A %-d %B, %H:%M"),
+            text: post.text,
+        };
+        let input = NoticeInput {
+            publication,
+            thread: &thread,
+            post: &post,
+            desk: &self.desk_name,
+            support: &self.content.support,
+        };
+        let body = render_notice(&self.content.templates, &input).map_err(|problems| {
+            let list: Vec<String> = problems.iter().map(ToString::to_string).collect();
+            EffectProblem::Message(format!("the notice cannot be rendered: {}", list.join("; ")))
+        })?;
+        let json = |error: serde_json::Error| EffectProblem::Message(error.to_string());
+        Ok(Printed {
+            frame: serde_json::to_string(&self.frame).map_err(json)?,
+            body: serde_json::to_string(&body).map_err(json)?,
+        })
+    }
+
+    fn date(&self, at: Timestamp, pattern: &str) -> String {
+        at.to_utc().with_timezone(&self.content.publication.timezone).format(pattern).to_string()
+    }
+}
+
+/// `2 conversations: #97 invoice (closed), #61 GPU memory (closed)`.
+fn named(earlier: &[(i64, String, String)]) -> String {
+    let list: Vec<String> =
+        earlier.iter().map(|(number, subject, state)| format!("#{number} {subject} ({state})")).collect();
+    match list.len() {
+        0 => String::new(),
+        1 => format!("1 conversation: {}", list[0]),
+        count => format!("{count} conversations: {}", list.join(", ")),
+    }
+}
