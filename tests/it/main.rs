@@ -3,3 +3,4 @@
 mod compose_wire;
 mod inbound_corpus;
 mod inbound_rubbish;
+mod lmtp_dialogue;
