@@ -107,6 +107,7 @@ pub fn parse_guarded(raw: &[u8], max_message: usize) -> Parsed {
 
 /// Reads a message.
 pub fn parse(raw: &[u8]) -> Parsed {
+    let raw = without_mbox_line(raw);
     let (block, _) = split_header(raw);
     let fields = split_fields(block);
     if fields.is_empty() {
@@ -126,6 +127,14 @@ pub fn parse(raw: &[u8]) -> Parsed {
     parsed.attachments = content.attachments;
     parsed.cut |= content.cut;
     parsed
+}
+
+/// Some servers pipe messages with the separator line of a mailbox file in front (RFC 4155).
+fn without_mbox_line(raw: &[u8]) -> &[u8] {
+    if !raw.starts_with(b"From ") || raw.starts_with(b"From :") {
+        return raw;
+    }
+    memchr::memchr(b'\n', raw).map_or(raw, |end| &raw[end + 1..])
 }
 
 fn read_header(message: &Message<'_>, parsed: &mut Parsed) {
@@ -336,6 +345,13 @@ mod tests {
         let kept = ids(&many);
         assert_eq!(kept.len(), REFERENCES_MAX);
         assert_eq!((kept[0].as_str(), kept[49].as_str()), ("r0@x", "r499@x"));
+    }
+
+    #[test]
+    fn a_mailbox_line_in_front_is_no_header() {
+        let parsed = parse(b"From b@x.example Tue Mar 10 12:00:00 2026\nFrom: a@x.example\n\nx");
+        assert_eq!(parsed.from.unwrap().address, "a@x.example");
+        assert_eq!(parse(b"From : a@x.example\n\nx").from.unwrap().address, "a@x.example");
     }
 
     #[test]

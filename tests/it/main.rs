@@ -10,3 +10,4 @@ mod peer_refuses;
 mod peer_takes_everything;
 mod store_suite;
 mod support;
+mod lmtp_dialogue;
