@@ -1,4 +1,5 @@
 //! Tidings.
+pub mod app;
 pub mod config;
 pub mod domain;
 pub mod import;

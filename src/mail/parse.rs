@@ -259,7 +259,8 @@ pub struct Own {
 }
 
 impl Own {
-    fn is_ours(&self, address: &str) -> bool {
+    /// Whether mail to this address is for us.
+    pub fn is_ours(&self, address: &str) -> bool {
         self.addresses.iter().any(|own| own.eq_ignore_ascii_case(address))
             || self.patterns.iter().any(|pattern| pattern.token_in(address).is_some())
     }

@@ -12,9 +12,9 @@ use sha2::{Digest, Sha256};
 use tokio::sync::{Notify, mpsc, oneshot};
 
 use super::threading;
-use crate::domain::inbound::InboundSource;
 use crate::domain::token::{Purpose, Subject};
 use crate::domain::verdict::{Verdict, classify};
+use crate::intake::{Deposit, DepositError, ReceivedMail};
 use crate::mail::parse::{self, Arrived, Own, Parsed};
 use crate::mail::token::Keyring;
 use crate::runtime::{Masked, Timestamp};
@@ -26,15 +26,6 @@ const RECORDING: usize = 64;
 
 /// Bytes of one group commit. Above it the next message waits for the next commit.
 const GROUP_BYTES: usize = 8 << 20;
-
-/// One message for one recipient, as a door hands it over.
-#[derive(Clone, Debug)]
-pub struct Deposited {
-    pub source: InboundSource,
-    pub envelope_from: Option<String>,
-    pub recipient: String,
-    pub raw: Arc<[u8]>,
-}
 
 /// What became of a deposit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,7 +40,7 @@ pub enum Recorded {
 #[error("the message could not be recorded: {0}")]
 pub struct RecordProblem(String);
 
-type Recording = (Deposited, oneshot::Sender<Result<Recorded, RecordProblem>>);
+type Recording = (ReceivedMail, oneshot::Sender<Result<Recorded, RecordProblem>>);
 
 /// A door's side of recording. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -73,11 +64,29 @@ impl Recorder {
     ///
     /// # Errors
     /// When it is not: the door must not acknowledge it.
-    pub async fn record(&self, mail: Deposited) -> Result<Recorded, RecordProblem> {
+    pub async fn record(&self, mail: ReceivedMail) -> Result<Recorded, RecordProblem> {
         let gone = || RecordProblem("recording has stopped".into());
         let (answer, answered) = oneshot::channel();
         self.0.send((mail, answer)).await.map_err(|_| gone())?;
         answered.await.map_err(|_| gone())?
+    }
+}
+
+/// What doors with an envelope deposit into.
+pub struct Doors {
+    pub recorder: Recorder,
+    pub own: Arc<Own>,
+}
+
+impl Deposit for Doors {
+    /// Any address of ours, whether or not its token is sound: a broken token is found out later, with a reason, and the mail of
+    /// a person is not refused for it.
+    fn accepts(&self, recipient: &str) -> bool {
+        self.own.is_ours(recipient)
+    }
+
+    async fn deposit(&self, mail: ReceivedMail) -> Result<(), DepositError> {
+        self.recorder.record(mail).await.map(drop).map_err(|_| DepositError::Later)
     }
 }
 

@@ -1,0 +1,86 @@
+//! From the path of `tidings.toml` to everything that is needed to run, or to every problem at once.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::config::{self, Paths};
+use crate::domain::problem::{Position, Problem};
+use crate::domain::settings::Settings;
+use crate::mail::compose::Frame;
+use crate::mail::parse::Own;
+use crate::mail::token::Keyring;
+use crate::tasks::content::{Content, Places};
+use crate::tasks::frames;
+
+/// Checked files.
+#[derive(Clone, Debug)]
+pub struct Setup {
+    pub settings: Settings,
+    pub content: Arc<Content>,
+    pub keyring: Arc<Keyring>,
+    pub paths: Paths,
+}
+
+impl Setup {
+    /// Reads and checks both files, the articles and the templates. The second half of the answer are all problems, warnings
+    /// among them; with an error there is no setup.
+    pub fn load(config: &Path, flags: &[(String, String)]) -> (Option<Setup>, Vec<Problem>) {
+        let loaded = config::load(config, &config::process_environment(), flags);
+        let mut problems = loaded.problems;
+        let keyring = loaded.settings.as_ref().and_then(|settings| match Keyring::new(&settings.secrets) {
+            Ok(keyring) => Some(Arc::new(keyring)),
+            Err(problem) => {
+                let file = loaded.paths.settings.display().to_string();
+                problems.push(Problem::error(&file, Position::FILE, "secret", &problem.to_string(), ""));
+                None
+            }
+        });
+        // Articles can only be checked against tiers, but without the operator's file as well.
+        let content = loaded.publication.and_then(|publication| {
+            let settings = loaded.settings.as_ref();
+            let places = Places {
+                publication: loaded.paths.publication.clone(),
+                articles: loaded.paths.articles.clone(),
+                templates: settings.and_then(|settings| settings.templates.clone()),
+            };
+            let support = settings.map_or("", |settings| settings.desk.mailbox.address.as_str());
+            let (content, more) = Content::load(publication, &places, support);
+            problems.extend(more);
+            content
+        });
+        let setup = match (loaded.settings, content, keyring) {
+            (Some(settings), Some(content), Some(keyring)) => {
+                Some(Setup { settings, content: Arc::new(content), keyring, paths: loaded.paths })
+            }
+            _ => None,
+        };
+        (setup.filter(|_| !problems.iter().any(Problem::is_error)), problems)
+    }
+
+    /// The frame of editions.
+    pub fn edition_frame(&self) -> Frame {
+        frames::edition(&self.settings, &self.content.publication)
+    }
+
+    /// The frame of notices to staff.
+    pub fn notice_frame(&self) -> Frame {
+        frames::notice(&self.settings, &self.content.publication)
+    }
+
+    /// Our own addresses, as intake and loop tests know them.
+    pub fn own(&self) -> Own {
+        let addresses = &self.settings.addresses;
+        let named = [Some(&self.content.publication.from.address), Some(&self.settings.desk.mailbox.address)];
+        let patterns = [Some(&addresses.reply), Some(&addresses.bounce), addresses.unsubscribe.as_ref()];
+        Own {
+            message_id_domain: self.settings.message_id_domain.clone(),
+            addresses: named
+                .into_iter()
+                .flatten()
+                .chain(addresses.join.as_ref())
+                .map(|address| address.as_str().to_owned())
+                .collect(),
+            patterns: patterns.into_iter().flatten().cloned().collect(),
+        }
+    }
+}
