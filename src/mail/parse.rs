@@ -1,4 +1,4 @@
-//! Received octets to plain values. Never fails: what cannot be read is said in [`Parsed::unreadable`], and the rest is empty.
+//! Received octets to plain values. Never fails: what cannot be read is said in the `unreadable` field, and the rest is empty.
 //!
 //! Header fields are read twice: by mail-parser where a field has a grammar (addresses, dates, encoded words), and by a plain
 //! splitter where the raw value is wanted (marks of automatic mail, ids). The first field of a name counts, because that is the
