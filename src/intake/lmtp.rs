@@ -129,7 +129,8 @@ async fn accept(listener: &Listener) -> std::io::Result<Box<dyn Stream>> {
         Listener::Tcp(listener) => {
             let (stream, _) = listener.accept().await?;
             // Replies are small; waiting for more of them would cost 40 ms each.
-            stream.set_nodelay(true)?;
+            // A peer that is gone already makes this fail, which is its own affair.
+            stream.set_nodelay(true).ok();
             Box::new(stream)
         }
         Listener::Unix(listener) => Box::new(listener.accept().await?.0),

@@ -86,9 +86,9 @@ pub struct Compiled {
     subject: SubjectLine,
     text: Part,
     html: Option<Part>,
-    /// From to the blank before the recipient's fields, encoded.
+    /// The From field, encoded.
     from_line: Vec<u8>,
-    /// The fields behind the recipient's, encoded.
+    /// The fields that follow the recipient's own, encoded.
     constant_lines: Vec<u8>,
 }
 

@@ -90,7 +90,8 @@ impl Frame {
             if url.len() > URL_MAX {
                 return Err(ComposeProblem::LongUrl(url.len()));
             }
-            if !url.starts_with("http") || !is_token(url) {
+            let web = url.starts_with("https://") || url.starts_with("http://");
+            if !web || !is_token(url) {
                 return Err(ComposeProblem::Frame("a URL"));
             }
         }

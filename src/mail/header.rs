@@ -2,7 +2,7 @@
 //!
 //! Text that is printable ASCII and cannot be taken for an encoded-word goes out as it is, folded before white space. All other
 //! text becomes encoded-words as a whole, each of them valid UTF-8 of its own, one to a line. Control characters never get here:
-//! every value goes through [`one_line`]. Limits: a word of more than 60 ASCII characters is encoded, because it could not be
+//! every value goes through `one_line`. Limits: a word of more than 60 ASCII characters is encoded, because it could not be
 //! folded otherwise.
 
 /// RFC 2047 section 2: a line that holds an encoded-word.

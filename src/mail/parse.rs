@@ -1,4 +1,4 @@
-//! Received octets to plain values. Never fails: what cannot be read is said in [`Parsed::unreadable`], and the rest is empty.
+//! Received octets to plain values. Never fails: what cannot be read is said in the `unreadable` field, and the rest is empty.
 //!
 //! Header fields are read twice: by mail-parser where a field has a grammar (addresses, dates, encoded words), and by a plain
 //! splitter where the raw value is wanted (marks of automatic mail, ids). The first field of a name counts, because that is the
@@ -288,6 +288,15 @@ pub struct Arrived<'a> {
     pub recipient: Option<&'a str>,
 }
 
+/// Who wrote a message: its From (RFC 5322 section 3.6.2), and where it has none, the envelope's sender. Reply-To is no identity.
+pub fn sender(parsed: &Parsed, arrived: Arrived<'_>) -> Option<Person> {
+    let envelope = || {
+        let address = arrived.envelope_from.or(parsed.return_path.as_deref())?;
+        address.contains('@').then(|| Person { name: String::new(), address: address.to_owned() })
+    };
+    parsed.from.clone().or_else(envelope)
+}
+
 /// The facts that the verdict is decided by.
 pub fn facts(parsed: &Parsed, arrived: Arrived<'_>, own: &Own, keyring: &Keyring) -> Facts {
     let lower = |name: &str| parsed.field(name).map(str::to_lowercase).filter(|value| !value.is_empty());
@@ -295,7 +304,9 @@ pub fn facts(parsed: &Parsed, arrived: Arrived<'_>, own: &Own, keyring: &Keyring
         Some(recipient) => own.token(keyring, [recipient]),
         None => own.token(keyring, parsed.recipients.iter().map(String::as_str)),
     };
-    let from = parsed.from.as_ref().map_or("", |person| person.address.as_str());
+    let sender = sender(parsed, arrived);
+    let from = sender.as_ref().map_or("", |person| person.address.as_str());
+    let nobody = || sender.is_none().then(|| "it names no sender".to_owned());
     let envelope_from = match arrived.envelope_from.or(parsed.return_path.as_deref()) {
         None => EnvelopeFrom::Unknown,
         Some("") => EnvelopeFrom::Empty,
@@ -305,12 +316,14 @@ pub fn facts(parsed: &Parsed, arrived: Arrived<'_>, own: &Own, keyring: &Keyring
         id.rsplit_once('@').is_some_and(|(_, domain)| domain.eq_ignore_ascii_case(&own.message_id_domain))
     };
     Facts {
-        unreadable: parsed.unreadable.clone(),
+        unreadable: parsed.unreadable.clone().or_else(nobody),
         envelope_from,
         token,
         from_is_ours: own.is_ours(from),
         message_id_is_ours: parsed.message_id.as_ref().is_some_and(under_our_domain),
-        loop_mark_is_ours: parsed.field("x-loop").is_some_and(|mark| own.is_ours(mark)),
+        loop_mark_is_ours: parsed
+            .field("x-loop")
+            .is_some_and(|mark| own.is_ours(mark.trim_matches(['<', '>', ' ']))),
         report: parsed.report.clone(),
         auto_submitted: lower("auto-submitted"),
         precedence: lower("precedence").or_else(|| lower("x-precedence")),
@@ -338,6 +351,7 @@ fn auto_field(parsed: &Parsed) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::token::Purpose;
 
     #[test]
     fn ids_split_on_everything_that_programs_write() {
@@ -395,6 +409,73 @@ mod tests {
         assert!(parsed.has_html);
         let expected = Attachment { name: "b.pdf".into(), media_type: "application/pdf".into(), bytes: 5 };
         assert_eq!(parsed.attachments, [expected]);
+    }
+
+    fn facts_of(raw: &str, arrived: Arrived<'_>) -> Facts {
+        let pattern = |before: &str| AddressPattern {
+            before: before.into(),
+            after: String::new(),
+            domain: "news.example.org".into(),
+        };
+        let own = Own {
+            message_id_domain: "msg.news.example.org".into(),
+            addresses: vec!["support@news.example.org".into()],
+            patterns: vec![pattern("support+"), pattern("leave+")],
+        };
+        facts(&parse(raw.as_bytes()), arrived, &own, &keyring())
+    }
+
+    fn keyring() -> Keyring {
+        Keyring::new(&[secrecy::SecretString::from("x")]).unwrap()
+    }
+
+    #[test]
+    fn the_envelope_decides_the_role_and_the_headers_only_without_one() {
+        let leave = keyring().mint(Subject { purpose: Purpose::Unsubscribe, row: 5, second: 0 });
+        let raw =
+            format!("From: a@x.example\nTo: support@news.example.org, LEAVE+{leave}@news.example.org\n\nx");
+        let seen = facts_of(&raw, Arrived::default()).token.map(|token| token.row);
+        assert_eq!(seen, Some(5));
+        let arrived = Arrived { recipient: Some("support@news.example.org"), envelope_from: Some("") };
+        let facts = facts_of(&raw, arrived);
+        assert_eq!(facts.token, None);
+        assert_eq!(facts.envelope_from, EnvelopeFrom::Empty);
+    }
+
+    #[test]
+    fn marks_of_programs_are_found_whatever_their_case() {
+        let marked = |field: &str| facts_of(&format!("From: a@x.example\n{field}\n\nx"), Arrived::default());
+        assert_eq!(
+            marked("AUTO-SUBMITTED: Auto-Replied\n (vacation)").auto_submitted.unwrap(),
+            "auto-replied (vacation)"
+        );
+        assert_eq!(marked("X-Precedence: Bulk").precedence.unwrap(), "bulk");
+        assert_eq!(marked("X-AutoReply: YES").auto_header.unwrap(), "x-autoreply: yes");
+        assert_eq!(marked("X-Autoreply: no").auto_header, None);
+        assert_eq!(marked("X-Autogenerated: forward").auto_header, None);
+        assert_eq!(
+            marked("Content-Type: Multipart/Report; Report-Type=\"Delivery-Status\"; boundary=b")
+                .report
+                .unwrap(),
+            "delivery-status"
+        );
+        assert!(marked("X-Auto-Response-Suppress: DR, OOF").auto_response_suppress);
+        assert!(!marked("X-Auto-Response-Suppress: DR, RN").auto_response_suppress);
+        assert!(marked("X-Loop: <Support@news.example.org>").loop_mark_is_ours);
+        assert!(marked("Message-ID: <x@MSG.news.example.org>").message_id_is_ours);
+        assert!(!marked("Message-ID: <x@evilmsg.news.example.org>").message_id_is_ours);
+    }
+
+    #[test]
+    fn without_from_the_envelope_names_the_sender() {
+        let arrived = Arrived { envelope_from: Some("b@x.example"), recipient: None };
+        assert_eq!(sender(&parse(b"Subject: x\n\nx"), arrived).unwrap().address, "b@x.example");
+        assert_eq!(facts_of("Subject: x\n\nx", arrived).unreadable, None);
+        assert_eq!(
+            facts_of("Subject: x\n\nx", Arrived::default()).unreadable.as_deref(),
+            Some("it names no sender")
+        );
+        assert_eq!(sender(&parse(b"From: <>\nReply-To: c@x.example\n\nx"), Arrived::default()), None);
     }
 
     #[test]
