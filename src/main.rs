@@ -1,3 +1,5 @@
-//! Layer 6: flags in, exit code out.
+//! Flags in, exit code out.
 
-fn main() {}
+fn main() -> std::process::ExitCode {
+    tidings::cli::main()
+}

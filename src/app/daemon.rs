@@ -148,8 +148,14 @@ impl Daemon {
         if let Err(error) = self.ticker.shutdown().await {
             tracing::debug!(%error, "the ticker");
         }
-        while let Some(ended) = self.workers.join_next().await {
-            sound &= ended.is_ok();
+        // A slow peer in the middle of a message could hold intake for minutes; unacknowledged, it comes again.
+        let ended = tokio::time::timeout(self.drain, async {
+            while let Some(ended) = self.workers.join_next().await {
+                sound &= ended.is_ok();
+            }
+        });
+        if ended.await.is_err() {
+            self.workers.abort_all();
         }
         if let Err(error) = end_owner(&self.store, self.owner, self.clock.now()).await {
             tracing::warn!(%error, "the end of this process could not be written down");

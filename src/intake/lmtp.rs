@@ -60,6 +60,14 @@ pub enum Listener {
 }
 
 impl Listener {
+    /// The address of a TCP listener, with the port that was given for port 0.
+    pub fn local_addr(&self) -> Option<std::net::SocketAddr> {
+        match self {
+            Listener::Tcp(listener) => listener.local_addr().ok(),
+            Listener::Unix(_) => None,
+        }
+    }
+
     /// Binds. A socket file that nobody listens on any more is replaced.
     ///
     /// # Errors

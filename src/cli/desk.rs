@@ -1,0 +1,273 @@
+//! `tidings inbox`, `tidings inbound` and `tidings ingest`.
+
+use std::io::Write;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use clap::{Args, Subcommand};
+use serde::Serialize;
+
+use super::{Context, Failure};
+use crate::app::{Setup, daemon};
+use crate::domain::inbound::{InboundSource, InboundState};
+use crate::intake::{ReceivedMail, file};
+use crate::runtime::{Clock, SystemClock};
+use crate::store::threads::{PostRow, ThreadRow};
+use crate::store::{Store, audit, inbound, threads};
+use crate::tasks::receive::{self, Recorded};
+
+/// More rows than this are not listed; who needs them searches.
+const LISTED: i64 = 1000;
+
+#[derive(Debug, Subcommand)]
+pub enum InboxCommand {
+    /// Who waits for an answer, longest first.
+    List {
+        /// In subject, address, name and words.
+        #[arg(long, default_value = "", hide_default_value = true)]
+        search: String,
+    },
+    /// One conversation.
+    Show { number: i64 },
+}
+
+#[derive(Debug, Subcommand)]
+pub enum InboundCommand {
+    /// Received messages, the newest first.
+    List {
+        /// received, done or quarantined.
+        #[arg(long, value_parser = state)]
+        state: Option<InboundState>,
+    },
+    /// One message: what it was found to be and why.
+    Show {
+        id: i64,
+        /// Prints the message as it came, and nothing else.
+        #[arg(long)]
+        raw: bool,
+    },
+    /// Tries a quarantined message again.
+    Rerun { id: i64 },
+}
+
+#[derive(Debug, Args)]
+pub struct IngestArgs {
+    /// Files with one raw message each; none, or `-`, is standard input.
+    files: Vec<PathBuf>,
+    /// The envelope recipient; without it, header fields decide.
+    #[arg(long, value_name = "ADDRESS")]
+    recipient: Option<String>,
+    /// The envelope sender; empty for the null sender.
+    #[arg(long, value_name = "ADDRESS")]
+    sender: Option<String>,
+}
+
+fn state(word: &str) -> Result<InboundState, String> {
+    InboundState::from_word(word).ok_or_else(|| "states are received, done, quarantined".to_owned())
+}
+
+pub async fn inbox(context: &Context, command: InboxCommand) -> Result<(), Failure> {
+    let store = context.store().await?;
+    match command {
+        InboxCommand::List { search } => {
+            let rows = threads::inbox(&mut store.read().await?, &search, LISTED).await?;
+            if context.output.json {
+                context.output.document(&rows)?;
+            } else {
+                print_threads(context, &rows);
+            }
+        }
+        InboxCommand::Show { number } => {
+            let mut tx = store.read().await?;
+            let thread = threads::show(&mut tx, number).await?.ok_or_else(|| no_thread(number))?;
+            let posts = threads::posts(&mut tx, number).await?;
+            if context.output.json {
+                context.output.document(&Conversation { thread: &thread, posts: &posts })?;
+            } else {
+                context.output.line(conversation(&thread, &posts));
+            }
+        }
+    }
+    store.close().await;
+    Ok(())
+}
+
+fn no_thread(number: i64) -> Failure {
+    Failure::No(format!("there is no conversation {number}; `tidings inbox list` names those that wait"))
+}
+
+fn print_threads(context: &Context, rows: &[ThreadRow]) {
+    let cells: Vec<Vec<String>> = rows
+        .iter()
+        .map(|row| {
+            vec![
+                row.number.to_string(),
+                row.state.to_string(),
+                row.waiting_since.map(|at| at.to_string()).unwrap_or_default(),
+                row.tier.clone().unwrap_or_else(|| "-".into()),
+                row.subscriber.clone(),
+                row.subject.clone(),
+            ]
+        })
+        .collect();
+    let head = ["NUMBER", "STATE", "WAITING SINCE", "TIER", "FROM", "SUBJECT"];
+    context.output.table(&head, &cells, "Nobody is waiting.");
+}
+
+#[derive(Serialize)]
+struct Conversation<'a> {
+    #[serde(flatten)]
+    thread: &'a ThreadRow,
+    posts: &'a [PostRow],
+}
+
+/// A conversation as one reads it.
+pub fn conversation(thread: &ThreadRow, posts: &[PostRow]) -> String {
+    use std::fmt::Write;
+    let mut out = String::new();
+    let tier = thread.tier.as_deref().unwrap_or("no subscriber");
+    // Writing to a String cannot fail.
+    let _ = writeln!(out, "#{} {} ({})", thread.number, thread.subject, thread.state);
+    let _ = writeln!(out, "{} <{}>, {tier}", thread.name, thread.subscriber);
+    if let Some(edition) = &thread.edition {
+        let _ = writeln!(out, "about {edition}");
+    }
+    for post in posts {
+        let _ = writeln!(out, "\n-- {} {} at {}", post.kind, post.from, post.at);
+        let _ = writeln!(out, "{}", post.text.trim_end());
+        let folded = post.folded.lines().count();
+        if folded > 0 {
+            let _ = writeln!(out, "[{folded} quoted lines are folded]");
+        }
+        for file in &post.attachments {
+            let _ = writeln!(out, "[{}: {}, {} bytes]", file.name, file.media_type, file.bytes);
+        }
+    }
+    out.trim_end().to_owned()
+}
+
+#[derive(Serialize)]
+struct ShownInbound {
+    #[serde(flatten)]
+    row: inbound::InboundRow,
+    bytes: usize,
+}
+
+pub async fn inbound(context: &Context, command: InboundCommand) -> Result<(), Failure> {
+    match command {
+        InboundCommand::List { state } => {
+            let store = context.store().await?;
+            let rows = inbound::list(&mut store.read().await?, state, LISTED).await?;
+            store.close().await;
+            if context.output.json {
+                return context.output.document(&rows);
+            }
+            let cells: Vec<Vec<String>> = rows.into_iter().map(inbound_cells).collect();
+            let head = ["ID", "RECEIVED", "STATE", "VERDICT", "THREAD", "REASON"];
+            context.output.table(&head, &cells, "Nothing was received.");
+            Ok(())
+        }
+        InboundCommand::Show { id, raw } => {
+            let store = context.store().await?;
+            let shown = inbound::show(&mut store.read().await?, id).await?;
+            store.close().await;
+            let (row, bytes) = shown.ok_or_else(|| no_message(id))?;
+            if raw {
+                // Standard output that has gone away is no failure of ours.
+                let _ = std::io::stdout().write_all(&bytes);
+                return Ok(());
+            }
+            if context.output.json {
+                return context.output.document(&ShownInbound { row, bytes: bytes.len() });
+            }
+            context.output.line(inbound_cells(row).join("  "));
+            Ok(())
+        }
+        InboundCommand::Rerun { id } => rerun(context, id).await,
+    }
+}
+
+fn no_message(id: i64) -> Failure {
+    Failure::No(format!("there is no received message {id}"))
+}
+
+fn inbound_cells(row: inbound::InboundRow) -> Vec<String> {
+    vec![
+        row.id.to_string(),
+        row.received_at.to_string(),
+        row.state.to_string(),
+        row.verdict.map_or("-", |verdict| verdict.as_str()).to_owned(),
+        row.thread.map_or_else(|| "-".to_owned(), |thread| thread.to_string()),
+        row.reason,
+    ]
+}
+
+async fn rerun(context: &Context, id: i64) -> Result<(), Failure> {
+    let setup = context.setup()?;
+    let store = Store::open(&setup.settings.storage).await?;
+    let now = SystemClock.now();
+    let mut tx = store.write().await?;
+    if !inbound::rerun(&mut tx, id).await? {
+        let shown = inbound::show(&mut tx, id).await?.ok_or_else(|| no_message(id))?;
+        return Err(Failure::No(format!("message {id} is {}, only a quarantined one is tried again", shown.0.state)));
+    }
+    audit::record(&mut tx, now, "cli", "inbound rerun", &id.to_string(), "").await?;
+    tx.commit().await?;
+    let row = understand(&setup, &store, id).await?;
+    store.close().await;
+    context.output.line(inbound_cells(row.clone()).join("  "));
+    if row.state == InboundState::Done { Ok(()) } else { Err(Failure::Printed) }
+}
+
+/// Takes one recorded message through the line, as often as the line itself would.
+async fn understand(setup: &Setup, store: &Store, id: i64) -> Result<inbound::InboundRow, Failure> {
+    let receiver = daemon::receiver(setup, store, Arc::default()).await?;
+    for _ in 0..inbound::FAILURES_MAX {
+        receiver.step(id - 1, SystemClock.now()).await?;
+        let (row, _) = inbound::show(&mut store.read().await?, id).await?.ok_or_else(|| no_message(id))?;
+        if row.state != InboundState::Received {
+            return Ok(row);
+        }
+    }
+    let (row, _) = inbound::show(&mut store.read().await?, id).await?.ok_or_else(|| no_message(id))?;
+    Ok(row)
+}
+
+/// Exit 0 means that every message is stored for good: an MTA may forget it.
+pub async fn ingest(context: &Context, args: &IngestArgs) -> Result<(), Failure> {
+    let setup = context.setup()?;
+    let store = Store::open(&setup.settings.storage).await.map_err(|error| Failure::TryAgain(error.to_string()))?;
+    let (recorder, line) = receive::recorder(store.clone(), Arc::default());
+    let recording = tokio::spawn(line.run(|| SystemClock.now()));
+    let limit = setup.settings.intake.max_message;
+    let standard_input = [PathBuf::from("-")];
+    let files = if args.files.is_empty() { &standard_input[..] } else { &args.files[..] };
+    let mut recorded = Vec::new();
+    for path in files {
+        let raw = file::read_path(path, limit)
+            .map_err(|problem| Failure::No(format!("{}: {problem}", path.display())))?;
+        let mail = ReceivedMail {
+            envelope_from: args.sender.clone(),
+            recipient: args.recipient.clone().unwrap_or_default(),
+            source: InboundSource::File,
+            raw: raw.into(),
+        };
+        let answer = recorder.record(mail).await.map_err(|problem| Failure::TryAgain(problem.to_string()))?;
+        recorded.push((path, answer));
+    }
+    drop(recorder);
+    recording.await.map_err(|error| Failure::Ours(error.to_string()))?;
+    for (path, answer) in recorded {
+        match answer {
+            Recorded::Known => context.output.line(format!("{}: was received before", path.display())),
+            Recorded::New(id) => {
+                let row = understand(&setup, &store, id).await?;
+                let thread = row.thread.map(|thread| format!(", conversation {thread}")).unwrap_or_default();
+                let verdict = row.verdict.map_or("not understood", |verdict| verdict.as_str());
+                context.output.line(format!("{}: {verdict}{thread} ({})", path.display(), row.reason));
+            }
+        }
+    }
+    store.close().await;
+    Ok(())
+}

@@ -1,0 +1,325 @@
+//! `tidings editions` and `tidings deliveries`.
+
+use std::collections::BTreeMap;
+
+use clap::{Args, Subcommand};
+use serde::Serialize;
+
+use super::{Context, Failure};
+use crate::config;
+use crate::domain::delivery::DeliveryState;
+use crate::domain::edition::{Counts, EditionState};
+use crate::mail::token::{Keyring, message_id};
+use crate::runtime::{Clock, SystemClock, Timestamp};
+use crate::store::editions::EditionRow;
+use crate::store::{Store, audit, deliveries, editions};
+
+#[derive(Debug, Subcommand)]
+pub enum EditionsCommand {
+    /// All of them, planned ones included.
+    List,
+    /// One with its numbers.
+    Show { slug: String },
+    /// Stops claiming from it; messages in flight are finished.
+    Pause { slug: String },
+    /// Goes on after a pause.
+    Resume { slug: String },
+    /// Ends it: what was not sent yet never is.
+    Cancel { slug: String },
+    /// Tries again what waits for a word: uncertain and parked deliveries.
+    Retry { slug: String },
+}
+
+#[derive(Debug, Subcommand)]
+pub enum DeliveriesCommand {
+    /// Single messages with their state.
+    List(DeliveriesArgs),
+}
+
+#[derive(Debug, Args)]
+pub struct DeliveriesArgs {
+    /// The slug of an edition; without it, mail of the desk too.
+    #[arg(long)]
+    edition: Option<String>,
+    /// For example uncertain.
+    #[arg(long, value_parser = state)]
+    state: Option<DeliveryState>,
+}
+
+fn state(word: &str) -> Result<DeliveryState, String> {
+    DeliveryState::from_word(word).ok_or_else(|| {
+        let words: Vec<_> = DeliveryState::ALL.iter().map(|state| state.as_str()).collect();
+        format!("states are {}", words.join(", "))
+    })
+}
+
+#[derive(Serialize)]
+struct Shown {
+    slug: String,
+    state: EditionState,
+    slot: Option<String>,
+    due_at: Timestamp,
+    queued_at: Option<Timestamp>,
+    finished_at: Option<Timestamp>,
+    audience: i64,
+    counts: Counts,
+    tiers: BTreeMap<String, TierNumbers>,
+}
+
+#[derive(Serialize)]
+struct TierNumbers {
+    audience: i64,
+    accepted: i64,
+}
+
+impl From<EditionRow> for Shown {
+    fn from(row: EditionRow) -> Shown {
+        Shown {
+            slug: row.slug,
+            state: row.state,
+            slot: row.slot,
+            due_at: row.due_at,
+            queued_at: row.queued_at,
+            finished_at: row.finished_at,
+            audience: row.audience,
+            counts: row.counts,
+            tiers: row
+                .tiers
+                .into_iter()
+                .map(|(tier, audience, accepted)| (tier.0, TierNumbers { audience, accepted }))
+                .collect(),
+        }
+    }
+}
+
+/// Editions that the config knows and the store does not.
+fn planned(context: &Context, known: &[Shown]) -> Vec<Shown> {
+    let loaded = config::load(&context.config, &config::process_environment(), &context.flags);
+    let configured = loaded.publication.map(|publication| publication.editions).unwrap_or_default();
+    configured
+        .into_iter()
+        .filter(|edition| known.iter().all(|row| row.slug != edition.slug))
+        .map(|edition| Shown {
+            slug: edition.slug,
+            state: EditionState::Planned,
+            slot: None,
+            due_at: edition.due_at,
+            queued_at: None,
+            finished_at: None,
+            audience: 0,
+            counts: Counts::default(),
+            tiers: BTreeMap::new(),
+        })
+        .collect()
+}
+
+pub async fn editions(context: &Context, command: EditionsCommand) -> Result<(), Failure> {
+    let store = context.store().await?;
+    match command {
+        EditionsCommand::List => list(context, &store).await?,
+        EditionsCommand::Show { slug } => show(context, &store, &slug).await?,
+        EditionsCommand::Pause { slug } => {
+            use EditionState::{Attention, Paused, Sending};
+            change(context, &store, &slug, &[Sending, Attention], Paused, "paused by hand").await?;
+        }
+        EditionsCommand::Resume { slug } => {
+            change(context, &store, &slug, &[EditionState::Paused], EditionState::Sending, "").await?;
+        }
+        EditionsCommand::Cancel { slug } => cancel(context, &store, &slug).await?,
+        EditionsCommand::Retry { slug } => retry(context, &store, &slug).await?,
+    }
+    store.close().await;
+    Ok(())
+}
+
+async fn list(context: &Context, store: &Store) -> Result<(), Failure> {
+    let rows = editions::list(&mut store.read().await?).await?;
+    let mut shown: Vec<Shown> = rows.into_iter().map(Shown::from).collect();
+    let planned = planned(context, &shown);
+    shown.splice(0..0, planned);
+    if context.output.json {
+        return context.output.document(&shown);
+    }
+    let rows: Vec<Vec<String>> = shown
+        .iter()
+        .map(|row| {
+            vec![
+                row.slug.clone(),
+                row.state.to_string(),
+                row.due_at.to_string(),
+                row.audience.to_string(),
+                row.counts.accepted.to_string(),
+                row.counts.open().to_string(),
+            ]
+        })
+        .collect();
+    let head = ["EDITION", "STATE", "DUE", "AUDIENCE", "ACCEPTED", "OPEN"];
+    context.output.table(&head, &rows, "There is no edition yet. Plan one in publication.toml under [[editions]].");
+    Ok(())
+}
+
+async fn show(context: &Context, store: &Store, slug: &str) -> Result<(), Failure> {
+    let row = editions::show(&mut store.read().await?, slug).await?;
+    let reason = row.as_ref().map(|row| row.reason.clone()).unwrap_or_default();
+    let shown = match row {
+        Some(row) => Shown::from(row),
+        None => planned(context, &[])
+            .into_iter()
+            .find(|edition| edition.slug == slug)
+            .ok_or_else(|| unknown(slug))?,
+    };
+    if context.output.json {
+        return context.output.document(&shown);
+    }
+    let out = context.output;
+    out.line(format!("{}: {}{}", shown.slug, shown.state, if reason.is_empty() { "".into() } else { format!(" ({reason})") }));
+    out.line(format!("due {}, audience {}", shown.due_at, shown.audience));
+    let Counts { queued, leased, accepted, refused, expired, uncertain, skipped, parked } = shown.counts;
+    out.line(format!(
+        "queued {queued}, leased {leased}, accepted {accepted}, refused {refused}, expired {expired}, \
+         uncertain {uncertain}, skipped {skipped}, parked {parked}"
+    ));
+    let rows: Vec<Vec<String>> = shown
+        .tiers
+        .iter()
+        .map(|(tier, numbers)| vec![tier.clone(), numbers.audience.to_string(), numbers.accepted.to_string()])
+        .collect();
+    out.table(&["TIER", "AUDIENCE", "ACCEPTED"], &rows, "Nothing is queued yet.");
+    Ok(())
+}
+
+fn unknown(slug: &str) -> Failure {
+    Failure::No(format!("there is no edition `{slug}`; `tidings editions list` names them"))
+}
+
+/// One change of state, with its audit row, or why it cannot be.
+async fn change(
+    context: &Context,
+    store: &Store,
+    slug: &str,
+    from: &[EditionState],
+    to: EditionState,
+    reason: &str,
+) -> Result<i64, Failure> {
+    let now = SystemClock.now();
+    let mut tx = store.write().await?;
+    let row = editions::show(&mut tx, slug).await?.ok_or_else(|| unknown(slug))?;
+    if !editions::change_state(&mut tx, slug, from, to, reason, now).await? {
+        return Err(Failure::No(format!("`{slug}` is {}; it cannot become {to}", row.state)));
+    }
+    audit::record(&mut tx, now, "cli", &format!("edition {to}"), slug, &format!("was {}", row.state)).await?;
+    tx.commit().await?;
+    context.output.line(format!("{slug}: {to}"));
+    Ok(row.id)
+}
+
+async fn cancel(context: &Context, store: &Store, slug: &str) -> Result<(), Failure> {
+    use EditionState::{Attention, Cancelled, Paused, Sending, WaitingApproval};
+    let from = [Sending, Paused, Attention, WaitingApproval];
+    let id = change(context, store, slug, &from, Cancelled, "cancelled by hand").await?;
+    let mut skipped = 0;
+    loop {
+        let mut tx = store.write().await?;
+        let count = editions::skip_chunk(&mut tx, id, SystemClock.now()).await?;
+        tx.commit().await?;
+        skipped += count;
+        if count == 0 {
+            break;
+        }
+    }
+    context.output.line(format!("{skipped} deliveries are skipped"));
+    Ok(())
+}
+
+async fn retry(context: &Context, store: &Store, slug: &str) -> Result<(), Failure> {
+    let now = SystemClock.now();
+    let mut tx = store.write().await?;
+    let row = editions::show(&mut tx, slug).await?.ok_or_else(|| unknown(slug))?;
+    if row.state.is_over() {
+        return Err(Failure::No(format!("`{slug}` is {}; nothing of it is sent any more", row.state)));
+    }
+    let retried = deliveries::retry_held(&mut tx, editions::stream(row.id), now).await?;
+    let from = [EditionState::Attention];
+    editions::change_state(&mut tx, slug, &from, EditionState::Sending, "", now).await?;
+    audit::record(&mut tx, now, "cli", "edition retry", slug, &format!("{retried} deliveries")).await?;
+    tx.commit().await?;
+    context.output.line(format!("{slug}: {retried} deliveries are tried again"));
+    Ok(())
+}
+
+#[derive(Serialize)]
+struct ShownDelivery {
+    id: i64,
+    edition: Option<String>,
+    kind: String,
+    address: String,
+    tier: Option<String>,
+    state: String,
+    attempt: i64,
+    relay: Option<String>,
+    lane: String,
+    message_id: String,
+    last_reply: Option<String>,
+    due_at: Option<Timestamp>,
+    settled_at: Option<Timestamp>,
+}
+
+/// Rows a page, so that a million deliveries are printed in bounded memory.
+const PAGE: i64 = 1000;
+
+pub async fn deliveries(context: &Context, command: DeliveriesCommand) -> Result<(), Failure> {
+    let DeliveriesCommand::List(args) = command;
+    let settings = context.settings()?;
+    let store = context.store().await?;
+    let keyring = Keyring::new(&settings.secrets).map_err(|problem| Failure::Config(problem.to_string()))?;
+    let out = context.output;
+    let (mut after, mut count) = (0, 0);
+    if out.json {
+        out.line("[");
+    }
+    loop {
+        let mut tx = store.read().await?;
+        let page = deliveries::list(&mut tx, args.edition.as_deref(), args.state, after, PAGE).await?;
+        drop(tx);
+        let Some(last) = page.last() else { break };
+        after = last.id;
+        for row in page {
+            let shown = shown_delivery(row, &keyring, &settings.message_id_domain);
+            if out.json {
+                let text = serde_json::to_string(&shown).map_err(|error| Failure::Ours(error.to_string()))?;
+                out.line(format!("{}{text}", if count > 0 { "," } else { "" }));
+            } else {
+                let reply = shown.last_reply.as_deref().unwrap_or("");
+                let tier = shown.tier.as_deref().unwrap_or("-");
+                out.line(format!("{}  {}  {}  {tier}  {}  {reply}", shown.id, shown.kind, shown.state, shown.address));
+            }
+            count += 1;
+        }
+    }
+    if out.json {
+        out.line("]");
+    } else if count == 0 {
+        out.line("There are no such deliveries.");
+    }
+    store.close().await;
+    Ok(())
+}
+
+fn shown_delivery(row: deliveries::DeliveryRow, keyring: &Keyring, domain: &str) -> ShownDelivery {
+    let key = row.key_id.and_then(|key| u8::try_from(key).ok()).unwrap_or(keyring.current_key_id());
+    ShownDelivery {
+        message_id: message_id(keyring, key, row.id, domain),
+        id: row.id,
+        edition: row.edition,
+        kind: row.kind,
+        address: row.address,
+        tier: row.tier,
+        state: row.state,
+        attempt: row.attempt,
+        relay: row.relay.filter(|relay| !relay.is_empty()),
+        lane: if row.lane == deliveries::LANE_OTHER { "other".into() } else { row.lane.to_string() },
+        last_reply: row.last_reply,
+        due_at: row.due_at.map(Timestamp),
+        settled_at: row.settled_at.map(Timestamp),
+    }
+}

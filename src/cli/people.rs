@@ -1,0 +1,328 @@
+//! `tidings subscribers` and `tidings suppressions`.
+
+use std::io::{IsTerminal, Read};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use clap::{Args, Subcommand};
+use indicatif::{ProgressBar, ProgressStyle};
+use serde::Serialize;
+
+use super::{Context, Failure};
+use crate::domain::address::Address;
+use crate::domain::publication::{Publication, TierId};
+use crate::domain::subscriber::{Subscriber, SubscriberStatus};
+use crate::domain::suppression::SuppressionReason;
+use crate::import;
+use crate::runtime::{Clock, SystemClock, Timestamp};
+use crate::store::people::Consent;
+use crate::store::{Store, audit, people, suppressions};
+use crate::tasks::people::{ImportOptions, ImportReport, SkippedRow};
+
+#[derive(Debug, Subcommand)]
+pub enum SubscribersCommand {
+    /// Imports a CSV file: email,name,tier,status[,timezone,language,term_started_at,term_ends_at].
+    Import(ImportArgs),
+    /// Adds one person.
+    Add(AddArgs),
+    /// One person with term, consent and suppression.
+    Show { address: String },
+    /// Ends a subscription.
+    Unsubscribe { address: String },
+}
+
+#[derive(Debug, Args)]
+pub struct ImportArgs {
+    /// The file; `-` is standard input.
+    file: PathBuf,
+    /// Where the consent of these people comes from; without it, it is stored as `unproven`.
+    #[arg(long, value_name = "TEXT")]
+    consent_source: Option<String>,
+    /// Says what would happen.
+    #[arg(long)]
+    dry_run: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct AddArgs {
+    address: String,
+    #[arg(long, default_value = "")]
+    name: String,
+    #[arg(long)]
+    tier: String,
+    /// Where the consent comes from.
+    #[arg(long, value_name = "TEXT", default_value = "unproven")]
+    consent_source: String,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum SuppressionsCommand {
+    List,
+    /// Never mail this address again.
+    Add {
+        address: String,
+    },
+    /// Takes an address off the list; the reason is kept in the audit.
+    Remove {
+        address: String,
+        #[arg(long)]
+        reason: String,
+    },
+}
+
+pub async fn subscribers(context: &Context, command: SubscribersCommand) -> Result<(), Failure> {
+    match command {
+        SubscribersCommand::Import(args) => import_file(context, &args).await,
+        SubscribersCommand::Add(args) => add(context, &args).await,
+        SubscribersCommand::Show { address } => show(context, &address).await,
+        SubscribersCommand::Unsubscribe { address } => unsubscribe(context, &address).await,
+    }
+}
+
+async fn import_file(context: &Context, args: &ImportArgs) -> Result<(), Failure> {
+    let setup = context.setup()?;
+    let store = Store::open(&setup.settings.storage).await?;
+    let unreadable = |error: std::io::Error| Failure::No(format!("{}: {error}", args.file.display()));
+    let (reader, size): (Box<dyn Read>, u64) = if args.file == Path::new("-") {
+        (Box::new(std::io::stdin()), 0)
+    } else {
+        let file = std::fs::File::open(&args.file).map_err(unreadable)?;
+        let size = file.metadata().map_or(0, |metadata| metadata.len());
+        (Box::new(file), size)
+    };
+    let progress = bar(size, context.output.json);
+    let rows = import::rows(progress.wrap_read(reader), &setup.content.publication.tier_ids())
+        .map_err(|problem| Failure::No(format!("{}: {problem}", args.file.display())))?;
+    for column in rows.unknown_columns() {
+        eprintln!("tidings: {}: the column `{column}` is not known and is left out", args.file.display());
+    }
+    let broken = std::cell::RefCell::new(None);
+    let rows = rows.map_while(|row| match row {
+        Ok(row) => Some(row.map_err(|skipped| SkippedRow {
+            line: skipped.line,
+            address: skipped.address,
+            reason: skipped.reason,
+        })),
+        Err(error) => {
+            *broken.borrow_mut() = Some(error);
+            None
+        }
+    });
+    let options = ImportOptions {
+        consent_source: args.consent_source.as_deref(),
+        dry_run: args.dry_run,
+        now: SystemClock.now(),
+    };
+    let report = crate::tasks::people::import(&store, rows, options, |_| {}).await?;
+    progress.finish_and_clear();
+    store.close().await;
+    print_import(context, args, &report)?;
+    match broken.into_inner() {
+        Some(error) => Err(Failure::No(format!("the rest of {} could not be read: {error}", args.file.display()))),
+        None => Ok(()),
+    }
+}
+
+fn bar(size: u64, json: bool) -> ProgressBar {
+    if json || size == 0 || !std::io::stderr().is_terminal() {
+        return ProgressBar::hidden();
+    }
+    let bar = ProgressBar::new(size);
+    if let Ok(style) = ProgressStyle::with_template("{bar:40} {bytes}/{total_bytes}  {eta}") {
+        bar.set_style(style);
+    }
+    bar.enable_steady_tick(Duration::from_millis(200));
+    bar
+}
+
+fn print_import(context: &Context, args: &ImportArgs, report: &ImportReport) -> Result<(), Failure> {
+    if context.output.json {
+        return context.output.document(report);
+    }
+    let would = if args.dry_run { "would be " } else { "" };
+    context.output.line(format!(
+        "{} rows: {} {would}added, {} {would}updated, {} unchanged, {} skipped; {} are suppressed",
+        report.rows, report.added, report.updated, report.unchanged, report.skipped_rows, report.suppressed
+    ));
+    for row in &report.skipped {
+        context.output.line(format!("line {}: {}: {}", row.line, row.address, row.reason));
+    }
+    Ok(())
+}
+
+fn address(text: &str) -> Result<Address, Failure> {
+    Address::parse(text).map_err(|problem| Failure::Usage(format!("`{text}` is not an address: {problem}")))
+}
+
+fn not_there(address: &Address) -> Failure {
+    Failure::No(format!("there is no subscriber {address}"))
+}
+
+async fn add(context: &Context, args: &AddArgs) -> Result<(), Failure> {
+    let setup = context.setup()?;
+    let address = address(&args.address)?;
+    let tier = known_tier(&setup.content.publication, &args.tier)?;
+    let store = Store::open(&setup.settings.storage).await?;
+    let now = SystemClock.now();
+    let mut tx = store.write().await?;
+    if people::by_key(&mut tx, &address.key()).await?.is_some() {
+        return Err(Failure::No(format!("{address} is there already")));
+    }
+    let person = Subscriber {
+        id: 0,
+        address: address.clone(),
+        name: args.name.chars().filter(|c| !c.is_control()).collect(),
+        tier,
+        status: SubscriberStatus::Active,
+        timezone: None,
+        language: None,
+        term_started_at: None,
+        term_ends_at: None,
+    };
+    people::add_many(&mut tx, &[&person], &args.consent_source, "added by hand", now).await?;
+    audit::record(&mut tx, now, "cli", "subscriber add", &address.key(), person.tier.as_str()).await?;
+    tx.commit().await?;
+    store.close().await;
+    context.output.line(format!("{address} is added as {}", person.tier));
+    Ok(())
+}
+
+fn known_tier(publication: &Publication, name: &str) -> Result<TierId, Failure> {
+    let tier = TierId::from(name);
+    if publication.tier(&tier).is_some() {
+        return Ok(tier);
+    }
+    let tiers: Vec<String> = publication.tier_ids().into_iter().map(|tier| tier.0).collect();
+    Err(Failure::Usage(format!("there is no tier `{name}`; tiers are {}", tiers.join(", "))))
+}
+
+#[derive(Serialize)]
+struct Shown {
+    address: String,
+    name: String,
+    tier: String,
+    status: SubscriberStatus,
+    timezone: Option<String>,
+    language: Option<String>,
+    term: Term,
+    consent: Vec<Consent>,
+    suppression: Option<ShownSuppression>,
+}
+
+#[derive(Serialize)]
+struct Term {
+    started_at: Option<Timestamp>,
+    ends_at: Option<Timestamp>,
+    refund_until: Option<Timestamp>,
+    extras_used: i64,
+}
+
+#[derive(Serialize)]
+struct ShownSuppression {
+    reason: SuppressionReason,
+    at: Timestamp,
+}
+
+async fn show(context: &Context, text: &str) -> Result<(), Failure> {
+    let setup = context.setup()?;
+    let address = address(text)?;
+    let store = Store::open(&setup.settings.storage).await?;
+    let mut tx = store.read().await?;
+    let person = people::by_key(&mut tx, &address.key()).await?.ok_or_else(|| not_there(&address))?;
+    let suppression = suppressions::of(&mut tx, &address).await?;
+    let consent = people::consents(&mut tx, person.id).await?;
+    drop(tx);
+    store.close().await;
+    let refund_days = setup.content.publication.tier(&person.tier).map_or(0, |tier| tier.refund_days);
+    let refund = Duration::from_secs(u64::from(refund_days) * 86_400);
+    let shown = Shown {
+        address: person.address.to_string(),
+        name: person.name,
+        tier: person.tier.0,
+        status: person.status,
+        timezone: person.timezone,
+        language: person.language,
+        term: Term {
+            started_at: person.term_started_at,
+            ends_at: person.term_ends_at,
+            refund_until: person.term_started_at.filter(|_| refund_days > 0).map(|at| at + refund),
+            // Extras are sent by slots, which this version does not run.
+            extras_used: 0,
+        },
+        consent,
+        suppression: suppression.map(|found| ShownSuppression { reason: found.reason, at: found.at }),
+    };
+    if context.output.json {
+        return context.output.document(&shown);
+    }
+    let out = context.output;
+    out.line(format!("{} <{}>", shown.name, shown.address));
+    out.line(format!("{}, {}", shown.tier, shown.status));
+    if let Some(ends) = shown.term.ends_at {
+        out.line(format!("until {ends}"));
+    }
+    for line in &shown.consent {
+        out.line(format!("consent {}: {} {}", line.at, line.source, line.text));
+    }
+    if let Some(found) = &shown.suppression {
+        out.line(format!("not mailed since {}: {}", found.at, found.reason));
+    }
+    Ok(())
+}
+
+async fn unsubscribe(context: &Context, text: &str) -> Result<(), Failure> {
+    let address = address(text)?;
+    let store = context.store().await?;
+    let now = SystemClock.now();
+    let mut tx = store.write().await?;
+    let person = people::by_key(&mut tx, &address.key()).await?.ok_or_else(|| not_there(&address))?;
+    let changed = people::unsubscribe(&mut tx, person.id, "cli", now).await?;
+    audit::record(&mut tx, now, "cli", "subscriber unsubscribe", &address.key(), "").await?;
+    tx.commit().await?;
+    store.close().await;
+    context.output.line(match changed {
+        true => format!("{address} is unsubscribed; waiting mail to it is not sent"),
+        false => format!("{address} was unsubscribed before"),
+    });
+    Ok(())
+}
+
+pub async fn suppressions(context: &Context, command: SuppressionsCommand) -> Result<(), Failure> {
+    let store = context.store().await?;
+    let now = SystemClock.now();
+    match command {
+        SuppressionsCommand::List => {
+            let list = suppressions::list(&mut store.read().await?).await?;
+            if context.output.json {
+                context.output.document(&list)?;
+            } else {
+                let rows: Vec<Vec<String>> = list
+                    .into_iter()
+                    .map(|row| vec![row.address, row.reason.to_string(), row.at.to_string(), row.source])
+                    .collect();
+                context.output.table(&["ADDRESS", "REASON", "SINCE", "SOURCE"], &rows, "Nobody is suppressed.");
+            }
+        }
+        SuppressionsCommand::Add { address: text } => {
+            let address = address(&text)?;
+            let mut tx = store.write().await?;
+            let new = suppressions::add(&mut tx, &address, SuppressionReason::Manual, "cli", now).await?;
+            audit::record(&mut tx, now, "cli", "suppression add", &address.key(), "").await?;
+            tx.commit().await?;
+            let already = if new { "is" } else { "was already" };
+            context.output.line(format!("{address} {already} suppressed"));
+        }
+        SuppressionsCommand::Remove { address: text, reason } => {
+            let address = address(&text)?;
+            let mut tx = store.write().await?;
+            if !suppressions::remove(&mut tx, &address).await? {
+                return Err(Failure::No(format!("{address} is not suppressed")));
+            }
+            audit::record(&mut tx, now, "cli", "suppression remove", &address.key(), &reason).await?;
+            tx.commit().await?;
+            context.output.line(format!("{address} may be mailed again, once it is subscribed"));
+        }
+    }
+    store.close().await;
+    Ok(())
+}
