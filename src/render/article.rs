@@ -122,7 +122,7 @@ impl Article {
         let tiers = publication.tier_ids();
         let front = front::read(file, &text, &tiers)?;
         let gates = Gates::read(file, &text, front.body, &tiers)?;
-        let source = gates::blank(&text, &[0..front.body]);
+        let source = gates::blank(&text, std::iter::once(0..front.body));
         let mut resolver = Resolver {
             file,
             text: &text,
@@ -133,10 +133,14 @@ impl Article {
             problems: Vec::new(),
         };
         resolver.document(&Document::parse(&source));
-        let cover =
-            front.cover.as_ref().and_then(|(written, at)| resolver.published(written, *at, "cover")).unwrap_or_default();
+        let cover = front
+            .cover
+            .as_ref()
+            .and_then(|(written, at)| resolver.published(written, *at, "cover"))
+            .unwrap_or_default();
         let Resolver { paths, media, mut problems, .. } = resolver;
-        let id = Path::new(file).file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
+        let id =
+            Path::new(file).file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
         let mut article = Article {
             url: format!("{}/archive/{id}", publication.url),
             labels: publication.tiers.iter().map(|tier| (tier.id.clone(), tier.label.clone())).collect(),
@@ -197,8 +201,10 @@ impl Article {
     /// `For yearly and lifetime members`.
     fn label(&self, gate: usize) -> String {
         let ids = self.gates.opened_at(gate).unwrap_or_default();
-        let names: Vec<String> =
-            ids.iter().map(|id| in_a_sentence(self.labels.get(id).map_or(id.as_str(), String::as_str))).collect();
+        let names: Vec<String> = ids
+            .iter()
+            .map(|id| in_a_sentence(self.labels.get(id).map_or(id.as_str(), String::as_str)))
+            .collect();
         match names.split_last() {
             Some((last, [])) => format!("For {last} members"),
             Some((last, others)) => format!("For {} and {last} members", others.join(", ")),

@@ -10,7 +10,8 @@ use crate::domain::body::escape_html;
 
 pub(super) const SERIF: &str = "Georgia, 'Times New Roman', serif";
 pub(super) const SANS: &str = "'Segoe UI', -apple-system, BlinkMacSystemFont, Helvetica, Arial, sans-serif";
-pub(super) const MONO: &str = "Consolas, Menlo, 'DejaVu Sans Mono', 'Liberation Mono', 'Courier New', monospace";
+pub(super) const MONO: &str =
+    "Consolas, Menlo, 'DejaVu Sans Mono', 'Liberation Mono', 'Courier New', monospace";
 
 /// What the renderers need beside the document.
 pub(super) struct Surroundings<'a> {
@@ -49,11 +50,13 @@ impl Writer<'_> {
         match block {
             Block::Paragraph(inlines) => self.element("p", &format!("margin:{margin}"), inlines),
             Block::Heading(2, inlines) => {
-                let style = "margin:40px 0 12px;font-family:{};font-size:24px;line-height:30px;font-weight:700";
+                let style =
+                    "margin:40px 0 12px;font-family:{};font-size:24px;line-height:30px;font-weight:700";
                 self.element("h2", &style.replace("{}", SERIF), inlines);
             }
             Block::Heading(_, inlines) => {
-                let style = "margin:28px 0 8px;font-family:{};font-size:17px;line-height:24px;font-weight:700";
+                let style =
+                    "margin:28px 0 8px;font-family:{};font-size:17px;line-height:24px;font-weight:700";
                 self.element("h3", &style.replace("{}", SANS), inlines);
             }
             Block::Code { language, name, text } => code::html(language, name, text, &mut self.out),
@@ -198,16 +201,17 @@ impl Writer<'_> {
         let _ = write!(
             self.out,
             "<table class=\"ink\" width=\"100%\" cellpadding=\"0\" cellspacing=\"0\" border=\"0\" style=\"margin:{margin};\
-             border-collapse:collapse;font-family:{SANS};font-size:15px;line-height:21px;color:#1d2125\">\n<thead><tr>"
+             border-collapse:collapse;word-break:normal;font-family:{SANS};font-size:15px;line-height:21px;color:#1d2125\">\n<thead><tr>"
         );
         for (column, cell) in table.head.iter().enumerate() {
             let (align, gap) = place(table, column);
             let html = self.inlines(cell);
+            let whole = if align == "right" { ";white-space:nowrap" } else { "" };
             let _ = write!(
                 self.out,
                 "<th scope=\"col\" class=\"soft rule\" style=\"font-size:13px;line-height:18px;font-weight:600;\
                  color:#5b6067;text-align:{align};vertical-align:bottom;padding:8px {gap} 8px 0;border-bottom:2px solid \
-                 #8a8578\">{html}</th>"
+                 #8a8578{whole}\">{html}</th>"
             );
         }
         self.out.push_str("</tr></thead>\n<tbody>\n");

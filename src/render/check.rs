@@ -134,7 +134,11 @@ impl<'a> Walker<'a> {
         }
         self.markup_of(&text[at..], Place { file, at });
         while let Some(block) = open.pop() {
-            self.wrong(block.place, format!("{{{{#{}}}}} is never closed", block.name), "close it in the same file");
+            self.wrong(
+                block.place,
+                format!("{{{{#{}}}}} is never closed", block.name),
+                "close it in the same file",
+            );
             self.leave(&block.each, block.has_else);
         }
         if self.part == Part::Subject && text.trim_end_matches('\n').contains('\n') {
@@ -152,7 +156,11 @@ impl<'a> Walker<'a> {
     fn tag(&mut self, tag: &Tag<'_>, file: usize, open: &mut Vec<Open>) {
         let place = Place { file, at: tag.range.start };
         if tag.kind != Kind::Comment && self.part == Part::Html && self.markup.state == State::Tag {
-            self.wrong(place, "stands between the attributes of a tag", "put it inside of an attribute's quotes");
+            self.wrong(
+                place,
+                "stands between the attributes of a tag",
+                "put it inside of an attribute's quotes",
+            );
             return;
         }
         match tag.kind {
@@ -193,7 +201,11 @@ impl<'a> Walker<'a> {
             (Shape::Value | Shape::Markup, _) => {}
             (Shape::Hole, _) => self.wrong_hole(word, &here),
             (Shape::Object(_) | Shape::List(_), _) => {
-                self.wrong(here, format!("\"{}\" is not a single value", word.text), "name one of its fields");
+                self.wrong(
+                    here,
+                    format!("\"{}\" is not a single value", word.text),
+                    "name one of its fields",
+                );
             }
         }
     }
@@ -221,12 +233,11 @@ impl<'a> Walker<'a> {
                 }
             } else if word.text.contains('=') && !literal(word.text) {
                 self.wrong(here, "named arguments are not part of the template language", "leave it out");
-            } else if !matches!(word.text, "(" | ")") && !literal(word.text) {
-                if self.mentions_hole(word.text) {
-                    self.wrong_hole(*word, &here);
-                } else if matches!(self.path(*word, &here), Some(Shape::Hole)) {
-                    self.wrong_hole(*word, &here);
-                }
+            } else if !matches!(word.text, "(" | ")")
+                && !literal(word.text)
+                && (self.mentions_hole(word.text) || self.path(*word, &here) == Some(&Shape::Hole))
+            {
+                self.wrong_hole(*word, &here);
             }
         }
     }
@@ -255,10 +266,11 @@ impl<'a> Walker<'a> {
         match (name, rest) {
             ("if" | "unless", [word]) if self.mentions_hole(word.text) => {
                 block.hole = true;
-                if !Field::named(word.text).is_some_and(|field| !field.is_link()) || tag.trims {
+                if Field::named(word.text).is_none_or(Field::is_link) || tag.trims {
                     self.wrong_hole(*word, &place);
                 }
-                if self.part == Part::Html && !(self.markup.state == State::Text && self.markup.takes_words()) {
+                if self.part == Part::Html && !(self.markup.state == State::Text && self.markup.takes_words())
+                {
                     let hint = "put the whole condition into the text of an mj-text";
                     self.wrong(place, "a condition on a subscriber's value stands outside of text", hint);
                 }
@@ -268,7 +280,11 @@ impl<'a> Walker<'a> {
                 let here = Place { at: word.at, ..place };
                 match self.path(*word, &here) {
                     Some(Shape::List(inner)) => block.each = Some(inner),
-                    Some(_) => self.wrong(here, format!("\"{}\" is not a list", word.text), "there are articles and plans"),
+                    Some(_) => self.wrong(
+                        here,
+                        format!("\"{}\" is not a list", word.text),
+                        "there are articles and plans",
+                    ),
                     None => {}
                 }
             }
@@ -286,7 +302,11 @@ impl<'a> Walker<'a> {
         };
         let chained = !tag.words.is_empty();
         if block.has_else || (chained && (block.hole || block.name != "if" || tag.words[0].text != "if")) {
-            self.wrong(place, "this {{else}} does not fit its block", "write {{else}}, or {{else if FIELD}} in an {{#if}}");
+            self.wrong(
+                place,
+                "this {{else}} does not fit its block",
+                "write {{else}}, or {{else if FIELD}} in an {{#if}}",
+            );
             return;
         }
         if block.hole && tag.trims {
@@ -311,12 +331,20 @@ impl<'a> Walker<'a> {
                     self.wrong(place.clone(), what, "close blocks in reverse order");
                 }
                 if block.hole && tag.trims {
-                    self.wrong(place.clone(), "white space cannot be trimmed around a subscriber's value", HOLE_HINT);
+                    self.wrong(
+                        place.clone(),
+                        "white space cannot be trimmed around a subscriber's value",
+                        HOLE_HINT,
+                    );
                 }
                 self.balanced(&block, place);
                 self.leave(&block.each, block.has_else);
             }
-            None => self.wrong(place, format!("{{{{/{name}}}}} closes nothing"), "open the block in the same file"),
+            None => self.wrong(
+                place,
+                format!("{{{{/{name}}}}} closes nothing"),
+                "open the block in the same file",
+            ),
         }
     }
 
@@ -332,7 +360,10 @@ impl<'a> Walker<'a> {
             return;
         }
         if self.markup.stack.len() != block.depth || self.markup.state != block.state {
-            let what = format!("the branch of {{{{#{}}}}} that ends here opens or closes other elements", block.name);
+            let what = format!(
+                "the branch of {{{{#{}}}}} that ends here opens or closes other elements",
+                block.name
+            );
             self.wrong(place, what, "open and close an element in the same branch");
         }
     }
@@ -348,7 +379,11 @@ impl<'a> Walker<'a> {
             return self.wrong(place, format!("partials include each other: {chain}"), "break the circle");
         }
         let Some(source) = (self.partial)(name) else {
-            return self.wrong(place, format!("there is no partial \"{name}\""), "put it into templates/partials/");
+            return self.wrong(
+                place,
+                format!("there is no partial \"{name}\""),
+                "put it into templates/partials/",
+            );
         };
         let (depth, state) = (self.markup.stack.len(), self.markup.state);
         let floor = std::mem::replace(&mut self.floor, self.scopes.len() - 1);
@@ -368,7 +403,9 @@ impl<'a> Walker<'a> {
     }
 
     fn wrong_hole(&mut self, word: Word<'_>, place: &Place) {
-        let known = Field::named(word.text).is_some() || !word.text.contains('.') || word.text.starts_with(['.', '@']);
+        let known = Field::named(word.text).is_some()
+            || !word.text.contains('.')
+            || word.text.starts_with(['.', '@']);
         let what = if known {
             format!("\"{}\" cannot be used like this: it differs from reader to reader", word.text)
         } else {
@@ -382,7 +419,11 @@ impl<'a> Walker<'a> {
         match self.resolve(word.text) {
             Ok(shape) => Some(shape),
             Err(why) => {
-                self.wrong(place.clone(), format!("there is no field \"{}\"{why}", word.text), "see the table of fields");
+                self.wrong(
+                    place.clone(),
+                    format!("there is no field \"{}\"{why}", word.text),
+                    "see the table of fields",
+                );
                 None
             }
         }

@@ -73,7 +73,8 @@ fn lines(syntax: Option<&SyntaxReference>, text: &str, out: &mut String) {
     let mut stack = ScopeStack::new();
     for line in text.trim_end_matches('\n').split('\n') {
         let with_end = format!("{line}\n");
-        let changes = state.as_mut().and_then(|state| state.parse_line(&with_end, &SYNTAXES).ok()).unwrap_or_default();
+        let changes =
+            state.as_mut().and_then(|state| state.parse_line(&with_end, &SYNTAXES).ok()).unwrap_or_default();
         let indent = line.len() - line.trim_start_matches(' ').len();
         let _ = write!(out, "<div class=\"d{}\">", (indent / 4).min(4));
         let mut writer = Writer { out, leading: true };
@@ -127,7 +128,11 @@ impl Writer<'_> {
                 let open = format!("<span class=\"{class}\" style=\"color:{colour}\">");
                 let end = "</span>";
                 // Neighbours of one colour share a span.
-                if self.out.ends_with(end) && self.out[..self.out.len() - end.len()].rfind("<span").is_some_and(|at| self.out[at..].starts_with(&open)) {
+                if self.out.ends_with(end)
+                    && self.out[..self.out.len() - end.len()]
+                        .rfind("<span")
+                        .is_some_and(|at| self.out[at..].starts_with(&open))
+                {
                     self.out.truncate(self.out.len() - end.len());
                 } else {
                     self.out.push_str(&open);
@@ -145,4 +150,37 @@ fn blanks(text: &str, out: &mut String) {
     let mut escaped = String::new();
     escape_html(text, &mut escaped);
     out.push_str(&escaped.replace("  ", "&nbsp; "));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn code(language: &str, name: &str, text: &str) -> String {
+        let mut out = String::new();
+        html(language, name, text, &mut out);
+        out
+    }
+
+    #[test]
+    fn lines_keep_their_shape_and_get_their_colours() {
+        let out = code("python", "a.py", "def f(x):\n\treturn  1  # <one>\n\n");
+        assert!(out.contains("a.py \u{b7} Python"), "{out}");
+        assert!(
+            out.contains("<div class=\"d0\"><span class=\"k\" style=\"color:#8a2f6b\">def</span> "),
+            "{out}"
+        );
+        assert!(out.contains("<div class=\"d1\">&nbsp;&nbsp;&nbsp;&nbsp;<span class=\"k\""), "{out}");
+        assert!(out.contains("# &lt;one&gt;</span>") && out.contains(">1</span>&nbsp; "), "{out}");
+    }
+
+    #[test]
+    fn an_unknown_language_is_plain() {
+        let out = code("nosuch", "", "a  <b>\n\n  c");
+        assert!(
+            !out.contains("<span")
+                && out.contains("a&nbsp; &lt;b&gt;")
+                && out.contains("<div class=\"d0\">&nbsp;</div>")
+        );
+    }
 }

@@ -70,10 +70,16 @@ impl Html {
             State::Text => return Ok(Context::Html),
             State::Quoted(quote) => quote,
             State::Name | State::Tag => {
-                return Err(("a subscriber's value stands inside of a tag", "put it into text or an attribute's quotes"));
+                return Err((
+                    "a subscriber's value stands inside of a tag",
+                    "put it into text or an attribute's quotes",
+                ));
             }
             State::Comment | State::Raw => {
-                return Err(("a subscriber's value stands in a comment or a style sheet", "put it into text"));
+                return Err((
+                    "a subscriber's value stands in a comment or a style sheet",
+                    "put it into text",
+                ));
             }
         };
         let attribute = self.attribute.to_ascii_lowercase();
@@ -88,12 +94,17 @@ impl Html {
         }
         match (field.is_link(), before.is_empty()) {
             (true, true) if rest.trim_start().starts_with(quote) => Ok(Context::Html),
-            (true, _) => Err(("a link is a whole address", "write nothing before or after it between the quotes")),
-            (false, true) => Err(("a subscriber's value cannot start an address", "write the start of the address")),
-            (false, false) if fixed(&before) => Ok(Context::Url),
-            (false, false) => {
-                Err(("a subscriber's value cannot be part of a host", "write the whole host and a slash before it"))
+            (true, _) => {
+                Err(("a link is a whole address", "write nothing before or after it between the quotes"))
             }
+            (false, true) => {
+                Err(("a subscriber's value cannot start an address", "write the start of the address"))
+            }
+            (false, false) if fixed(&before) => Ok(Context::Url),
+            (false, false) => Err((
+                "a subscriber's value cannot be part of a host",
+                "write the whole host and a slash before it",
+            )),
         }
     }
 
@@ -187,8 +198,9 @@ impl Html {
 
     fn comment(&mut self, c: char) {
         self.pending.push(c);
-        // `<!--[if mso | IE]>` shows its content to Outlook.
-        if self.pending.trim_start().starts_with("[if") && c == '>' || self.pending.ends_with("-->") {
+        // `<!--[if mso | IE]>` shows its content to Outlook; `<!-->` is an empty comment.
+        let shown = self.pending.trim_start().starts_with("[if") && c == '>';
+        if shown || self.pending == ">" || self.pending.ends_with("-->") {
             self.state = State::Text;
         }
     }

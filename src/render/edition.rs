@@ -79,7 +79,11 @@ pub fn render_edition(
 }
 
 /// The three parts. All of their problems at once.
-pub(super) fn body(parts: &Parts<'_>, fields: &Value, sentinels: &mut Sentinels) -> Result<Body, Vec<Problem>> {
+pub(super) fn body(
+    parts: &Parts<'_>,
+    fields: &Value,
+    sentinels: &mut Sentinels,
+) -> Result<Body, Vec<Problem>> {
     let mut subject = engine::fill(Part::Subject, parts, parts.subject, fields, sentinels)
         .and_then(|text| sentinels.split(one_line(&text).trim(), false));
     let mut text = engine::fill(Part::Text, parts, parts.text, fields, sentinels)
@@ -106,7 +110,12 @@ fn one_line(text: &str) -> String {
     text.trim_end_matches('\n').chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
-fn fields(input: &EditionInput<'_>, tier: &Tier, articles: &[TierArticle], sentinels: &mut Sentinels) -> Value {
+fn fields(
+    input: &EditionInput<'_>,
+    tier: &Tier,
+    articles: &[TierArticle],
+    sentinels: &mut Sentinels,
+) -> Value {
     let publication = input.publication;
     let is_teaser = articles.iter().any(|article| article.is_teaser);
     let articles: Vec<Value> = articles.iter().map(|article| of_article(article, sentinels)).collect();

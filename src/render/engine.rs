@@ -46,7 +46,9 @@ pub(super) fn fill(
     while let Some((name, file)) = wanted.pop() {
         for tag in tags::scan(&file.text).unwrap_or_default() {
             let Some(called) = tag.words.first().filter(|_| tag.kind == Kind::Partial) else { continue };
-            if let Some(partial) = parts.partial(part, called.text).filter(|_| !files.contains_key(called.text)) {
+            if let Some(partial) =
+                parts.partial(part, called.text).filter(|_| !files.contains_key(called.text))
+            {
                 wanted.push((called.text.to_owned(), partial));
             }
         }
@@ -56,17 +58,29 @@ pub(super) fn fill(
     let registry = registry(part, &files)?;
     registry.render(MAIN, fields).map_err(|error| {
         let name = error.template_name.as_deref().unwrap_or(MAIN);
-        let (file, swapped) = files.get(name).or(files.get(MAIN)).expect("the main file is always among them");
+        let (file, swapped) =
+            files.get(name).or(files.get(MAIN)).expect("the main file is always among them");
         let at = swapped.original(&file.text, error.line_no.unwrap_or(1), error.column_no.unwrap_or(1));
         let what = match error.reason() {
-            RenderErrorReason::MissingVariable(Some(path)) => format!("\"{path}\" has no value in this edition"),
+            RenderErrorReason::MissingVariable(Some(path)) => {
+                format!("\"{path}\" has no value in this edition")
+            }
             other => other.to_string().replace('\n', " "),
         };
-        vec![Problem::error(&file.name, at, "template", &what, "put it inside of {{#if}} if it may be missing")]
+        vec![Problem::error(
+            &file.name,
+            at,
+            "template",
+            &what,
+            "put it inside of {{#if}} if it may be missing",
+        )]
     })
 }
 
-fn registry(part: Part, files: &BTreeMap<String, (&File, Swapped)>) -> Result<Handlebars<'static>, Vec<Problem>> {
+fn registry(
+    part: Part,
+    files: &BTreeMap<String, (&File, Swapped)>,
+) -> Result<Handlebars<'static>, Vec<Problem>> {
     let mut registry = Handlebars::new();
     registry.set_strict_mode(true);
     registry.set_prevent_indent(true);
@@ -83,7 +97,9 @@ fn registry(part: Part, files: &BTreeMap<String, (&File, Swapped)>) -> Result<Ha
     let mut problems = Vec::new();
     for (name, (file, swapped)) in files {
         if let Err(error) = registry.register_template_string(name, &swapped.text) {
-            let at = error.pos().map_or(Position::FILE, |(line, column)| swapped.original(&file.text, line, column));
+            let at = error
+                .pos()
+                .map_or(Position::FILE, |(line, column)| swapped.original(&file.text, line, column));
             let what = error.reason().to_string().replace('\n', " ");
             problems.push(Problem::error(&file.name, at, "template", &what, "see the template language"));
         }

@@ -76,14 +76,17 @@ const PLAN: Shape = Object(&[
 /// Editions, whatever the name of their template.
 pub static EDITION: Shape = Object(&[
     ("publication", PUBLICATION),
-    ("edition", Object(&[
+    (
+        "edition",
+        Object(&[
             ("slug", Value),
             ("subject", Value),
             ("date", Value),
             ("number", Value),
             // Whether any of the articles is cut for this tier.
             ("is_teaser", Value),
-        ])),
+        ]),
+    ),
     ("articles", List(&ARTICLE)),
     (
         "tier",
@@ -103,7 +106,13 @@ pub static EDITION: Shape = Object(&[
     ("subscriber", Object(&[("name", Hole), ("address", Hole), ("tier_label", Hole), ("term_ends", Hole)])),
     (
         "links",
-        Object(&[("unsubscribe", Hole), ("preferences", Hole), ("view", Hole), ("archive", Hole), ("upgrade", Hole)]),
+        Object(&[
+            ("unsubscribe", Hole),
+            ("preferences", Hole),
+            ("view", Hole),
+            ("archive", Hole),
+            ("upgrade", Hole),
+        ]),
     ),
 ]);
 

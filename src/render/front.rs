@@ -81,7 +81,8 @@ fn check(file: &str, text: &str, start: usize, raw: Raw, tiers: &[TierId]) -> Re
         let at = Position::of(text, start + span.start);
         problems.push(Problem::error(file, at, key, what, hint));
     };
-    for (key, value) in [("title", Some(&raw.title)), ("summary", raw.summary.as_ref()), ("author", raw.author.as_ref())]
+    for (key, value) in
+        [("title", Some(&raw.title)), ("summary", raw.summary.as_ref()), ("author", raw.author.as_ref())]
     {
         let Some(value) = value else { continue };
         if value.as_ref().chars().any(char::is_control) {

@@ -41,9 +41,10 @@ struct Only {
 impl Gates {
     /// Reads the gates of `text` behind `body`, where the front matter ends. All problems at once.
     pub fn read(file: &str, text: &str, body: usize, tiers: &[TierId]) -> Result<Gates, Vec<Problem>> {
-        let source = blank(text, &[0..body]);
+        let source = blank(text, std::iter::once(0..body));
         let places = Places::of(&source);
-        let mut reader = Reader { file, text: &source, tiers, problems: Vec::new(), gates: Gates::default(), open: None };
+        let mut reader =
+            Reader { file, text: &source, tiers, problems: Vec::new(), gates: Gates::default(), open: None };
         for found in suspects(&source, tiers) {
             reader.suspect(&found, &places);
         }
@@ -64,8 +65,10 @@ impl Gates {
         if self.cuts_off(tier) {
             hidden = self.more.iter().map(|more| more.start..text.len()).collect();
         }
-        hidden.extend(self.only.iter().filter(|only| !only.tiers.contains(&tier.id)).map(|only| only.range.clone()));
-        blank(text, &hidden)
+        hidden.extend(
+            self.only.iter().filter(|only| !only.tiers.contains(&tier.id)).map(|only| only.range.clone()),
+        );
+        blank(text, hidden)
     }
 
     /// The tiers of the gate whose opening line contains `offset`, for the label of the part.
@@ -75,10 +78,10 @@ impl Gates {
 }
 
 /// `text` with every character of `ranges` but line ends replaced by blanks.
-pub(super) fn blank(text: &str, ranges: &[Range<usize>]) -> String {
+pub(super) fn blank(text: &str, ranges: impl IntoIterator<Item = Range<usize>>) -> String {
     let mut bytes = text.as_bytes().to_vec();
     for range in ranges {
-        for byte in &mut bytes[range.clone()] {
+        for byte in &mut bytes[range] {
             if *byte != b'\n' {
                 *byte = b' ';
             }
@@ -112,7 +115,10 @@ fn parse(line: &str) -> Option<Gate<'_>> {
         names.push((at + (part.len() - part.trim_start().len()), name));
         at += part.len() + 1;
     }
-    names.iter().all(|(_, name)| !name.is_empty() && !name.contains(char::is_whitespace)).then_some(Gate::Only(names))
+    names
+        .iter()
+        .all(|(_, name)| !name.is_empty() && !name.contains(char::is_whitespace))
+        .then_some(Gate::Only(names))
 }
 
 /// Something that may be meant as a gate.
@@ -134,7 +140,8 @@ fn suspects(text: &str, tiers: &[TierId]) -> Vec<Suspect> {
         }
         let closing = inner.starts_with('/');
         let inner = inner.trim_start_matches(|c: char| c == '/' || c.is_whitespace());
-        let word: String = inner.chars().take_while(|c| c.is_alphanumeric()).collect::<String>().to_lowercase();
+        let word: String =
+            inner.chars().take_while(|c| c.is_alphanumeric()).collect::<String>().to_lowercase();
         if word.starts_with("more") || word.starts_with("only") {
             found.push(Suspect { at, misspelt: false });
         } else if opener.starts_with("!--") && (closing || near(&word) || names_tiers(inner, tiers)) {
@@ -152,8 +159,10 @@ fn dash(c: char) -> bool {
 /// neighbours that are words (`move`, `mode`).
 fn near(word: &str) -> bool {
     ["more", "only"].into_iter().any(|right| {
-        let (mut left, mut letters): (Vec<char>, Vec<char>) = (word.chars().collect(), right.chars().collect());
-        let replaced = left.len() == letters.len() && left.iter().zip(&letters).filter(|(a, b)| a != b).count() == 1;
+        let (mut left, mut letters): (Vec<char>, Vec<char>) =
+            (word.chars().collect(), right.chars().collect());
+        let replaced =
+            left.len() == letters.len() && left.iter().zip(&letters).filter(|(a, b)| a != b).count() == 1;
         let shorter = |long: &[char], short: &[char]| {
             (0..long.len()).any(|skip| {
                 let kept = long.iter().enumerate().filter(|(at, _)| *at != skip).map(|(_, c)| c);
@@ -217,7 +226,8 @@ impl Places {
 
 /// Whether a fenced block, fences included, may be the result of a forgotten closing fence.
 fn doubtful(block: &str) -> bool {
-    let fence = |line: &str| line.trim_start_matches([' ', '>']).starts_with(['`', '~']) && fence_length(line) >= 3;
+    let fence =
+        |line: &str| line.trim_start_matches([' ', '>']).starts_with(['`', '~']) && fence_length(line) >= 3;
     let lines: Vec<&str> = block.trim_end().lines().collect();
     let closed = lines.len() > 1 && lines.last().is_some_and(|line| fence(line));
     let inner = lines.get(1..lines.len().saturating_sub(1)).unwrap_or_default();
@@ -249,7 +259,9 @@ impl Reader<'_> {
         let within = |ranges: &[Range<usize>]| ranges.iter().find(|range| range.contains(&at)).cloned();
         let line = self.line(at);
         let leads = self.text[line.start..at].trim().is_empty();
-        if within(&places.inline_code).is_some() || (within(&places.fenced).is_some() && !(leads && places.doubtful)) {
+        if within(&places.inline_code).is_some()
+            || (within(&places.fenced).is_some() && !(leads && places.doubtful))
+        {
             return;
         }
         if within(&places.fenced).is_some() {

@@ -55,7 +55,10 @@ impl Swapped {
     /// The place in the original of a place in the swapped text.
     pub fn original(&self, source: &str, line: usize, column: usize) -> Position {
         let start: usize = self.text.split_inclusive('\n').take(line.saturating_sub(1)).map(str::len).sum();
-        let at = self.text[start..].char_indices().nth(column.saturating_sub(1)).map_or(start, |(at, _)| start + at);
+        let at = self.text[start..]
+            .char_indices()
+            .nth(column.saturating_sub(1))
+            .map_or(start, |(at, _)| start + at);
         let before = self.moved.iter().take_while(|(_, swapped)| swapped.start <= at).last();
         let original = match before {
             Some((original, swapped)) if swapped.contains(&at) => original.start,
@@ -69,7 +72,8 @@ impl Swapped {
 impl Sentinels {
     pub fn new() -> Sentinels {
         let mut random = [0_u8; 16];
-        getrandom::fill(&mut random).expect("the system's random source works, or keys could not be made either");
+        getrandom::fill(&mut random)
+            .expect("the system's random source works, or keys could not be made either");
         let nonce = data_encoding::BASE32_NOPAD.encode(&random).to_lowercase();
         Sentinels { prefix: format!("tdg{nonce}q"), sites: Vec::new() }
     }
@@ -130,11 +134,18 @@ impl Sentinels {
     /// Sentinels that were there before mrml and are not, or not as often, after it.
     pub fn lost(&self, before: &str, after: &str) -> Vec<Problem> {
         let after = self.count(after);
-        let lost = self.count(before).into_iter().filter(|(number, count)| after.get(number).unwrap_or(&0) < count);
+        let lost =
+            self.count(before).into_iter().filter(|(number, count)| after.get(number).unwrap_or(&0) < count);
         lost.filter_map(|(number, _)| {
             let site = self.sites.get(number)?;
             let hint = "put it where a reader can see it";
-            Some(Problem::error(&site.file, site.at, "template", "does not survive the rendering of MJML", hint))
+            Some(Problem::error(
+                &site.file,
+                site.at,
+                "template",
+                "does not survive the rendering of MJML",
+                hint,
+            ))
         })
         .collect()
     }
@@ -151,7 +162,13 @@ impl Sentinels {
 
     /// Splits a rendered part into pieces. `html`: the contexts are those of HTML, else everything is bare.
     pub fn split(&self, text: &str, html: bool) -> Result<Vec<Piece>, Vec<Problem>> {
-        let mut splitter = Splitter { sentinels: self, html: html.then(Html::new), stack: vec![], pieces: vec![], problems: vec![] };
+        let mut splitter = Splitter {
+            sentinels: self,
+            html: html.then(Html::new),
+            stack: vec![],
+            pieces: vec![],
+            problems: vec![],
+        };
         let mut at = 0;
         for (start, number) in self.found(text) {
             let site = &self.sites[number];
@@ -229,14 +246,20 @@ impl Splitter<'_> {
     fn site(&mut self, number: usize, site: &Site, rest: &str) {
         let in_text = self.html.as_ref().is_none_or(Html::in_text);
         match &site.meaning {
-            Meaning::Value(field) => match self.html.as_mut().map_or(Ok(Context::Bare), |html| html.hole(*field, rest)) {
-                Ok(context) => self.pieces.push(Piece::Hole { field: *field, context }),
-                Err((what, hint)) => self.wrong(number, what, hint),
-            },
+            Meaning::Value(field) => {
+                match self.html.as_mut().map_or(Ok(Context::Bare), |html| html.hole(*field, rest)) {
+                    Ok(context) => self.pieces.push(Piece::Hole { field: *field, context }),
+                    Err((what, hint)) => self.wrong(number, what, hint),
+                }
+            }
             Meaning::Markup(html) if in_text && self.html.is_some() => self.push(html),
             Meaning::Markup(_) => self.wrong(number, "HTML stands outside of text", "put it into an mj-text"),
             _ if !in_text => {
-                self.wrong(number, "a condition on a subscriber's value stands outside of text", "put it around words");
+                self.wrong(
+                    number,
+                    "a condition on a subscriber's value stands outside of text",
+                    "put it around words",
+                );
             }
             Meaning::If { field, unless } => {
                 let outer = std::mem::take(&mut self.pieces);
@@ -248,13 +271,21 @@ impl Splitter<'_> {
                     frame.then = Some(std::mem::take(&mut self.pieces));
                     self.balanced(number);
                 }
-                _ => self.wrong(number, "conditions do not nest any more after rendering", "keep it in one element"),
+                _ => self.wrong(
+                    number,
+                    "conditions do not nest any more after rendering",
+                    "keep it in one element",
+                ),
             },
             Meaning::End => {
                 self.balanced(number);
                 match self.stack.pop() {
                     Some(frame) => self.close(frame),
-                    None => self.wrong(number, "conditions do not nest any more after rendering", "keep it in one element"),
+                    None => self.wrong(
+                        number,
+                        "conditions do not nest any more after rendering",
+                        "keep it in one element",
+                    ),
                 }
             }
         }
@@ -266,7 +297,11 @@ impl Splitter<'_> {
 
     fn balanced(&mut self, number: usize) {
         if self.stack.last().is_some_and(|frame| frame.depth != self.depth()) {
-            self.wrong(number, "this branch opens or closes other elements", "open and close in the same branch");
+            self.wrong(
+                number,
+                "this branch opens or closes other elements",
+                "open and close in the same branch",
+            );
         }
     }
 
@@ -282,12 +317,113 @@ impl Splitter<'_> {
 
     fn finish(mut self) -> Result<Vec<Piece>, Vec<Problem>> {
         while let Some(frame) = self.stack.pop() {
-            self.wrong(frame.number, "this condition does not end any more after rendering", "keep it in one element");
+            self.wrong(
+                frame.number,
+                "this condition does not end any more after rendering",
+                "keep it in one element",
+            );
         }
         if self.problems.is_empty() && self.sentinels.leftover(&self.pieces) {
             let what = "a place holder is left in the rendered part";
-            self.problems.push(Problem::error("", Position::FILE, "template", what, "this is our fault, please report"));
+            self.problems.push(Problem::error(
+                "",
+                Position::FILE,
+                "template",
+                what,
+                "this is our fault, please report",
+            ));
         }
         if self.problems.is_empty() { Ok(self.pieces) } else { Err(self.problems) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::body::{Values, fill};
+
+    fn named() -> Values {
+        let mut values = Values::default();
+        values.set(Field::SubscriberName, "A & B").set(Field::LinkView, "https://x.example/?a=1&b=2");
+        values
+    }
+
+    fn split(template: &str, html: bool) -> Result<Vec<Piece>, Vec<Problem>> {
+        let mut sentinels = Sentinels::new();
+        let swapped = sentinels.swap("t", template);
+        sentinels.split(&swapped.text, html)
+    }
+
+    #[test]
+    fn a_tag_alone_on_its_line_takes_the_line_with_it() {
+        let text = "Start\n{{#if subscriber.name}}\n  Hello {{subscriber.name}},\n  {{else}}\nHello,\n{{/if}}\nend\n";
+        let pieces = split(text, false).unwrap();
+        assert_eq!(fill(&pieces, &named()), "Start\n  Hello A & B,\nend\n");
+        assert_eq!(fill(&pieces, &Values::default()), "Start\nHello,\nend\n");
+    }
+
+    #[test]
+    fn unless_swaps_the_branches() {
+        for text in [
+            "{{#unless subscriber.name}}no{{else}}yes{{/unless}}",
+            "{{#if subscriber.name}}yes{{else}}no{{/if}}",
+        ] {
+            let pieces = split(text, true).unwrap();
+            assert_eq!(fill(&pieces, &named()), "yes");
+            assert_eq!(fill(&pieces, &Values::default()), "no");
+        }
+    }
+
+    #[test]
+    fn each_place_gets_its_context() {
+        let html = "<p title=\"{{subscriber.name}}\">{{subscriber.name}} <a href=\"{{links.view}}\">x</a> \
+                    <a href='https://x.example/?n={{subscriber.name}}&amp;m={{subscriber.name}}'>y</a></p>";
+        assert_eq!(
+            fill(&split(html, true).unwrap(), &named()),
+            "<p title=\"A &amp; B\">A &amp; B <a href=\"https://x.example/?a=1&amp;b=2\">x</a> \
+             <a href='https://x.example/?n=A%20%26%20B&amp;m=A%20%26%20B'>y</a></p>"
+        );
+        for wrong in [
+            "<a href=\"{{subscriber.name}}\">",
+            "<a href=\"https://{{subscriber.name}}\">",
+            "<a href=\" {{subscriber.name}}\">",
+            "<a href=\"{{links.view}}#x\">",
+            "<a href=\"https://x.example/{{links.view}}\">",
+            "<p {{subscriber.name}}>",
+            "<{{subscriber.name}}>",
+            "<p style=\"{{subscriber.name}}\">",
+            "<p onclick=\"{{subscriber.name}}\">",
+            "<style>{{subscriber.name}}</style>",
+            "<!-- {{subscriber.name}} -->",
+            "<p title={{subscriber.name}}>",
+            "<p title=\"{{#if subscriber.name}}x{{/if}}\">",
+            "{{#if subscriber.name}}<p>{{/if}}</p>",
+            "<a href=\"javascript:{{subscriber.name}}\">",
+        ] {
+            assert!(split(wrong, true).is_err(), "{wrong}");
+        }
+        let outlook = "<!--[if mso | IE]><b>{{subscriber.name}}</b><![endif]--><!--[if !mso]><!-->{{subscriber.name}}<!--<![endif]-->";
+        assert!(split(outlook, true).is_ok());
+    }
+
+    #[test]
+    fn a_lost_hole_is_named() {
+        let mut sentinels = Sentinels::new();
+        let swapped = sentinels.swap("t", "a\n {{subscriber.name}}");
+        let problems = sentinels.lost(&swapped.text, "a");
+        assert_eq!((problems[0].file.as_str(), problems[0].line, problems[0].column), ("t", 2, 2));
+        assert!(sentinels.lost(&swapped.text, &swapped.text.repeat(2)).is_empty());
+    }
+
+    #[test]
+    fn positions_lead_back_to_the_source() {
+        let source = "ä{{subscriber.name}}b{{x}}\nc {{links.view}} d";
+        let swapped = Sentinels::new().swap("t", source);
+        let at = swapped.text.find("{{x}}").unwrap();
+        let column = swapped.text[..at].chars().count() + 1;
+        assert_eq!(swapped.original(source, 1, column), Position::of(source, source.find("{{x}}").unwrap()));
+        let line = swapped.text.lines().nth(1).unwrap();
+        assert_eq!(swapped.original(source, 2, line.chars().count()), Position::of(source, source.len() - 1));
+        assert_eq!(swapped.original(source, 9, 9), Position::of(source, source.len()));
     }
 }

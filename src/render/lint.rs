@@ -25,11 +25,16 @@ pub fn lint_edition(body: &Body, input: &EditionInput<'_>, tier: &Tier) -> Vec<P
     }
     let mut address = String::new();
     escape_html(&input.publication.postal_address, &mut address);
-    for (part, name, address) in
-        [(&body.html, "HTML", address.as_str()), (&body.text, "text", input.publication.postal_address.as_str())]
-    {
+    for (part, name, address) in [
+        (&body.html, "HTML", address.as_str()),
+        (&body.text, "text", input.publication.postal_address.as_str()),
+    ] {
         if !always(part, &|piece| matches!(piece, Piece::Hole { field: Field::LinkUnsubscribe, .. })) {
-            problems.push(error("links.unsubscribe", &format!("is not in the {name} part"), "every reader needs it"));
+            problems.push(error(
+                "links.unsubscribe",
+                &format!("is not in the {name} part"),
+                "every reader needs it",
+            ));
         }
         let flat = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
         let wanted = flat(address);

@@ -69,7 +69,11 @@ pub(super) enum Inline {
     Emphasis(Vec<Inline>),
     Strong(Vec<Inline>),
     Strike(Vec<Inline>),
-    Link { url: String, words: Vec<Inline>, at: usize },
+    Link {
+        url: String,
+        words: Vec<Inline>,
+        at: usize,
+    },
     Image(Image),
     Html(String),
     Soft,
@@ -87,7 +91,12 @@ pub(super) struct Document {
 
 impl Document {
     pub fn parse(text: &str) -> Document {
-        let mut builder = Builder { events: parser(text).into_offset_iter().collect(), at: 0, names: vec![], notes: vec![] };
+        let mut builder = Builder {
+            events: parser(text).into_offset_iter().collect(),
+            at: 0,
+            names: vec![],
+            notes: vec![],
+        };
         let blocks = builder.blocks();
         let mut notes = Vec::new();
         for name in &builder.names {
@@ -115,7 +124,9 @@ pub(super) fn words(inlines: &[Inline]) -> String {
     for inline in inlines {
         match inline {
             Inline::Text(text) | Inline::Code(text) => out.push_str(text),
-            Inline::Emphasis(inner) | Inline::Strong(inner) | Inline::Strike(inner) => out.push_str(&words(inner)),
+            Inline::Emphasis(inner) | Inline::Strong(inner) | Inline::Strike(inner) => {
+                out.push_str(&words(inner))
+            }
             Inline::Link { words: inner, .. } => out.push_str(&words(inner)),
             Inline::Image(image) => out.push_str(&image.alt),
             Inline::Soft | Inline::Hard => out.push(' '),
@@ -154,7 +165,7 @@ impl<'a> Builder<'a> {
                         gate_or_html(block, &mut stack);
                     }
                 }
-                Event::Start(tag) => {
+                Event::Start(tag) if !inline_end(tag.to_end()) => {
                     let block = self.block(tag, blocks);
                     blocks.extend(block);
                 }
@@ -345,7 +356,9 @@ fn gate_or_html((at, html): (usize, String), stack: &mut Vec<(usize, Vec<Block>)
 fn number(cell: &str) -> bool {
     let cell = cell.trim();
     cell.chars().count() <= 12
-        && cell.trim_start_matches(['+', '-', '\u{2212}', '$', '\u{20ac}', '~']).starts_with(|c: char| c.is_ascii_digit())
+        && cell
+            .trim_start_matches(['+', '-', '\u{2212}', '$', '\u{20ac}', '~'])
+            .starts_with(|c: char| c.is_ascii_digit())
 }
 
 fn caption(before: &mut Vec<Block>) -> Option<Vec<Inline>> {

@@ -28,7 +28,8 @@ impl Media {
             return Err((format!("\"{extension}\" is not shown by mail clients"), "use png, jpg or gif"));
         }
         let path = folder.join(relative);
-        let bytes = std::fs::read(&path).map_err(|error| (format!("cannot be read: {error}"), "check the path"))?;
+        let bytes =
+            std::fs::read(&path).map_err(|error| (format!("cannot be read: {error}"), "check the path"))?;
         let hash = data_encoding::HEXLOWER.encode(&Sha256::digest(&bytes)[..12]);
         Ok(Media { name: format!("{hash}.{extension}"), path })
     }

@@ -5,17 +5,53 @@ use super::check::Place;
 
 /// Every element of MJML that mrml renders. `mj-include` is not among them: partials do that.
 const KNOWN: &[&str] = &[
-    "mjml", "mj-accordion", "mj-accordion-element", "mj-accordion-text", "mj-accordion-title", "mj-all", "mj-attributes",
-    "mj-body", "mj-breakpoint", "mj-button", "mj-carousel", "mj-carousel-image", "mj-class", "mj-column", "mj-divider",
-    "mj-font", "mj-group", "mj-head", "mj-hero", "mj-image", "mj-navbar", "mj-navbar-link", "mj-preview", "mj-raw",
-    "mj-section", "mj-social", "mj-social-element", "mj-spacer", "mj-style", "mj-table", "mj-text", "mj-title",
+    "mjml",
+    "mj-accordion",
+    "mj-accordion-element",
+    "mj-accordion-text",
+    "mj-accordion-title",
+    "mj-all",
+    "mj-attributes",
+    "mj-body",
+    "mj-breakpoint",
+    "mj-button",
+    "mj-carousel",
+    "mj-carousel-image",
+    "mj-class",
+    "mj-column",
+    "mj-divider",
+    "mj-font",
+    "mj-group",
+    "mj-head",
+    "mj-hero",
+    "mj-image",
+    "mj-navbar",
+    "mj-navbar-link",
+    "mj-preview",
+    "mj-raw",
+    "mj-section",
+    "mj-social",
+    "mj-social-element",
+    "mj-spacer",
+    "mj-style",
+    "mj-table",
+    "mj-text",
+    "mj-title",
     "mj-wrapper",
 ];
 
 /// Elements whose content is text or HTML, so that a hole may stand in it.
 const WORDS: &[&str] = &[
-    "mj-accordion-text", "mj-accordion-title", "mj-button", "mj-navbar-link", "mj-preview", "mj-raw",
-    "mj-social-element", "mj-table", "mj-text", "mj-title",
+    "mj-accordion-text",
+    "mj-accordion-title",
+    "mj-button",
+    "mj-navbar-link",
+    "mj-preview",
+    "mj-raw",
+    "mj-social-element",
+    "mj-table",
+    "mj-text",
+    "mj-title",
 ];
 
 /// HTML elements that have no end.
@@ -132,7 +168,11 @@ impl Markup {
             return length + end;
         }
         if (name.starts_with("mj-") || name == "mjml") && !KNOWN.contains(&name.as_str()) {
-            findings.push((here.clone(), format!("there is no element <{name}>"), "see the list of MJML elements"));
+            findings.push((
+                here.clone(),
+                format!("there is no element <{name}>"),
+                "see the list of MJML elements",
+            ));
         }
         self.tag = Some(Element { name, place: here });
         self.slash = false;
@@ -183,7 +223,9 @@ impl Markup {
                     findings.push(unclosed_element(&unclosed));
                 }
             }
-            None => findings.push((here, format!("</{name}> closes nothing"), "open it before, or leave it out")),
+            None => {
+                findings.push((here, format!("</{name}> closes nothing"), "open it before, or leave it out"))
+            }
         }
     }
 }

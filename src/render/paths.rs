@@ -87,7 +87,9 @@ impl Resolver<'_> {
     fn inlines(&mut self, inlines: &[Inline]) {
         for inline in inlines {
             match inline {
-                Inline::Emphasis(inner) | Inline::Strong(inner) | Inline::Strike(inner) => self.inlines(inner),
+                Inline::Emphasis(inner) | Inline::Strong(inner) | Inline::Strike(inner) => {
+                    self.inlines(inner)
+                }
                 Inline::Link { url, words, at } => {
                     self.link(url, *at);
                     self.inlines(words);
@@ -104,7 +106,13 @@ impl Resolver<'_> {
             Some(scheme) if SCHEMES.contains(&scheme.as_str()) => {
                 if scheme == "http" {
                     let what = format!("\"{written}\" is not encrypted");
-                    self.problems.push(Problem::warning(self.file, at, "link", &what, "write https:// if it has it"));
+                    self.problems.push(Problem::warning(
+                        self.file,
+                        at,
+                        "link",
+                        &what,
+                        "write https:// if it has it",
+                    ));
                 }
                 written.to_owned()
             }
@@ -114,7 +122,9 @@ impl Resolver<'_> {
                 self.problems.push(Problem::warning(self.file, at, "link", &what, hint));
                 return;
             }
-            None if written.starts_with('/') && !written.starts_with("//") => format!("{}{written}", self.url),
+            None if written.starts_with('/') && !written.starts_with("//") => {
+                format!("{}{written}", self.url)
+            }
             None => {
                 let what = format!("\"{written}\" leads nowhere from a mail; the link is left out");
                 let hint = "write the whole address, or a path from the publication's root: /archive/...";

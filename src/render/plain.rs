@@ -85,7 +85,11 @@ impl Writer<'_> {
                 }
                 self.figures += 1;
                 let figure = wrap(&format!("[Figure {}: {}]", self.figures, visible(&image.alt)), columns);
-                if image.title.is_empty() { figure } else { format!("{figure}\n{}", wrap(&visible(&image.title), columns)) }
+                if image.title.is_empty() {
+                    figure
+                } else {
+                    format!("{figure}\n{}", wrap(&visible(&image.title), columns))
+                }
             }
             Block::Quote { blocks, source } => {
                 let mut quote = self.blocks(blocks, columns - 2).join("\n\n");
@@ -126,7 +130,9 @@ impl Writer<'_> {
 
     fn table(&mut self, table: &Table, columns: usize) -> String {
         let flat = |row: &Vec<Vec<Inline>>| -> Vec<String> {
-            row.iter().map(|cell| self.inlines(cell).split_whitespace().collect::<Vec<_>>().join(" ")).collect()
+            row.iter()
+                .map(|cell| self.inlines(cell).split_whitespace().collect::<Vec<_>>().join(" "))
+                .collect()
         };
         let head = flat(&table.head);
         let rows: Vec<Vec<String>> = table.rows.iter().map(flat).collect();
@@ -156,7 +162,9 @@ impl Writer<'_> {
                     let same = url.is_empty() || text == url || url.strip_prefix("mailto:") == Some(&text);
                     out.push_str(&if same { text } else { format!("{text} ({url})") });
                 }
-                Inline::Image(image) => out.push_str(&format!("[{}]", visible(&words(&[Inline::Image(image.clone())])))),
+                Inline::Image(image) => {
+                    out.push_str(&format!("[{}]", visible(&words(&[Inline::Image(image.clone())]))))
+                }
                 Inline::Html(html) => {
                     let tag = html.to_ascii_lowercase();
                     out.push_str(if tag.starts_with("<br") { "\n" } else { "" });
@@ -186,8 +194,13 @@ fn aligned(table: &Table, head: &[String], rows: &[Vec<String>], columns: usize)
     }
     let line = |row: &[String]| {
         let cells = row.iter().enumerate().map(|(column, cell)| {
-            let fill = " ".repeat(widths.get(column).copied().unwrap_or(0).saturating_sub(cell.chars().count()));
-            if table.right.get(column) == Some(&true) { format!("{fill}{cell}") } else { format!("{cell}{fill}") }
+            let fill =
+                " ".repeat(widths.get(column).copied().unwrap_or(0).saturating_sub(cell.chars().count()));
+            if table.right.get(column) == Some(&true) {
+                format!("{fill}{cell}")
+            } else {
+                format!("{cell}{fill}")
+            }
         });
         cells.collect::<Vec<_>>().join("  ").trim_end().to_owned()
     };
@@ -206,4 +219,37 @@ fn groups(head: &[String], rows: &[Vec<String>], columns: usize) -> String {
         lines.collect::<Vec<_>>().join("\n")
     };
     rows.iter().map(group).collect::<Vec<_>>().join("\n\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::render::paths::Paths;
+
+    fn plain(markdown: &str) -> String {
+        let around = Surroundings { paths: &Paths::default(), label: &|_| "For some".into() };
+        text(&Document::parse(markdown), &around)
+    }
+
+    #[test]
+    fn lines_are_at_most_72_columns() {
+        let long = "word ".repeat(60);
+        let text = plain(&format!("{long}\n\n- {long}\n\n> {long}\n\n> **Note:** {long}\n"));
+        assert!(text.lines().all(|line| line.chars().count() <= COLUMNS), "{text}");
+    }
+
+    #[test]
+    fn a_wide_table_becomes_groups() {
+        let wide = "x ".repeat(40);
+        let text = plain(&format!("| Name | What |\n|---|---|\n| a | {wide} |\n| b | c |\n"));
+        assert!(text.starts_with("Name: a\nWhat: x x") && text.ends_with("\n\nName: b\nWhat: c"), "{text}");
+        let text = plain("| Name | N |\n|---|---|\n| a | 10 |\n| bcd | 9 |\n");
+        assert_eq!(text, "Name   N\n----  --\na     10\nbcd    9");
+    }
+
+    #[test]
+    fn tight_lists_keep_words_that_start_with_markup() {
+        let text = plain("1. **a** b\n2. `c`\n   - *d*\n\nend\n");
+        assert_eq!(text, "1. a b\n2. `c`\n\n   - d\n\nend");
+    }
 }

@@ -9,16 +9,39 @@ use std::sync::LazyLock;
 use ammonia::{Builder, UrlRelative};
 
 const INLINE: &[&str] = &[
-    "a", "abbr", "b", "br", "cite", "code", "del", "em", "i", "img", "ins", "kbd", "mark", "q", "s", "small", "strong",
-    "sub", "sup", "u",
+    "a", "abbr", "b", "br", "cite", "code", "del", "em", "i", "img", "ins", "kbd", "mark", "q", "s", "small",
+    "strong", "sub", "sup", "u",
 ];
 const BLOCK: &[&str] = &[
-    "blockquote", "caption", "dd", "div", "dl", "dt", "figcaption", "figure", "h2", "h3", "hr", "li", "ol", "p", "pre",
-    "table", "tbody", "td", "tfoot", "th", "thead", "tr", "ul",
+    "blockquote",
+    "caption",
+    "dd",
+    "div",
+    "dl",
+    "dt",
+    "figcaption",
+    "figure",
+    "h2",
+    "h3",
+    "hr",
+    "li",
+    "ol",
+    "p",
+    "pre",
+    "table",
+    "tbody",
+    "td",
+    "tfoot",
+    "th",
+    "thead",
+    "tr",
+    "ul",
 ];
 /// What these enclose is dropped with them.
-const WITH_CONTENT: &[&str] =
-    &["script", "style", "iframe", "object", "embed", "form", "button", "select", "textarea", "template", "svg", "math"];
+const WITH_CONTENT: &[&str] = &[
+    "script", "style", "iframe", "object", "embed", "form", "button", "select", "textarea", "template",
+    "svg", "math",
+];
 
 static INLINE_HTML: LazyLock<Builder<'static>> = LazyLock::new(|| builder(INLINE.iter().copied().collect()));
 static BLOCK_HTML: LazyLock<Builder<'static>> =
@@ -65,4 +88,29 @@ pub(super) fn words(html: &str) -> String {
     [("&lt;", "<"), ("&gt;", ">"), ("&quot;", "\""), ("&#39;", "'"), ("&nbsp;", " "), ("&amp;", "&")]
         .iter()
         .fold(text, |text, (entity, plain)| text.replace(entity, plain))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn scripts_styles_and_forms_go_with_what_they_hold() {
+        for raw in [
+            "a<script>x</script>",
+            "a<style>x{}</style>",
+            "a<iframe src=x>x</iframe>",
+            "a<form><input>x</form>",
+            "a<img src=x onerror=x>",
+            "a<svg><script>x</script></svg>",
+            "a<a href='javascript:x'></a>",
+        ] {
+            for clean in [inline(raw), block(raw)] {
+                assert!(clean.starts_with('a') && !clean.contains('x'), "{raw}: {clean}");
+            }
+            assert_eq!(words(raw).trim_end_matches('x'), "a", "{raw}");
+        }
+        assert_eq!(inline("<b class=k style=color:red onclick=x>y</b>"), "<b>y</b>");
+        assert_eq!(words("<p>a &lt;b&gt; &amp;lt;</p>"), "a <b> &lt;");
+    }
 }

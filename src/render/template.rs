@@ -105,8 +105,11 @@ impl TemplateSet {
             let text = text.strip_prefix('\u{feff}').unwrap_or(&text).replace("\r\n", "\n");
             (path, File { name, text })
         });
-        let mut set =
-            TemplateSet { configured: configured.collect(), shipped: shipped.collect(), kinds: BTreeSet::new() };
+        let mut set = TemplateSet {
+            configured: configured.collect(),
+            shipped: shipped.collect(),
+            kinds: BTreeSet::new(),
+        };
         let mut problems = set.places(tiers);
         let kinds = set.kinds.clone();
         for kind in &kinds {
@@ -160,7 +163,13 @@ impl TemplateSet {
         for (part, name) in PARTS {
             let Some(root) = self.file(kind, tier, name) else {
                 let what = format!("the template \"{kind}\" has no {name}");
-                problems.push(Problem::error(&format!("{kind}/{name}"), Position::FILE, "template", &what, "add it"));
+                problems.push(Problem::error(
+                    &format!("{kind}/{name}"),
+                    Position::FILE,
+                    "template",
+                    &what,
+                    "add it",
+                ));
                 continue;
             };
             problems.extend(self.check_file(part, kind, root));
@@ -189,13 +198,20 @@ impl TemplateSet {
                 vec![Problem::error(&format!("{kind}/{name}"), Position::FILE, "template", &what, &hint)]
             })
         };
-        Ok(Parts { set: self, subject: file("subject.hbs")?, html: file("body.mjml")?, text: file("body.txt.hbs")? })
+        Ok(Parts {
+            set: self,
+            subject: file("subject.hbs")?,
+            html: file("body.mjml")?,
+            text: file("body.txt.hbs")?,
+        })
     }
 
     fn file(&self, kind: &str, tier: Option<&TierId>, name: &str) -> Option<&File> {
         let general = format!("{kind}/{name}");
         let special = tier.map_or_else(|| general.clone(), |tier| format!("tiers/{tier}/{general}"));
-        [&self.configured, &self.shipped].into_iter().find_map(|files| files.get(&special).or(files.get(&general)))
+        [&self.configured, &self.shipped]
+            .into_iter()
+            .find_map(|files| files.get(&special).or(files.get(&general)))
     }
 
     fn partial(&self, part: Part, name: &str) -> Option<&File> {
@@ -209,7 +225,13 @@ impl TemplateSet {
 fn read(folder: &Path, under: &str, files: &mut Vec<(String, String, String)>, problems: &mut Vec<Problem>) {
     let unreadable = |path: &Path, error: std::io::Error| {
         let what = format!("cannot be read: {error}");
-        Problem::error(&path.display().to_string(), Position::FILE, "template", &what, "templates are UTF-8 text files")
+        Problem::error(
+            &path.display().to_string(),
+            Position::FILE,
+            "template",
+            &what,
+            "templates are UTF-8 text files",
+        )
     };
     let entries = match std::fs::read_dir(folder) {
         Ok(entries) => entries,
