@@ -140,3 +140,41 @@ fn day(value: &toml::Value) -> Option<NaiveDate> {
     };
     NaiveDate::parse_from_str(&text, "%Y-%m-%d").ok()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(text: &str) -> (usize, usize, String) {
+        let tiers = [TierId::from("free"), TierId::from("yearly")];
+        let problems = read("a.md", text, &tiers).err().expect("the front matter is wrong");
+        (problems[0].line, problems[0].column, problems[0].key.clone())
+    }
+
+    #[test]
+    fn problems_have_the_position_in_the_file() {
+        let place = |text: &str| {
+            let (line, column, _) = refused(text);
+            (line, column)
+        };
+        assert_eq!(place("+++\ntitle = \"a\"\nauthr = \"b\"\n+++\n"), (3, 1));
+        assert_eq!(place("+++\ntitle = \"a\"\nstatus = \"redy\"\n+++\n"), (3, 10));
+        assert_eq!(place("+++\ntitle = \"a\"\ntiers = [\"free\", \"gold\"]\n+++\n"), (3, 18));
+        assert_eq!(place("+++\ntitle = \"a\"\ndate = \"soon\"\n+++\n"), (3, 8));
+        assert_eq!(place("+++\ntitle = \"a\\nb\"\n+++\n"), (2, 9));
+        assert_eq!(place("+++\ntitle = \"a\"\ntitle = \"b\"\n+++\n"), (3, 1));
+        assert_eq!(place("title = \"a\"\n"), (1, 1));
+        assert_eq!(place("+++\ntitle = \"a\"\n"), (1, 1));
+    }
+
+    #[test]
+    fn dates_may_be_dates_or_strings() {
+        for date in ["2026-12-01", "\"2026-12-01\""] {
+            let text = format!("+++\ntitle = \"a\"\ndate = {date}\n+++\nbody");
+            let front = read("a.md", &text, &[]).ok().unwrap();
+            assert_eq!(front.date, NaiveDate::from_ymd_opt(2026, 12, 1));
+            assert_eq!(&text[front.body..], "body");
+            assert_eq!(front.status, Status::Draft);
+        }
+    }
+}

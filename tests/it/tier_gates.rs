@@ -206,7 +206,141 @@ fn other_comments_are_no_gates_and_do_not_show() {
     );
 }
 
+#[test]
+fn the_shipped_articles_and_templates_go_together() {
+    let publication = publication();
+    let load = |id: &str| {
+        let path = format!("{}/config/articles/{id}.md", env!("CARGO_MANIFEST_DIR"));
+        let (article, warnings) = Article::load(std::path::Path::new(&path), &publication).unwrap();
+        assert!(warnings.is_empty(), "{warnings:#?}");
+        article
+    };
+    let articles = [load("model-compression"), load("federated-learning")];
+    assert_eq!(articles[1].media.len(), 1);
+    for tier in TIERS {
+        let rendered = render(&articles, tier).unwrap();
+        assert!(rendered.warnings.is_empty(), "{:#?}", rendered.warnings);
+        let [subject, html, text] = filled(&rendered.body);
+        assert_eq!(subject, articles[0].title);
+        let paid = matches!(tier, "yearly" | "lifetime");
+        assert_eq!((html.contains("MNIST"), text.contains("MNIST")), (paid, paid));
+        assert_eq!(html.contains("Just reply"), tier != "free");
+        assert!(html.contains(&format!("https://news.example.org/media/{}", articles[1].media[0].name)));
+        assert!(!html.contains("googleapis") && !html.contains("{{") && !html.contains("<mj-"), "{tier}");
+        assert!(text.lines().all(|line| line.chars().count() <= 72 || line.contains("https://")), "{text}");
+    }
+}
+
+#[test]
+fn links_and_pictures_are_checked() {
+    let parse = |body: &str| {
+        let text = format!("+++\ntitle = \"a\"\nstatus = \"ready\"\n+++\n{body}");
+        let folder = std::path::Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/config/articles"));
+        Article::parse("a.md", &text, folder, &publication())
+    };
+    let warned = |body: &str, words: &str| {
+        let (article, warnings) = parse(body).unwrap();
+        assert!(warnings.iter().any(|p| p.problem.contains(words) && p.line == 5), "{warnings:#?}");
+        article_text(&article, "free")
+    };
+    assert_eq!(warned("[x](javascript:alert(1))\n", "javascript"), "x");
+    assert_eq!(warned("[x](JaVa%0ascript:alert(1))\n", "leads nowhere"), "x");
+    assert_eq!(warned("[x](other.md)\n", "leads nowhere"), "x");
+    assert_eq!(warned("[x](http://a.example)\n", "not encrypted"), "x (http://a.example)");
+    warned("![](media/federated-round.png)\n", "alternative text");
+    let (article, _) = parse("[x](/archive/a)\n").unwrap();
+    assert_eq!(article_text(&article, "free"), "x (https://news.example.org/archive/a)");
+    for (body, words) in [
+        ("words ![x](media/none.png)\n", "cannot be read"),
+        ("words ![x](../../Cargo.toml)\n", "leaves the folder"),
+        ("words ![x](/etc/passwd)\n", "leaves the folder"),
+        ("words ![x](model-compression.md)\n", "not shown"),
+        ("words ![x](data:image/png;base64,AA)\n", "cannot show"),
+    ] {
+        let problems = parse(body).unwrap_err();
+        assert!(problems[0].problem.contains(words) || words == "cannot show", "{problems:#?}");
+        assert_eq!((problems[0].line, problems[0].column), (5, 7));
+    }
+}
+
+#[test]
+fn the_front_matter_may_deny_an_article_to_a_tier() {
+    let text = "+++\ntitle = \"Zqpaid\"\ntiers = [\"yearly\"]\n+++\nwords\n";
+    let (paid, _) = Article::parse("a.md", text, std::path::Path::new("."), &publication()).unwrap();
+    let open = article("Free words.\n").unwrap();
+    let articles = [paid, open];
+    assert!(!filled(&render(&articles, "free").unwrap().body).concat().contains("Zqpaid"));
+    assert_eq!(filled(&render(&articles, "yearly").unwrap().body)[0], "Zqpaid");
+    assert!(render(&articles[..1], "free").is_err());
+}
+
+#[test]
+fn a_mail_that_would_be_cut_off_is_not_rendered() {
+    let words = |n: usize| article(&"many words of text\n".repeat(n)).unwrap();
+    let warned = render(&[words(4000)], "yearly").unwrap();
+    assert!(warned.warnings.iter().any(|p| p.key == "size"), "{:?}", warned.warnings);
+    let problems = render(&[words(5000)], "yearly").unwrap_err();
+    assert_eq!(problems[0].key, "size");
+}
+
 // --- templates ---
+
+#[test]
+fn single_files_are_overridden() {
+    let files = [
+        ("weekly/subject.hbs", "All: {{edition.subject}}"),
+        ("tiers/yearly/weekly/subject.hbs", "Y {{edition.number}}"),
+    ];
+    let set = with(&files).unwrap();
+    let articles = [article("x\n").unwrap()];
+    let subject = |tier: &str| filled(&render_with(&set, &articles, tier).unwrap().body)[0].clone();
+    assert_eq!((subject("free"), subject("yearly")), ("All: A title".to_owned(), "Y 7".to_owned()));
+    template_refused(
+        &[("tiers/gold/weekly/subject.hbs", "x")],
+        "templates/tiers/gold/weekly/subject.hbs",
+        0,
+        0,
+        "nothing uses",
+    );
+    template_refused(&[("weekly/body.html", "x")], "templates/weekly/body.html", 0, 0, "nothing uses");
+    template_refused(&[("extra/subject.hbs", "x")], "extra/body.mjml", 0, 0, "has no body.mjml");
+    template_refused(
+        &[("weekly/subject.hbs", "a\nb\n")],
+        "templates/weekly/subject.hbs",
+        1,
+        2,
+        "more than one line",
+    );
+}
+
+#[test]
+fn a_missing_article_is_named_with_its_place() {
+    let set = with(&[("weekly/subject.hbs", "{{subscriber.name}} {{articles.1.title}}")]).unwrap();
+    let problems = render_with(&set, &[article("x\n").unwrap()], "yearly").unwrap_err();
+    let found = &problems[0];
+    assert_eq!(
+        (found.file.as_str(), found.line, found.column),
+        ("templates/weekly/subject.hbs", 1, 21),
+        "{found}"
+    );
+}
+
+/// mrml copies the title into an attribute; a hole in it comes out twice, each time in its context.
+#[test]
+fn a_hole_in_the_title_is_filled_twice() {
+    let inner = "<mj-text>{{links.unsubscribe}} {{publication.postal_address}}</mj-text>";
+    let text = body(inner)
+        .replace("<mj-body>", "<mj-head><mj-title>For {{subscriber.name}}</mj-title></mj-head><mj-body>");
+    let set = with(&[
+        ("weekly/body.mjml", &text),
+        ("weekly/subject.hbs", "{{#if subscriber.name}}{{subscriber.name}}: {{/if}}x"),
+    ])
+    .unwrap();
+    let rendered = render_with(&set, &[article("x\n").unwrap()], "yearly").unwrap();
+    let [subject, html, _] = filled(&rendered.body);
+    assert_eq!(subject, "Jonas Brandt: x");
+    assert_eq!(html.matches("For Jonas Brandt").count(), 2, "{html}");
+}
 
 fn with(files: &[(&str, &str)]) -> Result<TemplateSet, Vec<Problem>> {
     let files = files
@@ -382,8 +516,76 @@ fn the_same_input_gives_the_same_body() {
     }
 }
 
+/// Lines that open or close something in Markdown.
+const FRAGMENTS: &[&str] = &[
+    "",
+    "",
+    "words",
+    "```",
+    "```py",
+    "````",
+    "~~~",
+    "- item",
+    "  - inner",
+    "1. one",
+    "> quote",
+    "<div>",
+    "</div>",
+    "<pre>",
+    "</pre>",
+    "<script>",
+    "</script>",
+    "<!--",
+    "-->",
+    "<!-- note -->",
+    "    code",
+    "\tcode",
+    "| a | b |",
+    "|---|---|",
+    "[^n]: note",
+    "[x]: <",
+    "[x]: /url '",
+    "'",
+    "`",
+    "``",
+    "***",
+    "# head",
+    "===",
+    "---",
+    "<![CDATA[",
+    "]]>",
+    "<?",
+    "?>",
+    "<a href='",
+    "<textarea>",
+    "+++",
+    "\\",
+    "    <!-- note",
+    "- ```",
+    "> ```",
+];
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
+
+    /// Whatever surrounds a gated part: it is refused, or it stays hidden, or the gate itself is shown as code.
+    #[test]
+    fn a_gated_word_stays_hidden_in_any_surroundings(
+        before in prop::collection::vec(0..FRAGMENTS.len(), 0..6),
+        inside in prop::collection::vec(0..FRAGMENTS.len(), 0..4),
+        after in prop::collection::vec(0..FRAGMENTS.len(), 0..6),
+    ) {
+        let lines = |picked: Vec<usize>| picked.into_iter().map(|at| FRAGMENTS[at]).collect::<Vec<_>>().join("\n");
+        let body = format!(
+            "{}\n<!-- only: yearly -->\n{}\nzqsecret [zqsecret] `zqsecret`\n<!-- /only -->\n{}\n",
+            lines(before), lines(inside), lines(after)
+        );
+        if let Ok(article) = article(&body) {
+            let free = article.for_tier(publication().tier(&"free".into()).unwrap());
+            let hidden = !free.html.contains("zqsecret") && !free.text.contains("zqsecret");
+            prop_assert!(hidden || free.text.contains("<!-- only: yearly -->"), "{body}");
+        }
+    }
 
     /// Any text in a fenced block comes out in the text part as it went in, and nothing of it becomes a hole.
     #[test]
