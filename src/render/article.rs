@@ -160,6 +160,18 @@ impl Article {
             paths,
             full_minutes: 1,
         };
+        if !article.id.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b))
+            || article.id.is_empty()
+        {
+            let hint = "use letters, digits, - and _: the name is part of its address";
+            problems.push(Problem::error(
+                file,
+                Position::FILE,
+                "file name",
+                "cannot be an article's id",
+                hint,
+            ));
+        }
         article.full_minutes = minutes(&article.rendered(&article.source).1);
         problems.extend(publication.tiers.iter().flat_map(|tier| article.dangling(tier)));
         problems.sort();

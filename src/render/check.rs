@@ -18,6 +18,8 @@ pub(super) const TEXT_HELPERS: &[&str] = &["wrap", "heading"];
 /// What each iteration of `{{#each}}` knows.
 const LOCALS: &[&str] = &["@index", "@first", "@last"];
 
+const TAGS_HINT: &str =
+    "write {{FIELD}}, {{#if}}, {{#unless}}, {{#each}}, {{else}}, {{> PARTIAL}} or {{!-- a comment --}}";
 const HOLE_HINT: &str = "write {{subscriber.FIELD}}, {{links.FIELD}}, or {{#if subscriber.FIELD}} and {{#unless \
                          subscriber.FIELD}} around words";
 
@@ -123,7 +125,7 @@ impl<'a> Walker<'a> {
         self.files.push(source);
         let tags = match tags::scan(text) {
             Ok(tags) => tags,
-            Err((at, what)) => return self.wrong(Place { file, at }, what, "see the template language"),
+            Err((at, what)) => return self.wrong(Place { file, at }, what, TAGS_HINT),
         };
         let mut open: Vec<Open> = Vec::new();
         let mut at = 0;
@@ -422,7 +424,7 @@ impl<'a> Walker<'a> {
                 self.wrong(
                     place.clone(),
                     format!("there is no field \"{}\"{why}", word.text),
-                    "see the table of fields",
+                    "check the name; inside of {{#each}} other names need @root.",
                 );
                 None
             }

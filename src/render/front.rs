@@ -11,6 +11,8 @@ use super::article::Status;
 use crate::domain::problem::{Position, Problem};
 use crate::domain::publication::TierId;
 
+const KEYS: &str = "the keys are title, summary, author, date, cover, extra, tiers and status";
+
 /// What the front matter says, checked, with the places that later checks need.
 pub(super) struct Front {
     pub title: String,
@@ -53,7 +55,7 @@ pub(super) fn read(file: &str, text: &str, tiers: &[TierId]) -> Result<Front, Ve
     let raw: Raw = toml::from_str(&text[toml]).map_err(|error| {
         let at = Position::of(text, start + error.span().map_or(0, |span| span.start));
         let message = error.message().replace('\n', ", ");
-        vec![Problem::error(file, at, "front matter", &message, "see the list of keys in the article guide")]
+        vec![Problem::error(file, at, "front matter", &message, KEYS)]
     })?;
     check(file, text, start, raw, tiers).map(|front| Front { body, ..front })
 }

@@ -171,7 +171,7 @@ impl Markup {
             findings.push((
                 here.clone(),
                 format!("there is no element <{name}>"),
-                "see the list of MJML elements",
+                "check the name; partials do what mj-include does",
             ));
         }
         self.tag = Some(Element { name, place: here });

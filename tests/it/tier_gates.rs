@@ -74,6 +74,16 @@ fn a_teaser_ends_at_more() {
 }
 
 #[test]
+fn gates_may_touch_each_other() {
+    let body = "a\n<!-- only: yearly -->\nfirst\n<!-- /only -->\n<!-- only: monthly -->\nsecond\n<!-- /only -->\n<!-- more -->\nrest\n";
+    let article = article(body).unwrap();
+    assert_eq!(article_text(&article, "free"), "a");
+    assert_eq!(article_text(&article, "yearly"), "a\n\n| For yearly members\n| first\n\nrest");
+    assert_eq!(article_text(&article, "monthly"), "a\n\n| For monthly members\n| second\n\nrest");
+    assert_eq!(article_text(&article, "lifetime"), "a\n\nrest");
+}
+
+#[test]
 fn definitions_outside_of_a_gate_work_inside() {
     let body = "See[^n].\n\n<!-- only: yearly -->\n\n[in][d], again[^n].\n\n<!-- /only -->\n\n[d]: https://public.example/\n\n[^n]: A note.\n";
     let article = article(body).unwrap();
@@ -311,6 +321,23 @@ fn single_files_are_overridden() {
         2,
         "more than one line",
     );
+}
+
+#[test]
+fn a_folder_overrides_shipped_files() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::create_dir_all(folder.path().join("weekly")).unwrap();
+    std::fs::write(folder.path().join("weekly/subject.hbs"), "Folder\r\n").unwrap();
+    std::fs::write(folder.path().join(".hidden"), "x").unwrap();
+    let tiers = publication().tier_ids();
+    let set = TemplateSet::load(folder.path(), &tiers).unwrap();
+    assert_eq!(set.kinds().collect::<Vec<_>>(), ["support-notice", "weekly"]);
+    assert_eq!(filled(&render_with(&set, &[article("x\n").unwrap()], "free").unwrap().body)[0], "Folder");
+    std::fs::write(folder.path().join("weekly/body.mjml"), "<mjml>\n<mj-body></mjml>").unwrap();
+    let problems = TemplateSet::load(folder.path(), &tiers).unwrap_err();
+    assert_eq!((problems.len(), problems[0].line, problems[0].column), (1, 2, 1), "{problems:#?}");
+    assert!(problems[0].file.ends_with("weekly/body.mjml"));
+    assert!(TemplateSet::load(&folder.path().join("none"), &tiers).is_err());
 }
 
 #[test]
