@@ -13,8 +13,8 @@ use crate::domain::problem::{Position, Problem};
 
 /// Comparisons that may stand in parentheses.
 const COMPARISONS: &[&str] = &["eq", "ne", "gt", "gte", "lt", "lte", "and", "or", "not", "len"];
-/// Helpers of the text part.
-pub(super) const TEXT_HELPERS: &[&str] = &["wrap", "heading"];
+/// Functions of the text part.
+pub(super) const TEXT_FUNCTIONS: &[&str] = &["wrap", "heading"];
 /// What each iteration of `{{#each}}` knows.
 const LOCALS: &[&str] = &["@index", "@first", "@last"];
 
@@ -176,7 +176,7 @@ impl<'a> Walker<'a> {
     }
 
     fn value(&mut self, tag: &Tag<'_>, place: Place) {
-        let [word] = tag.words[..] else { return self.helper(tag, place) };
+        let [word] = tag.words[..] else { return self.function(tag, place) };
         if self.mentions_hole(word.text) {
             let plain = Field::named(word.text).is_some() && tag.kind == Kind::Value && !tag.trims;
             if !plain {
@@ -212,22 +212,22 @@ impl<'a> Walker<'a> {
         }
     }
 
-    fn helper(&mut self, tag: &Tag<'_>, place: Place) {
+    fn function(&mut self, tag: &Tag<'_>, place: Place) {
         let name = tag.words[0];
         let here = Place { at: name.at, ..place };
-        if self.part != Part::Text || !TEXT_HELPERS.contains(&name.text) || tag.kind == Kind::Triple {
+        if self.part != Part::Text || !TEXT_FUNCTIONS.contains(&name.text) || tag.kind == Kind::Triple {
             let hint = "in the text part there are {{wrap FIELD}} and {{heading FIELD}}, elsewhere none";
-            self.wrong(here.clone(), format!("there is no helper \"{}\" here", name.text), hint);
+            self.wrong(here.clone(), format!("there is no function \"{}\" here", name.text), hint);
         }
         self.arguments(&tag.words[1..], &here);
     }
 
     /// Paths, literals and comparisons in parentheses.
     fn arguments(&mut self, words: &[Word<'_>], place: &Place) {
-        let mut helper = false;
+        let mut compares = false;
         for word in words {
             let here = Place { at: word.at, ..place.clone() };
-            let first = std::mem::replace(&mut helper, word.text == "(");
+            let first = std::mem::replace(&mut compares, word.text == "(");
             if first {
                 if !COMPARISONS.contains(&word.text) {
                     let hint = "there are eq, ne, gt, gte, lt, lte, and, or, not, len";
