@@ -122,7 +122,7 @@ impl Article {
         let tiers = publication.tier_ids();
         let front = front::read(file, &text, &tiers)?;
         let gates = Gates::read(file, &text, front.body, &tiers)?;
-        let source = gates::blank(&text, &[0..front.body]);
+        let source = gates::blank(&text, std::iter::once(0..front.body));
         let mut resolver = Resolver {
             file,
             text: &text,
@@ -160,6 +160,7 @@ impl Article {
             paths,
             full_minutes: 1,
         };
+        problems.extend(bad_id(&article.id, file));
         article.full_minutes = minutes(&article.rendered(&article.source).1);
         problems.extend(publication.tiers.iter().flat_map(|tier| article.dangling(tier)));
         problems.sort();
@@ -226,6 +227,13 @@ impl Article {
         })
         .collect()
     }
+}
+
+/// The id is part of an address.
+fn bad_id(id: &str, file: &str) -> Option<Problem> {
+    let good = !id.is_empty() && id.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b));
+    let hint = "use letters, digits, - and _ only";
+    (!good).then(|| Problem::error(file, Position::FILE, "file name", "cannot be an article's id", hint))
 }
 
 /// A label within a sentence: `Yearly` becomes `yearly`, `VIP` stays.

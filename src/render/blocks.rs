@@ -201,16 +201,17 @@ impl Writer<'_> {
         let _ = write!(
             self.out,
             "<table class=\"ink\" width=\"100%\" cellpadding=\"0\" cellspacing=\"0\" border=\"0\" style=\"margin:{margin};\
-             border-collapse:collapse;font-family:{SANS};font-size:15px;line-height:21px;color:#1d2125\">\n<thead><tr>"
+             border-collapse:collapse;word-break:normal;font-family:{SANS};font-size:15px;line-height:21px;color:#1d2125\">\n<thead><tr>"
         );
         for (column, cell) in table.head.iter().enumerate() {
             let (align, gap) = place(table, column);
             let html = self.inlines(cell);
+            let whole = if align == "right" { ";white-space:nowrap" } else { "" };
             let _ = write!(
                 self.out,
                 "<th scope=\"col\" class=\"soft rule\" style=\"font-size:13px;line-height:18px;font-weight:600;\
                  color:#5b6067;text-align:{align};vertical-align:bottom;padding:8px {gap} 8px 0;border-bottom:2px solid \
-                 #8a8578\">{html}</th>"
+                 #8a8578{whole}\">{html}</th>"
             );
         }
         self.out.push_str("</tr></thead>\n<tbody>\n");

@@ -13,11 +13,13 @@ use crate::domain::problem::{Position, Problem};
 
 /// Comparisons that may stand in parentheses.
 const COMPARISONS: &[&str] = &["eq", "ne", "gt", "gte", "lt", "lte", "and", "or", "not", "len"];
-/// Helpers of the text part.
-pub(super) const TEXT_HELPERS: &[&str] = &["wrap", "heading"];
+/// Functions of the text part.
+pub(super) const TEXT_FUNCTIONS: &[&str] = &["wrap", "heading"];
 /// What each iteration of `{{#each}}` knows.
 const LOCALS: &[&str] = &["@index", "@first", "@last"];
 
+const TAGS_HINT: &str =
+    "write {{FIELD}}, {{#if}}, {{#unless}}, {{#each}}, {{else}}, {{> PARTIAL}} or {{!-- a comment --}}";
 const HOLE_HINT: &str = "write {{subscriber.FIELD}}, {{links.FIELD}}, or {{#if subscriber.FIELD}} and {{#unless \
                          subscriber.FIELD}} around words";
 
@@ -123,7 +125,7 @@ impl<'a> Walker<'a> {
         self.files.push(source);
         let tags = match tags::scan(text) {
             Ok(tags) => tags,
-            Err((at, what)) => return self.wrong(Place { file, at }, what, "see the template language"),
+            Err((at, what)) => return self.wrong(Place { file, at }, what, TAGS_HINT),
         };
         let mut open: Vec<Open> = Vec::new();
         let mut at = 0;
@@ -174,7 +176,7 @@ impl<'a> Walker<'a> {
     }
 
     fn value(&mut self, tag: &Tag<'_>, place: Place) {
-        let [word] = tag.words[..] else { return self.helper(tag, place) };
+        let [word] = tag.words[..] else { return self.function(tag, place) };
         if self.mentions_hole(word.text) {
             let plain = Field::named(word.text).is_some() && tag.kind == Kind::Value && !tag.trims;
             if !plain {
@@ -210,22 +212,22 @@ impl<'a> Walker<'a> {
         }
     }
 
-    fn helper(&mut self, tag: &Tag<'_>, place: Place) {
+    fn function(&mut self, tag: &Tag<'_>, place: Place) {
         let name = tag.words[0];
         let here = Place { at: name.at, ..place };
-        if self.part != Part::Text || !TEXT_HELPERS.contains(&name.text) || tag.kind == Kind::Triple {
+        if self.part != Part::Text || !TEXT_FUNCTIONS.contains(&name.text) || tag.kind == Kind::Triple {
             let hint = "in the text part there are {{wrap FIELD}} and {{heading FIELD}}, elsewhere none";
-            self.wrong(here.clone(), format!("there is no helper \"{}\" here", name.text), hint);
+            self.wrong(here.clone(), format!("there is no function \"{}\" here", name.text), hint);
         }
         self.arguments(&tag.words[1..], &here);
     }
 
     /// Paths, literals and comparisons in parentheses.
     fn arguments(&mut self, words: &[Word<'_>], place: &Place) {
-        let mut helper = false;
+        let mut compares = false;
         for word in words {
             let here = Place { at: word.at, ..place.clone() };
-            let first = std::mem::replace(&mut helper, word.text == "(");
+            let first = std::mem::replace(&mut compares, word.text == "(");
             if first {
                 if !COMPARISONS.contains(&word.text) {
                     let hint = "there are eq, ne, gt, gte, lt, lte, and, or, not, len";
@@ -233,12 +235,11 @@ impl<'a> Walker<'a> {
                 }
             } else if word.text.contains('=') && !literal(word.text) {
                 self.wrong(here, "named arguments are not part of the template language", "leave it out");
-            } else if !matches!(word.text, "(" | ")") && !literal(word.text) {
-                if self.mentions_hole(word.text) {
-                    self.wrong_hole(*word, &here);
-                } else if matches!(self.path(*word, &here), Some(Shape::Hole)) {
-                    self.wrong_hole(*word, &here);
-                }
+            } else if !matches!(word.text, "(" | ")")
+                && !literal(word.text)
+                && (self.mentions_hole(word.text) || self.path(*word, &here) == Some(&Shape::Hole))
+            {
+                self.wrong_hole(*word, &here);
             }
         }
     }
@@ -267,7 +268,7 @@ impl<'a> Walker<'a> {
         match (name, rest) {
             ("if" | "unless", [word]) if self.mentions_hole(word.text) => {
                 block.hole = true;
-                if !Field::named(word.text).is_some_and(|field| !field.is_link()) || tag.trims {
+                if Field::named(word.text).is_none_or(Field::is_link) || tag.trims {
                     self.wrong_hole(*word, &place);
                 }
                 if self.part == Part::Html && !(self.markup.state == State::Text && self.markup.takes_words())
@@ -423,7 +424,11 @@ impl<'a> Walker<'a> {
                 self.wrong(
                     place.clone(),
                     format!("there is no field \"{}\"{why}", word.text),
+<<<<<<< HEAD
                     "see the table of fields",
+=======
+                    "check the name; inside of {{#each}} other names need @root.",
+>>>>>>> render
                 );
                 None
             }

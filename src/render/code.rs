@@ -151,3 +151,36 @@ fn blanks(text: &str, out: &mut String) {
     escape_html(text, &mut escaped);
     out.push_str(&escaped.replace("  ", "&nbsp; "));
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn code(language: &str, name: &str, text: &str) -> String {
+        let mut out = String::new();
+        html(language, name, text, &mut out);
+        out
+    }
+
+    #[test]
+    fn lines_keep_their_shape_and_get_their_colours() {
+        let out = code("python", "a.py", "def f(x):\n\treturn  1  # <one>\n\n");
+        assert!(out.contains("a.py \u{b7} Python"), "{out}");
+        assert!(
+            out.contains("<div class=\"d0\"><span class=\"k\" style=\"color:#8a2f6b\">def</span> "),
+            "{out}"
+        );
+        assert!(out.contains("<div class=\"d1\">&nbsp;&nbsp;&nbsp;&nbsp;<span class=\"k\""), "{out}");
+        assert!(out.contains("# &lt;one&gt;</span>") && out.contains(">1</span>&nbsp; "), "{out}");
+    }
+
+    #[test]
+    fn an_unknown_language_is_plain() {
+        let out = code("nosuch", "", "a  <b>\n\n  c");
+        assert!(
+            !out.contains("<span")
+                && out.contains("a&nbsp; &lt;b&gt;")
+                && out.contains("<div class=\"d0\">&nbsp;</div>")
+        );
+    }
+}

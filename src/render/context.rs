@@ -198,8 +198,9 @@ impl Html {
 
     fn comment(&mut self, c: char) {
         self.pending.push(c);
-        // `<!--[if mso | IE]>` shows its content to Outlook.
-        if self.pending.trim_start().starts_with("[if") && c == '>' || self.pending.ends_with("-->") {
+        // `<!--[if mso | IE]>` shows its content to Outlook; `<!-->` is an empty comment.
+        let shown = self.pending.trim_start().starts_with("[if") && c == '>';
+        if shown || self.pending == ">" || self.pending.ends_with("-->") {
             self.state = State::Text;
         }
     }

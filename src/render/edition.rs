@@ -105,8 +105,8 @@ pub(super) fn body(
     }
 }
 
-/// A subject is one line, whatever a title or a template holds.
-fn one_line(text: &str) -> String {
+/// A subject is one line, whatever a title, a template or a sender's name holds.
+pub(super) fn one_line(text: &str) -> String {
     text.trim_end_matches('\n').chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 

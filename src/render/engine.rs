@@ -101,7 +101,13 @@ fn registry(
                 .pos()
                 .map_or(Position::FILE, |(line, column)| swapped.original(&file.text, line, column));
             let what = error.reason().to_string().replace('\n', " ");
-            problems.push(Problem::error(&file.name, at, "template", &what, "see the template language"));
+            problems.push(Problem::error(
+                &file.name,
+                at,
+                "template",
+                &what,
+                "check the braces and the blocks of the template",
+            ));
         }
     }
     if problems.is_empty() { Ok(registry) } else { Err(problems) }

@@ -11,6 +11,8 @@ use super::article::Status;
 use crate::domain::problem::{Position, Problem};
 use crate::domain::publication::TierId;
 
+const KEYS: &str = "the keys are title, summary, author, date, cover, extra, tiers and status";
+
 /// What the front matter says, checked, with the places that later checks need.
 pub(super) struct Front {
     pub title: String,
@@ -53,7 +55,7 @@ pub(super) fn read(file: &str, text: &str, tiers: &[TierId]) -> Result<Front, Ve
     let raw: Raw = toml::from_str(&text[toml]).map_err(|error| {
         let at = Position::of(text, start + error.span().map_or(0, |span| span.start));
         let message = error.message().replace('\n', ", ");
-        vec![Problem::error(file, at, "front matter", &message, "see the list of keys in the article guide")]
+        vec![Problem::error(file, at, "front matter", &message, KEYS)]
     })?;
     check(file, text, start, raw, tiers).map(|front| Front { body, ..front })
 }
@@ -139,4 +141,42 @@ fn day(value: &toml::Value) -> Option<NaiveDate> {
         _ => return None,
     };
     NaiveDate::parse_from_str(&text, "%Y-%m-%d").ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(text: &str) -> (usize, usize, String) {
+        let tiers = [TierId::from("free"), TierId::from("yearly")];
+        let problems = read("a.md", text, &tiers).err().expect("the front matter is wrong");
+        (problems[0].line, problems[0].column, problems[0].key.clone())
+    }
+
+    #[test]
+    fn problems_have_the_position_in_the_file() {
+        let place = |text: &str| {
+            let (line, column, _) = refused(text);
+            (line, column)
+        };
+        assert_eq!(place("+++\ntitle = \"a\"\nauthr = \"b\"\n+++\n"), (3, 1));
+        assert_eq!(place("+++\ntitle = \"a\"\nstatus = \"redy\"\n+++\n"), (3, 10));
+        assert_eq!(place("+++\ntitle = \"a\"\ntiers = [\"free\", \"gold\"]\n+++\n"), (3, 18));
+        assert_eq!(place("+++\ntitle = \"a\"\ndate = \"soon\"\n+++\n"), (3, 8));
+        assert_eq!(place("+++\ntitle = \"a\\nb\"\n+++\n"), (2, 9));
+        assert_eq!(place("+++\ntitle = \"a\"\ntitle = \"b\"\n+++\n"), (3, 1));
+        assert_eq!(place("title = \"a\"\n"), (1, 1));
+        assert_eq!(place("+++\ntitle = \"a\"\n"), (1, 1));
+    }
+
+    #[test]
+    fn dates_may_be_dates_or_strings() {
+        for date in ["2026-12-01", "\"2026-12-01\""] {
+            let text = format!("+++\ntitle = \"a\"\ndate = {date}\n+++\nbody");
+            let front = read("a.md", &text, &[]).ok().unwrap();
+            assert_eq!(front.date, NaiveDate::from_ymd_opt(2026, 12, 1));
+            assert_eq!(&text[front.body..], "body");
+            assert_eq!(front.status, Status::Draft);
+        }
+    }
 }

@@ -41,7 +41,7 @@ struct Only {
 impl Gates {
     /// Reads the gates of `text` behind `body`, where the front matter ends. All problems at once.
     pub fn read(file: &str, text: &str, body: usize, tiers: &[TierId]) -> Result<Gates, Vec<Problem>> {
-        let source = blank(text, &[0..body]);
+        let source = blank(text, std::iter::once(0..body));
         let places = Places::of(&source);
         let mut reader =
             Reader { file, text: &source, tiers, problems: Vec::new(), gates: Gates::default(), open: None };
@@ -68,7 +68,11 @@ impl Gates {
         hidden.extend(
             self.only.iter().filter(|only| !only.tiers.contains(&tier.id)).map(|only| only.range.clone()),
         );
+<<<<<<< HEAD
         blank(text, &hidden)
+=======
+        blank(text, hidden)
+>>>>>>> render
     }
 
     /// The tiers of the gate whose opening line contains `offset`, for the label of the part.
@@ -78,10 +82,10 @@ impl Gates {
 }
 
 /// `text` with every character of `ranges` but line ends replaced by blanks.
-pub(super) fn blank(text: &str, ranges: &[Range<usize>]) -> String {
+pub(super) fn blank(text: &str, ranges: impl IntoIterator<Item = Range<usize>>) -> String {
     let mut bytes = text.as_bytes().to_vec();
     for range in ranges {
-        for byte in &mut bytes[range.clone()] {
+        for byte in &mut bytes[range] {
             if *byte != b'\n' {
                 *byte = b' ';
             }

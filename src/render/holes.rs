@@ -336,3 +336,94 @@ impl Splitter<'_> {
         if self.problems.is_empty() { Ok(self.pieces) } else { Err(self.problems) }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::body::{Values, fill};
+
+    fn named() -> Values {
+        let mut values = Values::default();
+        values.set(Field::SubscriberName, "A & B").set(Field::LinkView, "https://x.example/?a=1&b=2");
+        values
+    }
+
+    fn split(template: &str, html: bool) -> Result<Vec<Piece>, Vec<Problem>> {
+        let mut sentinels = Sentinels::new();
+        let swapped = sentinels.swap("t", template);
+        sentinels.split(&swapped.text, html)
+    }
+
+    #[test]
+    fn a_tag_alone_on_its_line_takes_the_line_with_it() {
+        let text = "Start\n{{#if subscriber.name}}\n  Hello {{subscriber.name}},\n  {{else}}\nHello,\n{{/if}}\nend\n";
+        let pieces = split(text, false).unwrap();
+        assert_eq!(fill(&pieces, &named()), "Start\n  Hello A & B,\nend\n");
+        assert_eq!(fill(&pieces, &Values::default()), "Start\nHello,\nend\n");
+    }
+
+    #[test]
+    fn unless_swaps_the_branches() {
+        for text in [
+            "{{#unless subscriber.name}}no{{else}}yes{{/unless}}",
+            "{{#if subscriber.name}}yes{{else}}no{{/if}}",
+        ] {
+            let pieces = split(text, true).unwrap();
+            assert_eq!(fill(&pieces, &named()), "yes");
+            assert_eq!(fill(&pieces, &Values::default()), "no");
+        }
+    }
+
+    #[test]
+    fn each_place_gets_its_context() {
+        let html = "<p title=\"{{subscriber.name}}\">{{subscriber.name}} <a href=\"{{links.view}}\">x</a> \
+                    <a href='https://x.example/?n={{subscriber.name}}&amp;m={{subscriber.name}}'>y</a></p>";
+        assert_eq!(
+            fill(&split(html, true).unwrap(), &named()),
+            "<p title=\"A &amp; B\">A &amp; B <a href=\"https://x.example/?a=1&amp;b=2\">x</a> \
+             <a href='https://x.example/?n=A%20%26%20B&amp;m=A%20%26%20B'>y</a></p>"
+        );
+        for wrong in [
+            "<a href=\"{{subscriber.name}}\">",
+            "<a href=\"https://{{subscriber.name}}\">",
+            "<a href=\" {{subscriber.name}}\">",
+            "<a href=\"{{links.view}}#x\">",
+            "<a href=\"https://x.example/{{links.view}}\">",
+            "<p {{subscriber.name}}>",
+            "<{{subscriber.name}}>",
+            "<p style=\"{{subscriber.name}}\">",
+            "<p onclick=\"{{subscriber.name}}\">",
+            "<style>{{subscriber.name}}</style>",
+            "<!-- {{subscriber.name}} -->",
+            "<p title={{subscriber.name}}>",
+            "<p title=\"{{#if subscriber.name}}x{{/if}}\">",
+            "{{#if subscriber.name}}<p>{{/if}}</p>",
+            "<a href=\"javascript:{{subscriber.name}}\">",
+        ] {
+            assert!(split(wrong, true).is_err(), "{wrong}");
+        }
+        let outlook = "<!--[if mso | IE]><b>{{subscriber.name}}</b><![endif]--><!--[if !mso]><!-->{{subscriber.name}}<!--<![endif]-->";
+        assert!(split(outlook, true).is_ok());
+    }
+
+    #[test]
+    fn a_lost_hole_is_named() {
+        let mut sentinels = Sentinels::new();
+        let swapped = sentinels.swap("t", "a\n {{subscriber.name}}");
+        let problems = sentinels.lost(&swapped.text, "a");
+        assert_eq!((problems[0].file.as_str(), problems[0].line, problems[0].column), ("t", 2, 2));
+        assert!(sentinels.lost(&swapped.text, &swapped.text.repeat(2)).is_empty());
+    }
+
+    #[test]
+    fn positions_lead_back_to_the_source() {
+        let source = "ä{{subscriber.name}}b{{x}}\nc {{links.view}} d";
+        let swapped = Sentinels::new().swap("t", source);
+        let at = swapped.text.find("{{x}}").unwrap();
+        let column = swapped.text[..at].chars().count() + 1;
+        assert_eq!(swapped.original(source, 1, column), Position::of(source, source.find("{{x}}").unwrap()));
+        let line = swapped.text.lines().nth(1).unwrap();
+        assert_eq!(swapped.original(source, 2, line.chars().count()), Position::of(source, source.len() - 1));
+        assert_eq!(swapped.original(source, 9, 9), Position::of(source, source.len()));
+    }
+}

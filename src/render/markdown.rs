@@ -165,7 +165,7 @@ impl<'a> Builder<'a> {
                         gate_or_html(block, &mut stack);
                     }
                 }
-                Event::Start(tag) => {
+                Event::Start(tag) if !inline_end(tag.to_end()) => {
                     let block = self.block(tag, blocks);
                     blocks.extend(block);
                 }
@@ -231,11 +231,11 @@ impl<'a> Builder<'a> {
         while let Some((Event::Text(part), _)) = self.next() {
             text.push_str(&part);
         }
-        let info = match kind {
-            CodeBlockKind::Fenced(info) => info.trim(),
+        let fence = match kind {
+            CodeBlockKind::Fenced(words) => words.trim(),
             CodeBlockKind::Indented => "",
         };
-        let (language, name) = info.split_once(char::is_whitespace).unwrap_or((info, ""));
+        let (language, name) = fence.split_once(char::is_whitespace).unwrap_or((fence, ""));
         Block::Code { language: language.to_owned(), name: name.trim().to_owned(), text }
     }
 

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use serde_json::json;
 
-use super::edition::{body, of_publication};
+use super::edition::{body, of_publication, one_line};
 use super::fields::NOTICE_KIND;
 use super::holes::Sentinels;
 use super::template::TemplateSet;
@@ -60,22 +60,22 @@ pub fn render_notice(templates: &TemplateSet, input: &NoticeInput<'_>) -> Result
         "publication": of_publication(input.publication, input.support),
         "thread": {
             "number": thread.number,
-            "subject": thread.subject,
-            "state": thread.state,
-            "tier_label": thread.tier_label,
-            "term_ends": thread.term_ends,
-            "edition_subject": thread.edition_subject,
-            "earlier": thread.earlier,
-            "subscriber_name": thread.subscriber_name,
-            "subscriber_address": thread.subscriber_address,
-            "assigned_to": thread.assigned_to,
-            "waiting_since": thread.waiting_since,
+            "subject": one_line(&thread.subject),
+            "state": one_line(&thread.state),
+            "tier_label": one_line(&thread.tier_label),
+            "term_ends": one_line(&thread.term_ends),
+            "edition_subject": one_line(&thread.edition_subject),
+            "earlier": one_line(&thread.earlier),
+            "subscriber_name": one_line(&thread.subscriber_name),
+            "subscriber_address": one_line(&thread.subscriber_address),
+            "assigned_to": one_line(&thread.assigned_to),
+            "waiting_since": one_line(&thread.waiting_since),
         },
         "post": {
             "html": sentinels.markup(paragraphs(&post.text)),
             "text": visible(&post.text),
             "folded_lines": post.folded_lines,
-            "at": post.at,
+            "at": one_line(&post.at),
         },
         "desk": { "name": input.desk },
     });
@@ -86,7 +86,8 @@ pub fn render_notice(templates: &TemplateSet, input: &NoticeInput<'_>) -> Result
 /// Line ends as `\n`, other control characters as blanks.
 fn visible(text: &str) -> String {
     let text = text.replace("\r\n", "\n").replace('\r', "\n");
-    text.trim().chars().map(|c| if c == '\n' || !c.is_control() { c } else { ' ' }).collect()
+    let text: String = text.chars().map(|c| if c == '\n' || !c.is_control() { c } else { ' ' }).collect();
+    text.trim().to_owned()
 }
 
 /// A person's plain text as paragraphs, its lines kept.

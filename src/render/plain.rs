@@ -220,3 +220,36 @@ fn groups(head: &[String], rows: &[Vec<String>], columns: usize) -> String {
     };
     rows.iter().map(group).collect::<Vec<_>>().join("\n\n")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::render::paths::Paths;
+
+    fn plain(markdown: &str) -> String {
+        let around = Surroundings { paths: &Paths::default(), label: &|_| "For some".into() };
+        text(&Document::parse(markdown), &around)
+    }
+
+    #[test]
+    fn lines_are_at_most_72_columns() {
+        let long = "word ".repeat(60);
+        let text = plain(&format!("{long}\n\n- {long}\n\n> {long}\n\n> **Note:** {long}\n"));
+        assert!(text.lines().all(|line| line.chars().count() <= COLUMNS), "{text}");
+    }
+
+    #[test]
+    fn a_wide_table_becomes_groups() {
+        let wide = "x ".repeat(40);
+        let text = plain(&format!("| Name | What |\n|---|---|\n| a | {wide} |\n| b | c |\n"));
+        assert!(text.starts_with("Name: a\nWhat: x x") && text.ends_with("\n\nName: b\nWhat: c"), "{text}");
+        let text = plain("| Name | N |\n|---|---|\n| a | 10 |\n| bcd | 9 |\n");
+        assert_eq!(text, "Name   N\n----  --\na     10\nbcd    9");
+    }
+
+    #[test]
+    fn tight_lists_keep_words_that_start_with_markup() {
+        let text = plain("1. **a** b\n2. `c`\n   - *d*\n\nend\n");
+        assert_eq!(text, "1. a b\n2. `c`\n\n   - d\n\nend");
+    }
+}

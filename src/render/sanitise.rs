@@ -89,3 +89,28 @@ pub(super) fn words(html: &str) -> String {
         .iter()
         .fold(text, |text, (entity, plain)| text.replace(entity, plain))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn scripts_styles_and_forms_go_with_what_they_hold() {
+        for raw in [
+            "a<script>x</script>",
+            "a<style>x{}</style>",
+            "a<iframe src=x>x</iframe>",
+            "a<form><input>x</form>",
+            "a<img src=x onerror=x>",
+            "a<svg><script>x</script></svg>",
+            "a<a href='javascript:x'></a>",
+        ] {
+            for clean in [inline(raw), block(raw)] {
+                assert!(clean.starts_with('a') && !clean.contains('x'), "{raw}: {clean}");
+            }
+            assert_eq!(words(raw).trim_end_matches('x'), "a", "{raw}");
+        }
+        assert_eq!(inline("<b class=k style=color:red onclick=x>y</b>"), "<b>y</b>");
+        assert_eq!(words("<p>a &lt;b&gt; &amp;lt;</p>"), "a <b> &lt;");
+    }
+}

@@ -122,3 +122,47 @@ fn words(text: &str, range: Range<usize>) -> Result<Vec<Word<'_>>, Fault> {
     }
     Ok(words)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_have_their_offsets() {
+        let tags = scan("a {{#if (eq tier.id \"a b\")}}{{{html}}}{{~ else ~}}{{/if}}{{!-- }} --}}").unwrap();
+        let kinds: Vec<Kind> = tags.iter().map(|tag| tag.kind).collect();
+        assert_eq!(kinds, [Kind::Open, Kind::Triple, Kind::Else, Kind::Close, Kind::Comment]);
+        let words: Vec<(usize, &str)> = tags[0].words.iter().map(|word| (word.at, word.text)).collect();
+        assert_eq!(words, [(5, "if"), (8, "("), (9, "eq"), (12, "tier.id"), (20, "\"a b\""), (25, ")")]);
+        assert!(tags[2].trims && tags[2].words.is_empty());
+    }
+
+    #[test]
+    fn what_is_not_part_of_the_language_is_refused_at_its_place() {
+        for (text, at) in [
+            ("a {{", 2),
+            ("{{}}", 0),
+            ("x{{{{raw}}}}", 1),
+            ("\\{{x}}", 0),
+            ("{{^}}", 0),
+            ("{{&x}}", 0),
+            ("{{!-- x }}", 0),
+            ("{{a {{b}}", 0),
+            ("{{x \"}}", 4),
+            ("{{#}}", 0),
+            ("{{*x}}", 0),
+        ] {
+            assert_eq!(scan(text).map_err(|(at, _)| at), Err(at), "{text}");
+        }
+    }
+
+    /// A scan that is cut anywhere answers, it does not panic.
+    #[test]
+    fn every_cut_is_answered() {
+        let text = "ü{{#if a}}{{~x~}}{{{html}}}{{> p}}{{!-- ü --}}{{else}}{{/if}}{{wrap \"ü\"}}";
+        for at in (0..=text.len()).filter(|at| text.is_char_boundary(*at)) {
+            let _ = scan(&text[..at]);
+            let _ = scan(&text[at..]);
+        }
+    }
+}

@@ -11,3 +11,6 @@ mod peer_refuses;
 mod peer_takes_everything;
 mod store_suite;
 mod support;
+mod notice_to_staff;
+mod render_support;
+mod tier_gates;

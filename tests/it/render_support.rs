@@ -29,7 +29,10 @@ fn tier(id: &str, label: &str, price: Option<&str>, note: &str) -> Tier {
 pub fn publication() -> Publication {
     Publication {
         name: "Example News".into(),
-        from: Mailbox { name: "Example News".into(), address: Address::parse("weekly@news.example.org").unwrap() },
+        from: Mailbox {
+            name: "Example News".into(),
+            address: Address::parse("weekly@news.example.org").unwrap(),
+        },
         url: "https://news.example.org".into(),
         postal_address: "Example Street 1, 12345 Exampletown".into(),
         timezone: chrono_tz::America::New_York,
@@ -37,12 +40,25 @@ pub fn publication() -> Publication {
         editors: vec![],
         upgrade_url: Some("https://news.example.org/plans".into()),
         lapsed_tier: Some(TierId::from("free")),
-        offer: Some(Offer { label: "50 % off".into(), until: NaiveDate::from_ymd_opt(2026, 12, 31).unwrap() }),
+        offer: Some(Offer {
+            label: "50 % off".into(),
+            until: NaiveDate::from_ymd_opt(2026, 12, 31).unwrap(),
+        }),
         tiers: vec![
             tier("free", "Free", None, ""),
-            tier("monthly", "Monthly", Some("$6 a month"), "Every article, the whole archive, answers from a person"),
+            tier(
+                "monthly",
+                "Monthly",
+                Some("$6 a month"),
+                "Every article, the whole archive, answers from a person",
+            ),
             tier("yearly", "Yearly", Some("$60 a year"), "All of that, ten extra articles, two months free"),
-            tier("lifetime", "Lifetime", Some("$240 once"), "Everything in monthly, for good. Nothing renews"),
+            tier(
+                "lifetime",
+                "Lifetime",
+                Some("$240 once"),
+                "Everything in monthly, for good. Nothing renews",
+            ),
         ],
         slots: vec![],
         editions: vec![],
@@ -52,7 +68,8 @@ pub fn publication() -> Publication {
 /// Parses an article body with a plain front matter of five lines, so that its first line is line 6.
 pub fn article(body: &str) -> Result<Article, Vec<Problem>> {
     let text = format!("+++\ntitle = \"A title\"\nsummary = \"A summary\"\nstatus = \"ready\"\n+++\n{body}");
-    Article::parse("config/articles/a.md", &text, Path::new("config/articles"), &publication()).map(|(article, _)| article)
+    Article::parse("config/articles/a.md", &text, Path::new("config/articles"), &publication())
+        .map(|(article, _)| article)
 }
 
 pub fn shipped() -> TemplateSet {
@@ -76,7 +93,11 @@ pub fn render(articles: &[Article], tier: &str) -> Result<RenderedTier, Vec<Prob
     render_with(&shipped(), articles, tier)
 }
 
-pub fn render_with(templates: &TemplateSet, articles: &[Article], tier: &str) -> Result<RenderedTier, Vec<Problem>> {
+pub fn render_with(
+    templates: &TemplateSet,
+    articles: &[Article],
+    tier: &str,
+) -> Result<RenderedTier, Vec<Problem>> {
     let publication = publication();
     let tier = publication.tier(&TierId::from(tier)).unwrap();
     render_edition(templates, &edition(&publication, articles), tier)

@@ -1,0 +1,46 @@
+//! What a subscriber writes reaches staff as words, whatever it looks like.
+
+use tidings::domain::body::Piece;
+use tidings::render::{NoticeInput, NoticePost, NoticeThread, render_notice};
+
+use crate::render_support::{filled, publication, shipped};
+
+#[test]
+fn a_notice_carries_the_words_and_the_context() {
+    let publication = publication();
+    let thread = NoticeThread {
+        number: 142,
+        subject: "</title><script>{{desk.name}}".into(),
+        state: "open".into(),
+        tier_label: "Yearly".into(),
+        subscriber_name: "Jonas \"<b>\" Brandt\r\nBcc: x".into(),
+        subscriber_address: "jonas@reader.example".into(),
+        ..NoticeThread::default()
+    };
+    let post = NoticePost {
+        text: "One <b>\r\ntwo {{x}}\r\n\r\nthree\u{7}".into(),
+        folded_lines: 1,
+        at: "09:41".into(),
+    };
+    let input = NoticeInput {
+        publication: &publication,
+        thread: &thread,
+        post: &post,
+        desk: "The desk",
+        support: "s@x.example",
+    };
+    let body = render_notice(&shipped(), &input).unwrap();
+    for part in [&body.subject, &body.html, &body.text] {
+        assert!(part.iter().all(|piece| matches!(piece, Piece::Literal(_))), "a notice has no holes");
+    }
+    let [subject, html, text] = filled(&body);
+    assert_eq!(subject, "[#142] </title><script>{{desk.name}}");
+    assert!(html.contains("One &lt;b&gt;<br />two {{x}}</p>") && !html.contains("<script"), "{html}");
+    assert!(html.contains("1 quoted line is folded") && html.contains("tidings inbox show 142"));
+    assert!(
+        text.contains("One <b>\ntwo {{x}}\n\nthree\n") && text.contains("Address: jonas@reader.example"),
+        "{text}"
+    );
+    assert!(text.contains("Jonas \"<b>\" Brandt  Bcc: x, 09:41\n"), "{text}");
+    assert!(!html.contains("Wrote about") && html.contains("nobody yet"));
+}
