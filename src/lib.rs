@@ -1,6 +1,8 @@
 //! Tidings.
 pub mod app;
+pub mod cli;
 pub mod config;
+pub mod demo;
 pub mod domain;
 pub mod import;
 pub mod intake;

@@ -1,5 +1,6 @@
 //! From the path of `tidings.toml` to everything that is needed to run, or to every problem at once.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -24,8 +25,12 @@ pub struct Setup {
 impl Setup {
     /// Reads and checks both files, the articles and the templates. The second half of the answer are all problems, warnings
     /// among them; with an error there is no setup.
-    pub fn load(config: &Path, flags: &[(String, String)]) -> (Option<Setup>, Vec<Problem>) {
-        let loaded = config::load(config, &config::process_environment(), flags);
+    pub fn load(
+        config: &Path,
+        env: &BTreeMap<String, String>,
+        flags: &[(String, String)],
+    ) -> (Option<Setup>, Vec<Problem>) {
+        let loaded = config::load(config, env, flags);
         let mut problems = loaded.problems;
         let keyring = loaded.settings.as_ref().and_then(|settings| match Keyring::new(&settings.secrets) {
             Ok(keyring) => Some(Arc::new(keyring)),

@@ -83,7 +83,9 @@ impl From<StoreError> for Failure {
 
 fn is_away(error: &impl Display) -> bool {
     let text = error.to_string();
-    ["connect", "refused", "timed out", "unable to open", "No such file"].iter().any(|sign| text.contains(sign))
+    ["connect", "refused", "timed out", "unable to open", "No such file"]
+        .iter()
+        .any(|sign| text.contains(sign))
 }
 
 impl From<StartProblem> for Failure {
@@ -105,7 +107,8 @@ pub struct Output {
 impl Output {
     /// The one JSON document of a command.
     pub fn document(self, document: &impl Serialize) -> Result<(), Failure> {
-        let text = serde_json::to_string_pretty(document).map_err(|error| Failure::Ours(error.to_string()))?;
+        let text =
+            serde_json::to_string_pretty(document).map_err(|error| Failure::Ours(error.to_string()))?;
         self.line(text);
         Ok(())
     }
@@ -153,7 +156,7 @@ impl Context {
 
     /// Everything, checked.
     pub fn setup(&self) -> Result<Setup, Failure> {
-        let (setup, problems) = Setup::load(&self.config, &self.flags);
+        let (setup, problems) = Setup::load(&self.config, &config::process_environment(), &self.flags);
         setup.ok_or_else(|| Failure::problems(&problems))
     }
 

@@ -4,6 +4,7 @@ use serde::Serialize;
 
 use super::{Context, Failure};
 use crate::app::Setup;
+use crate::config::process_environment;
 use crate::domain::problem::Problem;
 
 #[derive(Serialize)]
@@ -13,7 +14,7 @@ struct Checked<'a> {
 
 /// Prints all problems of config, articles and templates. Touches nothing.
 pub fn check(context: &Context) -> Result<(), Failure> {
-    let (setup, problems) = Setup::load(&context.config, &context.flags);
+    let (setup, problems) = Setup::load(&context.config, &process_environment(), &context.flags);
     if context.output.json {
         context.output.document(&Checked { problems: &problems })?;
     } else {

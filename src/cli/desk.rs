@@ -209,7 +209,10 @@ async fn rerun(context: &Context, id: i64) -> Result<(), Failure> {
     let mut tx = store.write().await?;
     if !inbound::rerun(&mut tx, id).await? {
         let shown = inbound::show(&mut tx, id).await?.ok_or_else(|| no_message(id))?;
-        return Err(Failure::No(format!("message {id} is {}, only a quarantined one is tried again", shown.0.state)));
+        return Err(Failure::No(format!(
+            "message {id} is {}, only a quarantined one is tried again",
+            shown.0.state
+        )));
     }
     audit::record(&mut tx, now, "cli", "inbound rerun", &id.to_string(), "").await?;
     tx.commit().await?;
@@ -236,7 +239,8 @@ async fn understand(setup: &Setup, store: &Store, id: i64) -> Result<inbound::In
 /// Exit 0 means that every message is stored for good: an MTA may forget it.
 pub async fn ingest(context: &Context, args: &IngestArgs) -> Result<(), Failure> {
     let setup = context.setup()?;
-    let store = Store::open(&setup.settings.storage).await.map_err(|error| Failure::TryAgain(error.to_string()))?;
+    let store =
+        Store::open(&setup.settings.storage).await.map_err(|error| Failure::TryAgain(error.to_string()))?;
     let (recorder, line) = receive::recorder(store.clone(), Arc::default());
     let recording = tokio::spawn(line.run(|| SystemClock.now()));
     let limit = setup.settings.intake.max_message;

@@ -154,7 +154,11 @@ async fn list(context: &Context, store: &Store) -> Result<(), Failure> {
         })
         .collect();
     let head = ["EDITION", "STATE", "DUE", "AUDIENCE", "ACCEPTED", "OPEN"];
-    context.output.table(&head, &rows, "There is no edition yet. Plan one in publication.toml under [[editions]].");
+    context.output.table(
+        &head,
+        &rows,
+        "There is no edition yet. Plan one in publication.toml under [[editions]].",
+    );
     Ok(())
 }
 
@@ -172,7 +176,12 @@ async fn show(context: &Context, store: &Store, slug: &str) -> Result<(), Failur
         return context.output.document(&shown);
     }
     let out = context.output;
-    out.line(format!("{}: {}{}", shown.slug, shown.state, if reason.is_empty() { "".into() } else { format!(" ({reason})") }));
+    out.line(format!(
+        "{}: {}{}",
+        shown.slug,
+        shown.state,
+        if reason.is_empty() { "".into() } else { format!(" ({reason})") }
+    ));
     out.line(format!("due {}, audience {}", shown.due_at, shown.audience));
     let Counts { queued, leased, accepted, refused, expired, uncertain, skipped, parked } = shown.counts;
     out.line(format!(
@@ -291,7 +300,10 @@ pub async fn deliveries(context: &Context, command: DeliveriesCommand) -> Result
             } else {
                 let reply = shown.last_reply.as_deref().unwrap_or("");
                 let tier = shown.tier.as_deref().unwrap_or("-");
-                out.line(format!("{}  {}  {}  {tier}  {}  {reply}", shown.id, shown.kind, shown.state, shown.address));
+                out.line(format!(
+                    "{}  {}  {}  {tier}  {}  {reply}",
+                    shown.id, shown.kind, shown.state, shown.address
+                ));
             }
             count += 1;
         }

@@ -17,6 +17,7 @@ use clap::{CommandFactory, Parser, Subcommand};
 
 pub use answer::Failure;
 use answer::Output;
+pub use desk::conversation;
 
 use crate::demo;
 
@@ -25,7 +26,13 @@ use crate::demo;
 #[command(name = "tidings", version, propagate_version = true)]
 struct Cli {
     /// The operator's file; the editors' publication.toml and articles stand beside it.
-    #[arg(long, global = true, env = "TIDINGS_CONFIG", default_value = "config/tidings.toml", value_name = "FILE")]
+    #[arg(
+        long,
+        global = true,
+        env = "TIDINGS_CONFIG",
+        default_value = "config/tidings.toml",
+        value_name = "FILE"
+    )]
     config: PathBuf,
     /// Sets one setting, for example relays.0.rate=20/s; wins over environment and files.
     #[arg(long = "set", global = true, value_name = "KEY=VALUE", value_parser = setting)]

@@ -118,7 +118,9 @@ async fn import_file(context: &Context, args: &ImportArgs) -> Result<(), Failure
     store.close().await;
     print_import(context, args, &report)?;
     match broken.into_inner() {
-        Some(error) => Err(Failure::No(format!("the rest of {} could not be read: {error}", args.file.display()))),
+        Some(error) => {
+            Err(Failure::No(format!("the rest of {} could not be read: {error}", args.file.display())))
+        }
         None => Ok(()),
     }
 }
@@ -300,7 +302,11 @@ pub async fn suppressions(context: &Context, command: SuppressionsCommand) -> Re
                     .into_iter()
                     .map(|row| vec![row.address, row.reason.to_string(), row.at.to_string(), row.source])
                     .collect();
-                context.output.table(&["ADDRESS", "REASON", "SINCE", "SOURCE"], &rows, "Nobody is suppressed.");
+                context.output.table(
+                    &["ADDRESS", "REASON", "SINCE", "SOURCE"],
+                    &rows,
+                    "Nobody is suppressed.",
+                );
             }
         }
         SuppressionsCommand::Add { address: text } => {

@@ -31,10 +31,15 @@ pub struct PreviewArgs {
 pub async fn preview(context: &Context, args: &PreviewArgs) -> Result<(), Failure> {
     let setup = context.setup()?;
     let publication = &setup.content.publication;
-    let edition = publication.editions.iter().find(|edition| edition.slug == args.edition).ok_or_else(|| {
-        let slugs: Vec<&str> = publication.editions.iter().map(|edition| edition.slug.as_str()).collect();
-        Failure::Usage(format!("there is no edition `{}`; editions are {}", args.edition, slugs.join(", ")))
-    })?;
+    let edition =
+        publication.editions.iter().find(|edition| edition.slug == args.edition).ok_or_else(|| {
+            let slugs: Vec<&str> = publication.editions.iter().map(|edition| edition.slug.as_str()).collect();
+            Failure::Usage(format!(
+                "there is no edition `{}`; editions are {}",
+                args.edition,
+                slugs.join(", ")
+            ))
+        })?;
     let tier = TierId::from(args.tier.as_str());
     if !edition.tiers.contains(&tier) {
         let tiers: Vec<&str> = edition.tiers.iter().map(TierId::as_str).collect();

@@ -39,8 +39,7 @@ pub async fn run(context: &Context, args: &RunArgs) -> Result<(), Failure> {
     let store = Store::open(&setup.settings.storage).await?;
     let shutdown = Shutdown::new();
     shutdown.on_signals().map_err(|error| Failure::Ours(format!("signals: {error}")))?;
-    let daemon =
-        Daemon::start(&setup, store.clone(), Arc::new(SystemClock), shutdown, args.parts()).await?;
+    let daemon = Daemon::start(&setup, store.clone(), Arc::new(SystemClock), shutdown, args.parts()).await?;
     tracing::info!(
         publication = %setup.content.publication.name,
         editions = setup.content.publication.editions.len(),

@@ -424,11 +424,7 @@ impl<'a> Walker<'a> {
                 self.wrong(
                     place.clone(),
                     format!("there is no field \"{}\"{why}", word.text),
-<<<<<<< HEAD
-                    "see the table of fields",
-=======
                     "check the name; inside of {{#each}} other names need @root.",
->>>>>>> render
                 );
                 None
             }

@@ -68,11 +68,7 @@ impl Gates {
         hidden.extend(
             self.only.iter().filter(|only| !only.tiers.contains(&tier.id)).map(|only| only.range.clone()),
         );
-<<<<<<< HEAD
-        blank(text, &hidden)
-=======
         blank(text, hidden)
->>>>>>> render
     }
 
     /// The tiers of the gate whose opening line contains `offset`, for the label of the part.

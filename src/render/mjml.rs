@@ -171,11 +171,7 @@ impl Markup {
             findings.push((
                 here.clone(),
                 format!("there is no element <{name}>"),
-<<<<<<< HEAD
-                "see the list of MJML elements",
-=======
                 "check the name; partials do what mj-include does",
->>>>>>> render
             ));
         }
         self.tag = Some(Element { name, place: here });
