@@ -1,7 +1,12 @@
-//! Layer 5: the only place where parts meet. `Setup` is everything that files say, checked; `Daemon` is everything that runs.
+//! Layer 5: the only place where parts meet. `Setup` is everything that files say, checked; `Daemon` is everything that runs;
+//! `Failure` is how either says no.
 
+mod conversation;
 pub mod daemon;
+mod failure;
 mod setup;
 
+pub use conversation::conversation;
 pub use daemon::{Daemon, Parts, StartProblem};
+pub use failure::Failure;
 pub use setup::Setup;

@@ -2,8 +2,8 @@
 
 use serde::Serialize;
 
-use super::{Context, Failure};
-use crate::app::Setup;
+use super::Context;
+use crate::app::{Failure, Setup};
 use crate::config::process_environment;
 use crate::domain::problem::Problem;
 

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use clap::{Args, Subcommand};
 use serde::Serialize;
 
-use super::{Context, Failure};
-use crate::app::{Setup, daemon};
+use super::Context;
+use crate::app::{self, Failure, Setup, daemon};
 use crate::domain::inbound::{InboundSource, InboundState};
 use crate::intake::{ReceivedMail, file};
 use crate::runtime::{Clock, SystemClock};
@@ -84,7 +84,7 @@ pub async fn inbox(context: &Context, command: InboxCommand) -> Result<(), Failu
             if context.output.json {
                 context.output.document(&Conversation { thread: &thread, posts: &posts })?;
             } else {
-                context.output.line(conversation(&thread, &posts));
+                context.output.line(app::conversation(&thread, &posts));
             }
         }
     }
@@ -119,31 +119,6 @@ struct Conversation<'a> {
     #[serde(flatten)]
     thread: &'a ThreadRow,
     posts: &'a [PostRow],
-}
-
-/// A conversation as one reads it.
-pub fn conversation(thread: &ThreadRow, posts: &[PostRow]) -> String {
-    use std::fmt::Write;
-    let mut out = String::new();
-    let tier = thread.tier.as_deref().unwrap_or("no subscriber");
-    // Writing to a String cannot fail.
-    let _ = writeln!(out, "#{} {} ({})", thread.number, thread.subject, thread.state);
-    let _ = writeln!(out, "{} <{}>, {tier}", thread.name, thread.subscriber);
-    if let Some(edition) = &thread.edition {
-        let _ = writeln!(out, "about {edition}");
-    }
-    for post in posts {
-        let _ = writeln!(out, "\n-- {} {} at {}", post.kind, post.from, post.at);
-        let _ = writeln!(out, "{}", post.text.trim_end());
-        let folded = post.folded.lines().count();
-        if folded > 0 {
-            let _ = writeln!(out, "[{folded} quoted lines are folded]");
-        }
-        for file in &post.attachments {
-            let _ = writeln!(out, "[{}: {}, {} bytes]", file.name, file.media_type, file.bytes);
-        }
-    }
-    out.trim_end().to_owned()
 }
 
 #[derive(Serialize)]

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use clap::{Args, Subcommand};
 use serde::Serialize;
 
-use super::{Context, Failure};
+use super::Context;
+use crate::app::Failure;
 use crate::config;
 use crate::domain::delivery::DeliveryState;
 use crate::domain::edition::{Counts, EditionState};

@@ -15,11 +15,9 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
 
-pub use answer::Failure;
 use answer::Output;
-pub use desk::conversation;
 
-use crate::demo;
+use crate::app::Failure;
 
 /// An email-first newsletter daemon: sends one right mail per subscriber tier and takes the answers.
 #[derive(Debug, Parser)]
@@ -53,7 +51,11 @@ fn setting(text: &str) -> Result<(String, String), String> {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Runs the whole daemon on loopback with the sample publication.
-    Demo(demo::DemoArgs),
+    Demo {
+        /// Keeps everything there: each mail as .eml, and an index.html with every tier's mail side by side.
+        #[arg(long, value_name = "DIR")]
+        keep: Option<PathBuf>,
+    },
     /// Runs the daemon.
     Run(run::RunArgs),
     /// Checks config, articles and templates: all problems at once.
@@ -93,8 +95,13 @@ pub(crate) struct Context {
     pub output: Output,
 }
 
-/// Reads the command line and does what it says. Clap ends the process itself for `--help` and for wrong usage (2).
-pub fn main() -> ExitCode {
+/// Reads the command line and does what it says. Clap ends the process itself for `--help` and for wrong usage (2). `demo` plays
+/// the demo, keeping its files in a folder, answering in JSON or not: it stands beside this module, not below it.
+pub fn main<D, F>(demo: D) -> ExitCode
+where
+    D: FnOnce(Option<PathBuf>, bool) -> F,
+    F: Future<Output = Result<(), Failure>>,
+{
     let cli = Cli::parse();
     let level = match &cli.command {
         Command::Run(_) => "info",
@@ -108,7 +115,11 @@ pub fn main() -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return Failure::Ours(format!("the runtime did not start: {error}")).report(),
     };
-    match runtime.block_on(dispatch(cli.command, &context)) {
+    let done = match cli.command {
+        Command::Demo { keep } => runtime.block_on(demo(keep, context.output.json)),
+        command => runtime.block_on(dispatch(command, &context)),
+    };
+    match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => failure.report(),
     }
@@ -116,7 +127,8 @@ pub fn main() -> ExitCode {
 
 async fn dispatch(command: Command, context: &Context) -> Result<(), Failure> {
     match command {
-        Command::Demo(args) => demo::run(&args, context.output.json).await,
+        // Answered in `main`.
+        Command::Demo { .. } => Ok(()),
         Command::Run(args) => run::run(context, &args).await,
         Command::Check => check::check(context),
         Command::Preview(args) => preview::preview(context, &args).await,

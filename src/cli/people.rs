@@ -8,7 +8,8 @@ use clap::{Args, Subcommand};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 
-use super::{Context, Failure};
+use super::Context;
+use crate::app::Failure;
 use crate::domain::address::Address;
 use crate::domain::publication::{Publication, TierId};
 use crate::domain::subscriber::{Subscriber, SubscriberStatus};

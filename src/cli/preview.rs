@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::{Context, Failure};
-use crate::app::Setup;
+use super::Context;
+use crate::app::{Failure, Setup};
 use crate::domain::address::Address;
 use crate::domain::body::{Field, Values, fill};
 use crate::domain::publication::{PlannedEdition, TierId};

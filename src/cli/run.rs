@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use clap::{Args, ValueEnum};
 
-use super::{Context, Failure};
-use crate::app::{Daemon, Parts};
+use super::Context;
+use crate::app::{Daemon, Failure, Parts};
 use crate::runtime::{Shutdown, SystemClock};
 use crate::store::Store;
 

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 
-use crate::cli::Failure;
+use crate::app::Failure;
 use crate::mail::parse;
 
 const WORDS: &str = "Hello,\r\n\r\nthanks for the piece on shrinking models. Does the script work for convolutions \

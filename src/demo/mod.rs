@@ -15,12 +15,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 
-use crate::app::{Daemon, Parts, Setup};
-use crate::cli::Failure;
+use crate::app::{self, Daemon, Failure, Parts, Setup};
 use crate::domain::edition::EditionState;
 use crate::domain::settings::StorageUrl;
 use crate::import;
@@ -32,13 +30,6 @@ use sink::{Recorded, Sink};
 
 /// No step of the demo takes longer than this on a machine that is alive.
 const PATIENCE: Duration = Duration::from_secs(60);
-
-#[derive(Debug, Args)]
-pub struct DemoArgs {
-    /// Keeps everything there: each mail as .eml, and an index.html with every tier's mail side by side.
-    #[arg(long, value_name = "DIR")]
-    keep: Option<PathBuf>,
-}
 
 /// What `demo --json` prints.
 #[derive(Debug, Serialize)]
@@ -63,10 +54,14 @@ struct EditionSummary {
     skipped: i64,
 }
 
-/// Runs the demo and prints what happened.
-pub async fn run(args: &DemoArgs, json: bool) -> Result<(), Failure> {
+/// Runs the demo and prints what happened. `keep` is a new folder that keeps everything: each mail as .eml, and an index.html
+/// with every tier's mail side by side.
+///
+/// # Errors
+/// When the folder is not empty, or any part of the line does not do its part.
+pub async fn run(keep: Option<&Path>, json: bool) -> Result<(), Failure> {
     let started = SystemClock.now();
-    let folder = Folder::prepare(args.keep.as_deref())?;
+    let folder = Folder::prepare(keep)?;
     let told = World::start(&folder.path, started).await?.play(json, started).await?;
     if json {
         let text =
@@ -74,7 +69,7 @@ pub async fn run(args: &DemoArgs, json: bool) -> Result<(), Failure> {
         println!("{text}");
     } else {
         print!("{}", told.text);
-        match args.keep {
+        match keep {
             Some(_) => println!("\nEverything is in {}; start with index.html.", folder.path.display()),
             None => println!("\n`tidings demo --keep DIR` leaves every mail and an index.html to look at."),
         }
@@ -171,7 +166,7 @@ impl World {
         drop(tx);
         store.close().await;
         let mails = sink.mails();
-        let conversation = crate::cli::conversation(&thread, &posts);
+        let conversation = app::conversation(&thread, &posts);
         gallery::write(&folder, &setup, &mails, &conversation)
             .map_err(|error| Failure::No(format!("{}: {error}", folder.display())))?;
         let summary = Summary {

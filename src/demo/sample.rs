@@ -4,7 +4,7 @@ use std::fmt::Write;
 use std::io;
 use std::path::Path;
 
-use crate::cli::Failure;
+use crate::app::Failure;
 
 const FILES: [(&str, &[u8]); 5] = [
     ("config/tidings.toml", include_bytes!("../../config/tidings.toml")),

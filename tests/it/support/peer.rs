@@ -6,7 +6,6 @@ use std::sync::{Arc, Mutex};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Notify;
 
 /// Where the dialogue stands when the script is asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,7 +62,6 @@ pub struct Peer {
     pub address: SocketAddr,
     taken: Arc<Mutex<Vec<Taken>>>,
     connections: Arc<Mutex<u32>>,
-    change: Arc<Notify>,
 }
 
 impl Peer {
@@ -76,9 +74,8 @@ impl Peer {
         let address = listener.local_addr().unwrap();
         let taken = Arc::new(Mutex::new(Vec::new()));
         let connections = Arc::new(Mutex::new(0));
-        let change = Arc::new(Notify::new());
         let script: Arc<Script> = Arc::new(script);
-        let (recorded, counted, changed) = (taken.clone(), connections.clone(), change.clone());
+        let (recorded, counted) = (taken.clone(), connections.clone());
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
                 let number = {
@@ -87,14 +84,13 @@ impl Peer {
                     *count
                 };
                 let dialogue = Dialogue::new(stream, number, extensions, script.clone(), recorded.clone());
-                let changed = changed.clone();
                 tokio::spawn(async move {
                     // An error is the client's going away, which is what several tests are about.
-                    let _ = dialogue.speak(&changed).await;
+                    let _ = dialogue.speak().await;
                 });
             }
         });
-        Peer { address, taken, connections, change }
+        Peer { address, taken, connections }
     }
 
     /// A peer that takes everything.
@@ -108,17 +104,6 @@ impl Peer {
 
     pub fn connections(&self) -> u32 {
         *self.connections.lock().unwrap()
-    }
-
-    /// Waits until that many messages were taken.
-    pub async fn wait_for(&self, count: usize) {
-        loop {
-            let changed = self.change.notified();
-            if self.taken.lock().unwrap().len() >= count {
-                return;
-            }
-            changed.await;
-        }
     }
 }
 
@@ -168,7 +153,7 @@ impl Dialogue {
         }
     }
 
-    async fn speak(mut self, changed: &Notify) -> Result<(), End> {
+    async fn speak(mut self) -> Result<(), End> {
         self.react(Stage::Banner, "220 peer.example ESMTP").await?;
         loop {
             let mut line = String::new();
@@ -204,7 +189,7 @@ impl Dialogue {
                 "DATA" if self.recipient.is_empty() => self.say("503 5.5.1 no recipient").await?,
                 "DATA" => {
                     if self.react(Stage::Data, "354 go").await? {
-                        self.body(changed).await?;
+                        self.body().await?;
                     }
                 }
                 "RSET" => self.say("250 2.0.0 ok").await?,
@@ -217,7 +202,7 @@ impl Dialogue {
         }
     }
 
-    async fn body(&mut self, changed: &Notify) -> Result<(), End> {
+    async fn body(&mut self) -> Result<(), End> {
         let mut bytes = Vec::new();
         let mut asked = false;
         loop {
@@ -256,7 +241,6 @@ impl Dialogue {
                 acknowledged,
             };
             self.taken.lock().unwrap().push(taken);
-            changed.notify_waiters();
         }
         self.message += 1;
         self.recipient.clear();
