@@ -1,8 +1,11 @@
 //! All integration tests in one binary. One file per scenario.
 
+mod answer_arrives;
 mod architecture;
+mod audience_rule;
 mod compose_wire;
 mod config_mistakes;
+mod edition_falls_due;
 mod import_csv;
 mod inbound_corpus;
 mod inbound_rubbish;
@@ -10,6 +13,7 @@ mod lmtp_dialogue;
 mod notice_to_staff;
 mod peer_refuses;
 mod peer_takes_everything;
+mod people_are_imported;
 mod render_support;
 mod store_suite;
 mod support;

@@ -4,4 +4,5 @@ pub mod clock;
 pub mod stores;
 
 pub mod peer;
+pub mod receiving;
 pub mod sending;
