@@ -89,6 +89,8 @@ struct PersonRow {
     term_ends_at: Option<i64>,
     suppression: Option<String>,
     body_tier: Option<String>,
+    extra_limit: Option<i64>,
+    extras_used: i64,
 }
 
 /// Candidates are streams with due rows: desk mail first, then sending editions, the newest first. The row locks of PostgreSQL
@@ -175,7 +177,11 @@ async fn people_of(
     }
     let sql = format!(
         "SELECT d.id, s.address, s.name, s.tier, s.status, s.term_ends_at, x.reason AS suppression, \
-            b.tier AS body_tier \
+            b.tier AS body_tier, b.extra_limit, \
+            CASE WHEN b.extra_limit IS NULL THEN 0 ELSE (SELECT count(*) FROM deliveries u \
+                JOIN editions g ON g.id = u.edition_id WHERE u.subscriber_id = s.id AND u.id <> d.id AND g.extra = 1 \
+                AND g.queued_at >= coalesce(s.term_started_at, s.created_at) \
+                AND u.state NOT IN ('refused', 'expired', 'skipped')) END AS extras_used \
         FROM deliveries d JOIN subscribers s ON s.id = d.subscriber_id JOIN bodies b ON b.id = d.body_id \
         LEFT JOIN suppressions x ON x.address_key = s.address_key WHERE d.id IN ({})",
         markers(ids.len(), 1)
@@ -201,6 +207,7 @@ async fn body_now(
             .as_deref()
             .map(|reason| word("a suppression", reason, SuppressionReason::from_word))
             .transpose()?,
+        extras_used: person.extras_used,
     };
     let (DeliveryKind::Edition, Some(edition)) = (kind, row.edition_id) else {
         return Ok(match now.suppression {
@@ -209,21 +216,28 @@ async fn body_now(
         });
     };
     let own = person.body_tier.as_deref().map(TierId::from);
-    let mut audience = Audience { tiers: own.into_iter().collect(), lapsed: request.lapsed.clone() };
+    let mut audience = Audience {
+        extra_limits: own.clone().zip(person.extra_limit).into_iter().collect(),
+        tiers: own.into_iter().collect(),
+        lapsed: request.lapsed.clone(),
+    };
     match audience.body_for(&now, request.now) {
         Ok(tier) => return Ok(Ok((row.body_id, tier.clone()))),
         Err(Skip::NotEntitled) => {}
         Err(skip) => return Ok(Err(skip)),
     }
     // The person counts as another tier than when the edition was queued.
-    const BODIES: &str = "SELECT tier, id FROM bodies WHERE edition_id = $1 AND tier IS NOT NULL";
-    let bodies = rows!(tx, (String, i64), BODIES, edition)?;
-    audience.tiers = bodies.iter().map(|(tier, _)| TierId(tier.clone())).collect();
+    const BODIES: &str =
+        "SELECT tier, id, extra_limit FROM bodies WHERE edition_id = $1 AND tier IS NOT NULL";
+    let bodies = rows!(tx, (String, i64, Option<i64>), BODIES, edition)?;
+    audience.tiers = bodies.iter().map(|(tier, _, _)| TierId(tier.clone())).collect();
+    audience.extra_limits =
+        bodies.iter().filter_map(|(tier, _, limit)| Some((TierId(tier.clone()), (*limit)?))).collect();
     let tier = match audience.body_for(&now, request.now) {
         Ok(tier) => tier.clone(),
         Err(skip) => return Ok(Err(skip)),
     };
-    let body = bodies.iter().find(|(name, _)| *name == tier.0).map_or(row.body_id, |(_, id)| *id);
+    let body = bodies.iter().find(|(name, _, _)| *name == tier.0).map_or(row.body_id, |(_, id, _)| *id);
     run!(tx, "UPDATE deliveries SET body_id = $2 WHERE id = $1", row.id, body)?;
     Ok(Ok((body, tier)))
 }

@@ -10,6 +10,7 @@ pub mod editions;
 pub mod inbound;
 pub mod owners;
 pub mod people;
+pub mod slots;
 mod sql;
 pub mod staff;
 pub mod suppressions;

@@ -156,7 +156,12 @@ pub fn freeze(
             subject = crate::domain::body::fill(&body.subject, &Default::default());
         }
         match (serde_json::to_string(frame), serde_json::to_string(&body)) {
-            (Ok(frame), Ok(body)) => bodies.push(NewBody { tier: tier.clone(), frame, body }),
+            (Ok(frame), Ok(body)) => bodies.push(NewBody {
+                tier: tier.clone(),
+                frame,
+                body,
+                extra_limit: content.extra_limit(edition, tier),
+            }),
             (Err(error), _) | (_, Err(error)) => problems.push(unfit(error.to_string())),
         }
     }
@@ -165,11 +170,13 @@ pub fn freeze(
     }
     Ok(NewEdition {
         slug: edition.slug.clone(),
-        slot: None,
+        slot: edition.slot.as_ref().map(|(name, date)| (name.clone(), date.to_string())),
         due_at: edition.due_at,
         subject,
         articles: edition.articles.clone(),
         bodies,
         lapsed: content.publication.lapsed_tier.clone(),
+        extra: content.is_extra(edition),
+        approval: edition.approval,
     })
 }
