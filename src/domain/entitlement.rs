@@ -42,6 +42,8 @@ pub enum Skip {
     NotEntitled,
     #[error("no extras are left in this term")]
     ExtrasUsed,
+    #[error("no longer on the desk")]
+    LeftTheDesk,
 }
 
 /// The tier that a person counts as at `now`: a term that has ended counts as the fallback. The last instant of a term is the

@@ -16,11 +16,13 @@ pub async fn register(tx: &mut Tx, process: &str, now: Timestamp) -> Result<i64,
     Ok(id)
 }
 
+/// Answers whether this owner still counts as alive; one that was declared dead must stop sending.
+///
 /// # Errors
 /// When the database fails.
-pub async fn beat(tx: &mut Tx, owner: i64, now: Timestamp) -> Result<(), StoreError> {
-    run!(tx, "UPDATE owners SET heartbeat_at = $2 WHERE id = $1", owner, now.millis())?;
-    Ok(())
+pub async fn beat(tx: &mut Tx, owner: i64, now: Timestamp) -> Result<bool, StoreError> {
+    const SQL: &str = "UPDATE owners SET heartbeat_at = $2 WHERE id = $1 AND ended_at IS NULL";
+    Ok(run!(tx, SQL, owner, now.millis())? > 0)
 }
 
 /// A clean end. What is still leased stays leased and becomes uncertain at the next start.

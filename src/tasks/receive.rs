@@ -17,7 +17,7 @@ use crate::domain::verdict::{Verdict, classify};
 use crate::intake::{Deposit, DepositError, ReceivedMail};
 use crate::mail::parse::{self, Arrived, Own, Parsed};
 use crate::mail::token::Keyring;
-use crate::runtime::{Masked, Timestamp};
+use crate::runtime::{Masked, MaskedText, Timestamp};
 use crate::store::inbound::{self, NewInbound, Waiting};
 use crate::store::{Store, StoreError, Tx, people};
 
@@ -178,7 +178,7 @@ impl Receiver {
         let id = waiting.id;
         match self.understand(waiting, now).await {
             Ok(verdict) => Ok((Step::Done(verdict), id)),
-            Err(EffectProblem::Store(error)) if !error.is_about_the_message() => Err(error),
+            Err(EffectProblem::Store(error)) if error.is_away() => Err(error),
             Err(problem) => {
                 let mut tx = self.store.write().await?;
                 let quarantined = inbound::failed(&mut tx, id, &problem.to_string()).await?;
@@ -228,7 +228,7 @@ impl Receiver {
         }
         tx.commit().await?;
         let from = parsed.from.as_ref().map_or("", |from| from.address.as_str());
-        tracing::info!(inbound = waiting.id, verdict = verdict.as_str(), %reason, thread, from = %Masked(from), "received");
+        tracing::info!(inbound = waiting.id, verdict = verdict.as_str(), reason = %MaskedText(&reason), thread, from = %Masked(from), "received");
         self.wake.notify_waiters();
         Ok(verdict)
     }
