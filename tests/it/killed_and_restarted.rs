@@ -83,8 +83,7 @@ async fn on_hold_there_are_no_doubles_and_an_operator_decides() {
     assert_eq!(recipients.len(), taken, "no doubles while they are held");
     if uncertain > 0 {
         assert_eq!(edition["state"], "attention", "{edition}");
-        let held =
-            site.json(&["deliveries", "list", "--edition", EDITION, "--state", "uncertain", "--json"]);
+        let held = site.json(&["deliveries", "list", "--edition", EDITION, "--state", "uncertain", "--json"]);
         let held = held.as_array().unwrap();
         assert_eq!(held.len() as u64, uncertain);
         assert!(held.iter().all(|row| row["state"] == "uncertain" && row["due_at"].is_null()), "{held:?}");

@@ -9,6 +9,7 @@ mod inbound_rubbish;
 mod killed_and_restarted;
 mod lmtp_dialogue;
 mod notice_to_staff;
+mod owner_falls_silent;
 mod peer_refuses;
 mod peer_takes_everything;
 mod render_support;
