@@ -14,10 +14,10 @@ use tokio::task::JoinSet;
 use tokio_cron_scheduler::{Job, JobScheduler, JobSchedulerError};
 
 use super::Setup;
-use crate::domain::delivery;
 use crate::intake::lmtp::{self, Listener, LmtpConfig};
 use crate::runtime::{Clock, Shutdown, Timestamp};
-use crate::store::{DaemonLock, Dialect, Store, StoreError, deliveries, owners, staff};
+use crate::store::{DaemonLock, Store, StoreError, staff};
+use crate::tasks::lease;
 use crate::tasks::ledger::{self, Gatherer, Owner};
 use crate::tasks::notice::Press;
 use crate::tasks::receive::{self, Doors, Receiver};
@@ -25,10 +25,6 @@ use crate::tasks::schedule::{Happened, Scheduler};
 use crate::tasks::send::{Connection, SendLine, Wording};
 use crate::tasks::threading::Desk;
 use crate::transport::{Pacer, Timeouts};
-
-/// How often an owner says that it lives; one that has not for [`SILENCE`] is dead.
-const HEARTBEAT: Duration = Duration::from_secs(10);
-const SILENCE: Duration = Duration::from_secs(30);
 
 /// Every second, in the six fields that the ticker reads, UTC.
 const TICK: &str = "* * * * * *";
@@ -93,7 +89,8 @@ impl Daemon {
             ),
             _ => None,
         };
-        let owner = take_over(setup, &store, clock.now()).await?;
+        let process = format!("pid {}", std::process::id());
+        let owner = lease::enter(&store, &process, &setup.settings.retry, clock.now()).await?;
         let mut daemon = Daemon {
             lmtp: listener.as_ref().and_then(|listener| listener.local_addr()),
             store,
@@ -114,7 +111,7 @@ impl Daemon {
         if parts.send {
             daemon.start_send(setup, wake.clone());
         }
-        daemon.start_keeping(tick.clone(), wake.clone());
+        daemon.start_keeping(setup, tick.clone(), wake.clone());
         if parts.receive {
             daemon.start_receive(setup, listener, tick, wake).await?;
         }
@@ -130,6 +127,8 @@ impl Daemon {
     pub async fn finish(mut self) -> bool {
         let mut sound = true;
         tokio::select! {
+            // A worker that ended because it was asked to may be seen at the same moment: the wish counts.
+            biased;
             () = self.shutdown.wait() => {}
             ended = self.workers.join_next() => sound = report_early(ended),
             ended = self.connections.join_next(), if !self.connections.is_empty() => sound = report_early(ended),
@@ -157,7 +156,7 @@ impl Daemon {
         if ended.await.is_err() {
             self.workers.abort_all();
         }
-        if let Err(error) = end_owner(&self.store, self.owner, self.clock.now()).await {
+        if let Err(error) = lease::leave(&self.store, self.owner, self.clock.now()).await {
             tracing::warn!(%error, "the end of this process could not be written down");
         }
         sound
@@ -241,15 +240,26 @@ impl Daemon {
         });
     }
 
-    /// Heartbeat, doubtful rows whose wait is over, finished editions, and the look for due work that backs every hint.
-    fn start_keeping(&mut self, tick: Arc<Notify>, wake: Arc<Notify>) {
-        let (store, owner) = (self.store.clone(), self.owner);
+    /// Heartbeat, silent owners, doubtful rows whose wait is over, finished editions, and the look for due work that backs every
+    /// hint. Who finds itself declared dead ends, and with it the process.
+    fn start_keeping(&mut self, setup: &Setup, tick: Arc<Notify>, wake: Arc<Notify>) {
+        let (store, owner, retry) = (self.store.clone(), self.owner, setup.settings.retry.clone());
         let (clock, shutdown) = (self.clock.clone(), self.shutdown.clone());
         self.workers.spawn(async move {
             let mut beaten = clock.now();
             while !shutdown.asked() {
                 let now = clock.now();
-                if let Err(error) = keep(&store, owner, &mut beaten, now, &wake).await {
+                if now.since(beaten) >= lease::HEARTBEAT {
+                    match lease::beat(&store, owner, &retry, now).await {
+                        Ok(true) => beaten = now,
+                        Ok(false) => {
+                            tracing::error!("another process declared this one dead: its heartbeat was late");
+                            break;
+                        }
+                        Err(error) => tracing::error!(%error, "heartbeat"),
+                    }
+                }
+                if let Err(error) = keep(&store, now, &wake).await {
                     tracing::error!(%error, "housekeeping");
                 }
                 wait(&tick, &shutdown).await;
@@ -323,48 +333,7 @@ pub async fn receiver(setup: &Setup, store: &Store, wake: Arc<Notify>) -> Result
     })
 }
 
-/// Registers this process, and declares uncertain what dead ones held. On SQLite, where the lock proves that we are alone, every
-/// other owner is dead; on PostgreSQL those are that have been silent.
-async fn take_over(setup: &Setup, store: &Store, now: Timestamp) -> Result<i64, StoreError> {
-    let retry = &setup.settings.retry;
-    let mut tx = store.write().await?;
-    let owner = owners::register(&mut tx, &format!("pid {}", std::process::id()), now).await?;
-    let silent_since = match store.dialect() {
-        Dialect::Sqlite => Timestamp(i64::MAX),
-        Dialect::Postgres => Timestamp(now.millis() - SILENCE.as_millis() as i64),
-    };
-    owners::end_silent(&mut tx, owner, silent_since, now).await?;
-    let resend_at = delivery::uncertain_due(0, now, retry).unwrap_or(now);
-    let found = deliveries::recover(&mut tx, retry.on_uncertain, resend_at, now).await?;
-    tx.commit().await?;
-    if found > 0 {
-        tracing::warn!(
-            deliveries = found,
-            "in flight when a process was lost: the relay may or may not have them"
-        );
-    }
-    Ok(owner)
-}
-
-async fn end_owner(store: &Store, owner: i64, now: Timestamp) -> Result<(), StoreError> {
-    let mut tx = store.write().await?;
-    owners::end(&mut tx, owner, now).await?;
-    tx.commit().await
-}
-
-async fn keep(
-    store: &Store,
-    owner: i64,
-    beaten: &mut Timestamp,
-    now: Timestamp,
-    wake: &Notify,
-) -> Result<(), StoreError> {
-    if now.since(*beaten) >= HEARTBEAT {
-        let mut tx = store.write().await?;
-        owners::beat(&mut tx, owner, now).await?;
-        tx.commit().await?;
-        *beaten = now;
-    }
+async fn keep(store: &Store, now: Timestamp, wake: &Notify) -> Result<(), StoreError> {
     for slug in ledger::tidy(store, now).await? {
         tracing::info!(edition = %slug, "the edition is finished");
     }

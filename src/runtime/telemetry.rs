@@ -8,8 +8,8 @@ use tracing_subscriber::EnvFilter;
 /// lettre is held at `warn`: at debug level it writes whole messages, and with them people's addresses.
 pub fn start(default_level: &str) {
     let filter = std::env::var("TIDINGS_LOG").unwrap_or_else(|_| default_level.to_owned());
-    let filter = EnvFilter::try_new(format!("{filter},lettre=warn,sqlx=warn"))
-        .unwrap_or_else(|_| EnvFilter::new("info,lettre=warn,sqlx=warn"));
+    let filter = EnvFilter::try_new(format!("{filter},lettre=warn,sqlx=warn,tokio_cron_scheduler=warn"))
+        .unwrap_or_else(|_| EnvFilter::new("info,lettre=warn,sqlx=warn,tokio_cron_scheduler=warn"));
     let builder =
         tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
     let json = std::env::var("TIDINGS_LOG_FORMAT").is_ok_and(|format| format == "json");

@@ -4,15 +4,20 @@
 //! that a connection's settlement is durable before its next MAIL: that bounds the doubles after a crash to the open
 //! connections. Gathering makes commits few; on PostgreSQL it also avoids the deadlocks of every connection claiming for itself.
 
+use std::time::Duration;
+
 use tokio::sync::{mpsc, oneshot};
 
 use crate::domain::publication::TierId;
 use crate::runtime::Timestamp;
 use crate::store::deliveries::{self, ClaimRequest, Claimed, LANE_OTHER, Settled};
-use crate::store::{Store, StoreError, editions};
+use crate::store::{Store, StoreError, editions, owners};
 
 /// Asks in flight per process; a connection has one at a time.
 const WAITING: usize = 256;
+
+/// A claim is made by an owner that was heard of this recently: far less than the silence after which it is dead.
+const HEARD_OF: Duration = Duration::from_secs(1);
 
 /// More rows than this in one statement do not make it cheaper.
 const BATCH: usize = 64;
@@ -21,6 +26,12 @@ const BATCH: usize = 64;
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("the ledger cannot write: {0}")]
 pub struct LedgerProblem(String);
+
+impl From<StoreError> for LedgerProblem {
+    fn from(error: StoreError) -> LedgerProblem {
+        LedgerProblem(error.to_string())
+    }
+}
 
 struct Ask {
     settled: Option<Settled>,
@@ -59,12 +70,13 @@ pub struct Gatherer {
     store: Store,
     owner: Owner,
     asks: mpsc::Receiver<Ask>,
+    heard_of: Option<Timestamp>,
 }
 
 /// A ledger and the gatherer that serves it. When all ledgers are gone, the gatherer's [`Gatherer::run`] ends.
 pub fn ledger(store: Store, owner: Owner) -> (Ledger, Gatherer) {
     let (sender, asks) = mpsc::channel(WAITING);
-    (Ledger(sender), Gatherer { store, owner, asks })
+    (Ledger(sender), Gatherer { store, owner, asks, heard_of: None })
 }
 
 impl Gatherer {
@@ -92,7 +104,7 @@ impl Gatherer {
         asks
     }
 
-    async fn answer(&self, asks: Vec<Ask>, now: Timestamp) {
+    async fn answer(&mut self, asks: Vec<Ask>, now: Timestamp) {
         let wanted = asks.iter().filter(|ask| ask.wants).count();
         let settled: Vec<Settled> = asks.iter().filter_map(|ask| ask.settled.clone()).collect();
         match self.transact(&settled, wanted, now).await {
@@ -104,9 +116,8 @@ impl Gatherer {
                     let _ = ask.answer.send(Ok(given));
                 }
             }
-            Err(error) => {
-                tracing::error!(%error, asks = asks.len(), "the ledger cannot write; nothing is sent until it can");
-                let problem = LedgerProblem(error.to_string());
+            Err(problem) => {
+                tracing::error!(%problem, asks = asks.len(), "nothing is sent until the ledger can write");
                 for ask in asks {
                     let _ = ask.answer.send(Err(problem.clone()));
                 }
@@ -114,14 +125,19 @@ impl Gatherer {
         }
     }
 
+    /// All or nothing. Who was declared dead may still settle what it sent, but claims nothing more.
     async fn transact(
-        &self,
+        &mut self,
         settled: &[Settled],
         wanted: usize,
         now: Timestamp,
-    ) -> Result<Vec<Claimed>, StoreError> {
+    ) -> Result<Vec<Claimed>, LedgerProblem> {
         let mut tx = self.store.write().await?;
         deliveries::settle(&mut tx, settled).await?;
+        let beats = wanted > 0 && self.heard_of.is_none_or(|at| now.since(at) >= HEARD_OF);
+        if beats && !owners::beat(&mut tx, self.owner.id, now).await? {
+            return Err(LedgerProblem("another process declared this one dead".into()));
+        }
         let claimed = if wanted == 0 {
             Vec::new()
         } else {
@@ -136,6 +152,9 @@ impl Gatherer {
             deliveries::claim(&mut tx, &request).await?
         };
         tx.commit().await?;
+        if beats {
+            self.heard_of = Some(now);
+        }
         Ok(claimed)
     }
 }

@@ -4,6 +4,7 @@ pub mod bodies;
 pub mod content;
 pub mod frames;
 pub mod health;
+pub mod lease;
 pub mod ledger;
 pub mod notice;
 pub mod people;

@@ -102,6 +102,11 @@ impl Peer {
         self.taken.lock().unwrap().clone()
     }
 
+    /// How many messages it has, without a copy of them.
+    pub fn count(&self) -> usize {
+        self.taken.lock().unwrap().len()
+    }
+
     pub fn connections(&self) -> u32 {
         *self.connections.lock().unwrap()
     }
