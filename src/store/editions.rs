@@ -238,6 +238,16 @@ pub async fn list(tx: &mut Tx) -> Result<Vec<EditionRow>, StoreError> {
     Ok(editions)
 }
 
+/// How many editions went into the queue so far: the next one's number is one more.
+///
+/// # Errors
+/// When the database fails.
+pub async fn queued_count(tx: &mut Tx) -> Result<u64, StoreError> {
+    const SQL: &str = "SELECT count(*) FROM editions WHERE queued_at IS NOT NULL";
+    let (count,) = row!(tx, (i64,), SQL)?.unwrap_or_default();
+    Ok(count.unsigned_abs())
+}
+
 /// The slugs that the store knows, whatever became of them.
 ///
 /// # Errors
@@ -312,6 +322,17 @@ pub async fn skip_chunk(tx: &mut Tx, edition_id: i64, now: Timestamp) -> Result<
             last_reply = 'the edition was cancelled' \
         WHERE id IN (SELECT id FROM deliveries WHERE state = 'queued' AND stream = $1 LIMIT $3 + 0)";
     Ok(run!(tx, SQL, edition_id, now.millis(), CHUNK)?)
+}
+
+/// Cancelled editions of which something is still in the queue: what was in flight at the time and came back, or what a
+/// cancelling command did not live to skip.
+///
+/// # Errors
+/// When the database fails.
+pub async fn cancelled_with_rows(tx: &mut Tx) -> Result<Vec<i64>, StoreError> {
+    const SQL: &str = "SELECT e.id FROM editions e WHERE (e.state = 'cancelled' OR e.state = 'missed') AND EXISTS \
+        (SELECT 1 FROM deliveries d WHERE d.state = 'queued' AND d.stream = e.id)";
+    Ok(rows!(tx, (i64,), SQL)?.into_iter().map(|(id,)| id).collect())
 }
 
 /// Whether an edition has rows that will still be sent, and rows that wait for somebody's word.

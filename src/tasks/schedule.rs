@@ -62,14 +62,17 @@ impl Scheduler {
         if due.is_empty() {
             return Ok(Vec::new());
         }
-        let known = editions::known_slugs(&mut self.store.read().await?).await?;
+        let mut tx = self.store.read().await?;
+        let known = editions::known_slugs(&mut tx).await?;
+        let number = editions::queued_count(&mut tx).await? + 1;
+        drop(tx);
         self.decided().extend(known.iter().cloned());
         let mut happened = Vec::new();
         for edition in due.into_iter().filter(|edition| !known.contains(&edition.slug)) {
             if now.since(edition.due_at) > edition.late {
                 happened.extend(self.miss(edition, now).await?);
             } else {
-                happened.extend(self.queue(edition, known.len() as u64 + 1, now).await?);
+                happened.extend(self.queue(edition, number, now).await?);
             }
         }
         if happened.iter().any(|event| matches!(event, Happened::Queued { .. })) {
