@@ -4,5 +4,7 @@ pub mod clock;
 pub mod daemon;
 pub mod stores;
 
+pub mod lmtp;
 pub mod peer;
+pub mod postfix;
 pub mod sending;
