@@ -2,10 +2,13 @@
 
 use std::net::TcpListener;
 
+use secrecy::ExposeSecret;
 use serde_json::Value;
+use tidings::domain::settings::StorageUrl;
 
 use crate::support::daemon::{Answer, EDITION, Site};
 use crate::support::peer::Peer;
+use crate::support::stores::TestStore;
 
 fn keys(value: &Value) -> Vec<&str> {
     let mut keys: Vec<&str> = value.as_object().unwrap().keys().map(String::as_str).collect();
@@ -80,6 +83,17 @@ fn a_database_that_is_not_there_is_69() {
     }
     // An MTA's pipe tries again, whatever the reason.
     ends(&site.run(&["ingest", "config/tidings.toml"]), 75, "");
+}
+
+#[tokio::test]
+async fn a_database_that_does_not_know_us_is_a_wrong_config() {
+    let Some(store) = TestStore::postgres().await else { return };
+    let StorageUrl::Postgres(url) = &store.url else { unreachable!("it is a PostgreSQL store") };
+    let site = Site::shipped();
+    let url = format!("url = \"{}_elsewhere\"", url.expose_secret());
+    site.change("tidings.toml", "url = \"sqlite://var/tidings.db\"", &url);
+    ends(&site.run(&["editions", "list"]), 78, "does not exist");
+    store.remove().await;
 }
 
 #[test]
@@ -210,7 +224,7 @@ fn raw_messages_are_taken_from_files_and_shown() {
     ends(&site.run(&["inbox", "show", "999"]), 1, "no conversation 999");
 
     let list = site.json(&["inbound", "list", "--json"]);
-    has(&list[0], "id received_at source verdict reason thread state");
+    has(&list[0], "id received_at source recipient verdict reason thread state");
     assert_eq!((&list[0]["source"], &list[0]["verdict"]), (&"file".into(), &"support_message".into()));
     assert_eq!(site.json(&["inbound", "list", "--state", "quarantined", "--json"]), serde_json::json!([]));
     assert_eq!(site.json(&["inbound", "show", "1", "--json"])["verdict"], "support_message");
