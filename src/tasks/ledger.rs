@@ -168,7 +168,8 @@ pub async fn has_work(store: &Store, now: Timestamp) -> Result<bool, StoreError>
     deliveries::has_due(&mut tx, LANE_OTHER, now).await
 }
 
-/// Puts doubtful deliveries whose wait is over back, and closes editions that are finished. Answers the slugs that were.
+/// Puts doubtful deliveries whose wait is over back, and closes editions of which nothing more leaves by itself: as sent, or for
+/// attention. Answers their slugs.
 ///
 /// # Errors
 /// When the database fails.
@@ -199,6 +200,10 @@ pub async fn tidy(store: &Store, now: Timestamp) -> Result<Vec<String>, StoreErr
         let complete = row.counts.open() == 0 && row.counts.total() == row.audience;
         if complete && editions::change_state(&mut tx, &slug, &[Sending], to, reason, now).await? {
             tx.commit().await?;
+            match held {
+                true => tracing::error!(edition = %slug, "the edition stops here: {reason}"),
+                false => tracing::info!(edition = %slug, "the edition is finished"),
+            }
             finished.push(slug);
         }
     }

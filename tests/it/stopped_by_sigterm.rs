@@ -46,6 +46,8 @@ async fn a_reply_that_does_not_come_in_time_leaves_an_uncertain_delivery() {
     assert_eq!(site.edition()["counts"]["leased"], 1);
     let daemon = site.start();
     let edition = site.edition_in(&["sent", "attention"]);
+    let told = "the edition stops here: deliveries wait for `editions retry`";
+    until("it is told", || daemon.log().contains(told).then_some(()));
     daemon.stop();
     assert_eq!((&edition["state"], &edition["counts"]["uncertain"]), (&"attention".into(), &1.into()));
     let held = site.json(&["deliveries", "list", "--edition", EDITION, "--state", "uncertain", "--json"]);

@@ -17,11 +17,16 @@ const NOBODY: u32 = 65_534;
 pub fn is_here() -> bool {
     let root =
         std::fs::metadata("/proc/self").is_ok_and(|own| std::os::unix::fs::MetadataExt::uid(&own) == 0);
-    let here = root && Path::new("/usr/sbin/postfix").exists() && Path::new("/usr/sbin/smtp-sink").exists();
+    let python = Command::new("python3").arg("--version").stdout(Stdio::null()).status().is_ok();
+    let installed = ["postfix", "smtp-sink"].iter().all(|name| Path::new("/usr/sbin").join(name).exists());
+    let here = root && python && installed;
     let required = std::env::var("TIDINGS_REQUIRE_POSTFIX").is_ok_and(|value| value == "1");
-    assert!(here || !required, "TIDINGS_REQUIRE_POSTFIX=1, but there is no Postfix, or we are not root");
+    assert!(
+        here || !required,
+        "TIDINGS_REQUIRE_POSTFIX=1, but Postfix or Python is missing, or we are not root"
+    );
     if !here {
-        println!("Postfix is not tested: it is not installed, or we are not root");
+        println!("Postfix is not tested: it or Python is not installed, or we are not root");
     }
     here
 }
