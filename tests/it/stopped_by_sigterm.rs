@@ -10,6 +10,9 @@ async fn replies_are_awaited_and_the_next_start_finishes() {
     let peer = Peer::willing().await;
     let site = Site::sending_to(peer.address);
     site.hurry();
+    // Slow enough that the stop comes before the end on any machine.
+    let limit = "messages_per_connection = 100";
+    site.change("tidings.toml", limit, &format!("rate = \"400/s\"\n{limit}"));
     let people = site.import(1_000);
     let daemon = site.start();
     until("200 messages", || (peer.count() >= 200).then_some(()));
