@@ -348,9 +348,7 @@ pub async fn receiver(setup: &Setup, store: &Store, wake: Arc<Notify>) -> Result
 }
 
 async fn keep(store: &Store, now: Timestamp, wake: &Notify) -> Result<(), StoreError> {
-    for slug in ledger::tidy(store, now).await? {
-        tracing::info!(edition = %slug, "the edition is finished");
-    }
+    ledger::tidy(store, now).await?;
     if ledger::has_work(store, now).await? {
         wake.notify_waiters();
     }

@@ -66,6 +66,7 @@ impl From<StoreError> for Failure {
     fn from(error: StoreError) -> Failure {
         let text = error.to_string();
         match error {
+            _ if error.is_about_the_login() => Failure::Config(text),
             StoreError::NewerSchema { .. } | StoreError::OlderSchema { .. } => Failure::Config(text),
             StoreError::Locked(_) => Failure::TryAgain(text),
             StoreError::File { .. } => Failure::Unreachable(text),

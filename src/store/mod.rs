@@ -70,6 +70,13 @@ impl StoreError {
         }
     }
 
+    /// Whether the database is there and does not know us: a wrong name, password or database in the settings.
+    pub fn is_about_the_login(&self) -> bool {
+        // PostgreSQL's class 28 is "invalid authorization", 3D "invalid catalog name".
+        let wrong = |code: &str| code.starts_with("28") || code.starts_with("3D");
+        matches!(self, StoreError::Sql(sqlx::Error::Database(error)) if error.code().is_some_and(|code| wrong(&code)))
+    }
+
     /// Whether a promise that is written as a unique constraint refused the write.
     pub fn is_unique_violation(&self) -> bool {
         matches!(self, StoreError::Sql(sqlx::Error::Database(error)) if error.is_unique_violation())

@@ -190,7 +190,7 @@ pub async fn has_work(store: &Store, now: Timestamp) -> Result<bool, StoreError>
 }
 
 /// Puts doubtful deliveries whose wait is over back, skips what cancelled editions still have in the queue, and closes editions
-/// that are finished. Answers the slugs that were. Reads first: while there is nothing to do, nothing is written.
+/// of which nothing more leaves by itself, as sent or for attention. Answers their slugs. Reads first: while there is nothing to do, nothing is written.
 ///
 /// # Errors
 /// When the database fails.
@@ -238,5 +238,10 @@ async fn close(store: &Store, slug: &str, held: bool, now: Timestamp) -> Result<
     let closed =
         complete && editions::change_state(&mut tx, slug, &[Sending, Attention], to, reason, now).await?;
     tx.commit().await?;
+    match (closed, held) {
+        (true, true) => tracing::error!(edition = %slug, "the edition stops here: {reason}"),
+        (true, false) => tracing::info!(edition = %slug, "the edition is finished"),
+        (false, _) => {}
+    }
     Ok(closed)
 }

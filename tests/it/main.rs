@@ -3,6 +3,7 @@
 mod answer_arrives;
 mod architecture;
 mod audience_rule;
+mod commands_answer;
 mod compose_wire;
 mod config_mistakes;
 mod edition_falls_due;
@@ -16,7 +17,9 @@ mod owner_falls_silent;
 mod peer_refuses;
 mod peer_takes_everything;
 mod people_are_imported;
+mod real_postfix;
 mod render_support;
+mod rubbish_arrives;
 mod stopped_by_sigterm;
 mod store_suite;
 mod support;

@@ -1,15 +1,20 @@
 //! One of several processes says nothing for too long: the others take over what it held, and it claims nothing more, even
 //! if it was only slow.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
+use tidings::app::{Daemon, Parts, Setup};
 use tidings::domain::delivery::{DeliveryState, Settlement};
 use tidings::domain::settings::OnUncertain;
-use tidings::runtime::Clock;
+use tidings::runtime::{Clock, Shutdown, Timestamp};
 use tidings::store::deliveries::Settled;
+use tidings::store::{Store, owners};
 use tidings::tasks::lease;
 
-use crate::support::clock::TUESDAY;
+use crate::support::clock::{StoppedClock, TUESDAY};
+use crate::support::daemon::Site;
 use crate::support::peer::Peer;
 use crate::support::sending::{FIRST_RETRY, Sending, queued_edition, retry};
 use crate::support::stores::on_every_store;
@@ -23,7 +28,7 @@ async fn what_it_held_is_uncertain_and_it_claims_no_more() {
         queued_edition(&store, 10).await;
         let other = {
             let mut tx = store.write().await.unwrap();
-            let other = tidings::store::owners::register(&mut tx, "other", TUESDAY).await.unwrap();
+            let other = owners::register(&mut tx, "other", TUESDAY).await.unwrap();
             tx.commit().await.unwrap();
             other
         };
@@ -66,6 +71,26 @@ async fn what_it_held_is_uncertain_and_it_claims_no_more() {
 }
 
 #[tokio::test]
+async fn the_daemon_that_was_declared_dead_stops() {
+    let peer = Peer::willing().await;
+    let site = Site::sending_to(peer.address);
+    let env = BTreeMap::from([("TIDINGS_SECRET".to_owned(), "a secret of sixteen or more".to_owned())]);
+    let (setup, problems) = Setup::load(&site.path().join("config/tidings.toml"), &env, &[]);
+    let setup = setup.unwrap_or_else(|| panic!("{problems:?}"));
+    let store = Store::open(&setup.settings.storage).await.unwrap();
+    let clock = StoppedClock::at(TUESDAY);
+    let parts = Parts { schedule: false, send: true, receive: false };
+    let time = Arc::new(clock.clone());
+    let daemon = Daemon::start(&setup, store.clone(), time, Shutdown::new(), parts).await.unwrap();
+    let mut tx = store.write().await.unwrap();
+    let other = owners::register(&mut tx, "other", TUESDAY + lease::SILENCE).await.unwrap();
+    assert_eq!(owners::end_silent(&mut tx, other, Timestamp(i64::MAX), TUESDAY).await.unwrap(), 1);
+    tx.commit().await.unwrap();
+    clock.advance(lease::HEARTBEAT);
+    assert!(!daemon.finish().await, "half a daemon looks alive and is not");
+}
+
+#[tokio::test]
 async fn who_is_heard_of_keeps_what_it_holds() {
     on_every_store(|store| async move {
         let peer = Peer::willing().await;
@@ -73,7 +98,7 @@ async fn who_is_heard_of_keeps_what_it_holds() {
         let retry = retry(OnUncertain::Resend);
         queued_edition(&store, 10).await;
         let mut tx = store.write().await.unwrap();
-        let other = tidings::store::owners::register(&mut tx, "other", TUESDAY).await.unwrap();
+        let other = owners::register(&mut tx, "other", TUESDAY).await.unwrap();
         tx.commit().await.unwrap();
         for _ in 0..10 {
             // A claim says that its owner lives, as a heartbeat does.

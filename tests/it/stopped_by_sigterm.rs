@@ -10,6 +10,9 @@ async fn replies_are_awaited_and_the_next_start_finishes() {
     let peer = Peer::willing().await;
     let site = Site::sending_to(peer.address);
     site.hurry();
+    // Slow enough that the stop comes before the end on any machine.
+    let limit = "messages_per_connection = 100";
+    site.change("tidings.toml", limit, &format!("rate = \"400/s\"\n{limit}"));
     let people = site.import(1_000);
     let daemon = site.start();
     until("200 messages", || (peer.count() >= 200).then_some(()));
@@ -46,6 +49,8 @@ async fn a_reply_that_does_not_come_in_time_leaves_an_uncertain_delivery() {
     assert_eq!(site.edition()["counts"]["leased"], 1);
     let daemon = site.start();
     let edition = site.edition_in(&["sent", "attention"]);
+    let told = "the edition stops here: deliveries wait for `editions retry`";
+    until("it is told", || daemon.log().contains(told).then_some(()));
     daemon.stop();
     assert_eq!((&edition["state"], &edition["counts"]["uncertain"]), (&"attention".into(), &1.into()));
     let held = site.json(&["deliveries", "list", "--edition", EDITION, "--state", "uncertain", "--json"]);

@@ -4,6 +4,8 @@ pub mod clock;
 pub mod daemon;
 pub mod stores;
 
+pub mod lmtp;
 pub mod peer;
+pub mod postfix;
 pub mod receiving;
 pub mod sending;
