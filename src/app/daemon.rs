@@ -9,6 +9,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
@@ -18,12 +19,13 @@ use super::Setup;
 use crate::intake::lmtp::{self, Listener, LmtpConfig};
 use crate::runtime::{Clock, Shutdown, Timestamp};
 use crate::store::{DaemonLock, Store, StoreError, staff};
+use crate::tasks::content::Shelf;
 use crate::tasks::lease;
 use crate::tasks::ledger::{self, Gatherer, Owner};
 use crate::tasks::notice::Press;
 use crate::tasks::receive::{self, Doors, Receiver};
 use crate::tasks::schedule::{Happened, Scheduler};
-use crate::tasks::send::{Connection, SendLine, Wording};
+use crate::tasks::send::{Connection, SendLine};
 use crate::tasks::threading::Desk;
 use crate::transport::{Pacer, Timeouts};
 
@@ -55,6 +57,8 @@ pub enum StartProblem {
     Store(#[from] StoreError),
     #[error("cannot listen for mail on {place}: {error}")]
     Listen { place: String, error: std::io::Error },
+    #[error("no signals: {0}")]
+    Signals(std::io::Error),
     #[error("the ticker did not start: {0}")]
     Ticker(#[from] JobSchedulerError),
 }
@@ -119,6 +123,7 @@ impl Daemon {
             daemon.start_send(setup, wake.clone());
         }
         daemon.start_keeping(setup, tick.clone(), wake.clone());
+        daemon.start_reload(setup)?;
         if parts.receive {
             daemon.start_receive(setup, listener, tick, wake).await?;
         }
@@ -180,8 +185,7 @@ impl Daemon {
     }
 
     fn start_schedule(&mut self, setup: &Setup, tick: Arc<Notify>, wake: Arc<Notify>) {
-        let scheduler =
-            Scheduler::new(self.store.clone(), setup.content.clone(), setup.edition_frame(), wake);
+        let scheduler = Scheduler::new(self.store.clone(), setup.shelf.clone(), setup.settings.clone(), wake);
         let (clock, shutdown) = (self.clock.clone(), self.shutdown.clone());
         self.workers.spawn(async move {
             let mut blocked = HashMap::new();
@@ -197,11 +201,10 @@ impl Daemon {
     }
 
     fn start_send(&mut self, setup: &Setup, wake: Arc<Notify>) {
-        let publication = &setup.content.publication;
         let who = Owner {
             id: self.owner,
             key_id: setup.keyring.current_key_id().into(),
-            lapsed: publication.lapsed_tier.clone(),
+            shelf: setup.shelf.clone(),
         };
         let (asks, gatherer) = ledger::ledger(self.store.clone(), who);
         self.start_gatherer(gatherer);
@@ -217,14 +220,7 @@ impl Daemon {
             timeouts: Timeouts::default(),
             retry: setup.settings.retry.clone(),
             keyring: setup.keyring.clone(),
-            people: Wording {
-                tier_labels: publication
-                    .tiers
-                    .iter()
-                    .map(|tier| (tier.id.clone(), tier.label.clone()))
-                    .collect(),
-                timezone: publication.timezone,
-            },
+            shelf: setup.shelf.clone(),
             bodies: Default::default(),
             health: Default::default(),
             clock: self.clock.clone(),
@@ -238,6 +234,22 @@ impl Daemon {
                 "connection"
             });
         }
+    }
+
+    /// SIGHUP: the editors' part is read again at once. A config that does not check is refused and the old one stays; what falls
+    /// due is queued only from files that check.
+    fn start_reload(&mut self, setup: &Setup) -> Result<(), StartProblem> {
+        let mut hangup = signal(SignalKind::hangup()).map_err(StartProblem::Signals)?;
+        let (shelf, shutdown) = (setup.shelf.clone(), self.shutdown.clone());
+        self.workers.spawn(async move {
+            loop {
+                tokio::select! {
+                    _ = hangup.recv() => reload(&shelf).await,
+                    () = shutdown.wait() => return "reload",
+                }
+            }
+        });
+        Ok(())
     }
 
     fn start_gatherer(&mut self, gatherer: Gatherer) {
@@ -333,7 +345,7 @@ pub async fn receiver(setup: &Setup, store: &Store, wake: Arc<Notify>) -> Result
     let members = staff::sync(&mut tx, &setup.settings.desk.staff).await?;
     tx.commit().await?;
     let press = Press {
-        content: setup.content.clone(),
+        shelf: setup.shelf.clone(),
         frame: setup.notice_frame(),
         desk_name: setup.settings.desk.mailbox.name.clone(),
     };
@@ -345,6 +357,19 @@ pub async fn receiver(setup: &Setup, store: &Store, wake: Arc<Notify>) -> Result
         max_message: setup.settings.intake.max_message,
         wake,
     })
+}
+
+async fn reload(shelf: &Arc<Shelf>) {
+    let shelf = shelf.clone();
+    match tokio::task::spawn_blocking(move || shelf.refresh()).await {
+        Ok(Ok(content)) => tracing::info!(articles = content.articles.len(), "the editors' files are read"),
+        Ok(Err(problems)) => {
+            for problem in problems {
+                tracing::error!(%problem, "the editors' files are refused, what was read before stays");
+            }
+        }
+        Err(error) => tracing::error!(%error, "reading the editors' files broke"),
+    }
 }
 
 async fn keep(store: &Store, now: Timestamp, wake: &Notify) -> Result<(), StoreError> {
@@ -366,12 +391,13 @@ async fn wait(tick: &Notify, shutdown: &Shutdown) {
 /// A blocked edition is told once for the same problems, not every second.
 fn tell(event: Happened, blocked: &mut HashMap<String, usize>) {
     match event {
-        Happened::Queued { slug, audience } => {
-            tracing::info!(edition = %slug, audience, "the edition is queued");
+        Happened::Queued { slug, audience, waits_for_approval } => {
+            tracing::info!(edition = %slug, audience, waits_for_approval, "the edition is queued");
         }
-        Happened::Missed { slug } => {
-            tracing::error!(edition = %slug, "the edition is missed: its time was over")
+        Happened::Missed { slug, reason } => {
+            tracing::error!(edition = %slug, %reason, "the edition is missed")
         }
+        Happened::Skipped { slug, reason } => tracing::warn!(edition = %slug, %reason, "the date is skipped"),
         Happened::Blocked { slug, problems } => {
             if blocked.insert(slug.clone(), problems.len()) != Some(problems.len()) {
                 for problem in problems {

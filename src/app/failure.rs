@@ -88,7 +88,7 @@ impl From<StartProblem> for Failure {
         match problem {
             StartProblem::Store(error) => error.into(),
             StartProblem::Listen { .. } => Failure::Unreachable(problem.to_string()),
-            StartProblem::Ticker(_) => Failure::Ours(problem.to_string()),
+            StartProblem::Ticker(_) | StartProblem::Signals(_) => Failure::Ours(problem.to_string()),
         }
     }
 }

@@ -132,6 +132,11 @@ impl Publication {
         self.tiers.iter().find(|tier| &tier.id == id)
     }
 
+    /// An instant on the publication's calendar, in a pattern of chrono's. Names of days and months are English.
+    pub fn date(&self, at: Timestamp, pattern: &str) -> String {
+        at.to_utc().with_timezone(&self.timezone).format(pattern).to_string()
+    }
+
     pub fn tier_ids(&self) -> Vec<TierId> {
         self.tiers.iter().map(|tier| tier.id.clone()).collect()
     }

@@ -123,21 +123,36 @@ async fn queue_deliveries(
     })
 }
 
-/// Enters an edition that will never be sent (`missed`, `skipped`), so that it is decided once. Answers whether it is new.
+/// An edition that will never be sent.
+#[derive(Clone, Debug)]
+pub struct Unsent<'a> {
+    pub slug: &'a str,
+    pub slot: Option<(String, String)>,
+    /// `missed` or `skipped`.
+    pub state: EditionState,
+    pub due_at: Timestamp,
+    pub reason: &'a str,
+}
+
+/// Enters an edition that will never be sent, so that it is decided once. Answers whether it is new.
 ///
 /// # Errors
 /// When the database fails.
-pub async fn enter_unsent(
-    tx: &mut Tx,
-    slug: &str,
-    state: EditionState,
-    due_at: Timestamp,
-    reason: &str,
-    now: Timestamp,
-) -> Result<bool, StoreError> {
-    const SQL: &str = "INSERT INTO editions (slug, state, due_at, finished_at, subject, audience, reason) \
-        VALUES ($1, $2, $3, $4, '', 0, $5) ON CONFLICT DO NOTHING";
-    Ok(run!(tx, SQL, slug, state.as_str(), due_at.millis(), now.millis(), reason)? > 0)
+pub async fn enter_unsent(tx: &mut Tx, unsent: &Unsent<'_>, now: Timestamp) -> Result<bool, StoreError> {
+    const SQL: &str = "INSERT INTO editions (slug, state, slot, slot_date, due_at, finished_at, subject, audience, \
+            reason) VALUES ($1, $2, $3, $4, $5, $6, '', 0, $7) ON CONFLICT DO NOTHING";
+    let (slot, date) = unsent.slot.clone().unzip();
+    let (due_at, now) = (unsent.due_at.millis(), now.millis());
+    Ok(run!(tx, SQL, unsent.slug, unsent.state.as_str(), slot, date, due_at, now, unsent.reason)? > 0)
+}
+
+/// Articles that any edition has taken.
+///
+/// # Errors
+/// When the database fails.
+pub async fn used_articles(tx: &mut Tx) -> Result<Vec<String>, StoreError> {
+    let found = rows!(tx, (String,), "SELECT DISTINCT article_id FROM edition_articles")?;
+    Ok(found.into_iter().map(|(id,)| id).collect())
 }
 
 /// A message that is not an edition's: its own frozen body.

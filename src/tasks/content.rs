@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::time::SystemTime;
 
 use crate::domain::body::Body;
 use crate::domain::problem::{Position, Problem};
@@ -17,6 +19,70 @@ pub struct Content {
     /// As shown to readers.
     pub support: String,
     publication_file: String,
+}
+
+/// Reads the editors' files again.
+pub type Reload = dyn Fn() -> (Option<Content>, Vec<Problem>) + Send + Sync;
+
+/// The content that counts now. A running send keeps its frozen bodies, whatever is put here.
+pub struct Shelf {
+    current: RwLock<Arc<Content>>,
+    places: Places,
+    /// What the files looked like when `current` was read.
+    seen: Mutex<Look>,
+    reload: Box<Reload>,
+}
+
+/// Names, sizes and times of the editors' files.
+type Look = BTreeMap<PathBuf, (u64, Option<SystemTime>)>;
+
+impl Shelf {
+    pub fn new(content: Content, places: Places, reload: Box<Reload>) -> Shelf {
+        let seen = Mutex::new(look(&places));
+        Shelf { current: RwLock::new(Arc::new(content)), places, seen, reload }
+    }
+
+    pub fn get(&self) -> Arc<Content> {
+        // An Arc is whole whatever its last writer did.
+        self.current.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Reads the files again if they changed: what an editor sees in a preview is what is sent. Blocks on the disk.
+    ///
+    /// # Errors
+    /// All problems; the content stays as it was, and the next call asks again.
+    pub fn refresh(&self) -> Result<Arc<Content>, Vec<Problem>> {
+        let found = look(&self.places);
+        if *self.lock() == found {
+            return Ok(self.get());
+        }
+        let (content, problems) = (self.reload)();
+        let content = Arc::new(content.ok_or(problems)?);
+        *self.current.write().unwrap_or_else(PoisonError::into_inner) = content.clone();
+        *self.lock() = found;
+        Ok(content)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Look> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A folder that is not there looks empty: reading it will say so.
+fn look(places: &Places) -> Look {
+    let mut found = Look::new();
+    let mut waiting: Vec<PathBuf> = [&places.publication, &places.articles].into_iter().cloned().collect();
+    waiting.extend(places.templates.clone());
+    while let Some(path) = waiting.pop() {
+        let Ok(metadata) = std::fs::metadata(&path) else { continue };
+        if metadata.is_dir() {
+            waiting
+                .extend(std::fs::read_dir(&path).into_iter().flatten().flatten().map(|entry| entry.path()));
+        } else {
+            found.insert(path, (metadata.len(), metadata.modified().ok()));
+        }
+    }
+    found
 }
 
 /// Where the editors' files are.

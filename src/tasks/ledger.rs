@@ -5,12 +5,13 @@
 //! connections. Gathering makes commits few; on PostgreSQL it also avoids the deadlocks of every connection claiming for itself.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 
+use super::content::Shelf;
 use crate::domain::edition::EditionState;
-use crate::domain::publication::TierId;
 use crate::runtime::Timestamp;
 use crate::store::deliveries::{self, ClaimRequest, Claimed, LANE_OTHER, Settled};
 use crate::store::{Store, StoreError, Tx, editions, owners};
@@ -53,12 +54,13 @@ impl Ledger {
 }
 
 /// Who claims, and by which rules.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Owner {
     pub id: i64,
     /// Signs first attempts.
     pub key_id: i64,
-    pub lapsed: Option<TierId>,
+    /// Says what a lapsed person counts as.
+    pub shelf: Arc<Shelf>,
 }
 
 /// The store's side.
@@ -153,7 +155,7 @@ impl Gatherer {
             key_id: self.owner.key_id,
             lane: LANE_OTHER,
             limit: wanted,
-            lapsed: self.owner.lapsed.clone(),
+            lapsed: self.owner.shelf.get().publication.lapsed_tier.clone(),
             now,
         };
         let claimed = deliveries::claim(&mut tx, &request).await?;

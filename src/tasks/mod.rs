@@ -12,3 +12,4 @@ pub mod receive;
 pub mod schedule;
 pub mod send;
 pub mod threading;
+pub mod week;

@@ -2,11 +2,10 @@
 
 use std::sync::Arc;
 
-use super::content::Content;
+use super::content::Shelf;
 use super::receive::EffectProblem;
 use crate::mail::compose::Frame;
 use crate::render::{NoticeInput, NoticePost, NoticeThread, render_notice};
-use crate::runtime::Timestamp;
 use crate::store::{Tx, editions, people, threads};
 
 /// Earlier conversations that a notice names.
@@ -17,7 +16,7 @@ const SUBJECT_SHOWN: usize = 120;
 
 /// What is the same for all notices.
 pub struct Press {
-    pub content: Arc<Content>,
+    pub shelf: Arc<Shelf>,
     pub frame: Frame,
     pub desk_name: String,
 }
@@ -41,7 +40,8 @@ impl Press {
             Some(slug) => editions::show_subject(tx, slug).await?.unwrap_or_default(),
             None => String::new(),
         };
-        let publication = &self.content.publication;
+        let content = self.shelf.get();
+        let publication = &content.publication;
         let tier = person.as_ref().and_then(|person| publication.tier(&person.tier));
         let thread = NoticeThread {
             number: row.number,
@@ -51,18 +51,21 @@ impl Press {
             term_ends: person
                 .as_ref()
                 .and_then(|person| person.term_ends_at)
-                .map(|at| self.date(at, "%-d %B %Y"))
+                .map(|at| publication.date(at, "%-d %B %Y"))
                 .unwrap_or_default(),
             edition_subject,
             earlier: named(&earlier),
             subscriber_name: row.name,
             subscriber_address: row.subscriber,
             assigned_to: row.assigned_to.unwrap_or_default(),
-            waiting_since: row.waiting_since.map(|at| self.date(at, "%A %-d %B, %H:%M")).unwrap_or_default(),
+            waiting_since: row
+                .waiting_since
+                .map(|at| publication.date(at, "%A %-d %B, %H:%M"))
+                .unwrap_or_default(),
         };
         let post = NoticePost {
             folded_lines: post.folded.lines().count(),
-            at: self.date(post.at, "%A %-d %B, %H:%M"),
+            at: publication.date(post.at, "%A %-d %B, %H:%M"),
             text: post.text,
         };
         let input = NoticeInput {
@@ -70,9 +73,9 @@ impl Press {
             thread: &thread,
             post: &post,
             desk: &self.desk_name,
-            support: &self.content.support,
+            support: &content.support,
         };
-        let body = render_notice(&self.content.templates, &input).map_err(|problems| {
+        let body = render_notice(&content.templates, &input).map_err(|problems| {
             let list: Vec<String> = problems.iter().map(ToString::to_string).collect();
             EffectProblem::Message(format!("the notice cannot be rendered: {}", list.join("; ")))
         })?;
@@ -81,10 +84,6 @@ impl Press {
             frame: serde_json::to_string(&self.frame).map_err(json)?,
             body: serde_json::to_string(&body).map_err(json)?,
         })
-    }
-
-    fn date(&self, at: Timestamp, pattern: &str) -> String {
-        at.to_utc().with_timezone(&self.content.publication.timezone).format(pattern).to_string()
     }
 }
 

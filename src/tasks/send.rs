@@ -6,21 +6,20 @@
 //!
 //! Known gaps: one relay, one lane, no signature; each takes its place here (permit, claim, sign).
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::Notify;
 
 use super::bodies::{Bodies, BodyProblem};
+use super::content::Shelf;
 use super::health::Health;
 use super::ledger::{self, Ledger};
 use crate::domain::delivery::{DeliveryState, History, Outcome, Phase, Settlement, settle};
-use crate::domain::publication::TierId;
 use crate::domain::settings::{RelaySettings, RetrySettings};
 use crate::mail::compose::{Envelope, Recipient};
 use crate::mail::token::Keyring;
-use crate::runtime::{Clock, Masked, MaskedText, Shutdown, Timestamp};
+use crate::runtime::{Clock, Masked, MaskedText, Shutdown};
 use crate::store::Store;
 use crate::store::deliveries::{Claimed, Settled};
 use crate::transport::{Attempt, Pacer, Session, Timeouts};
@@ -41,32 +40,14 @@ pub struct SendLine {
     pub timeouts: Timeouts,
     pub retry: RetrySettings,
     pub keyring: Arc<Keyring>,
-    pub people: Wording,
+    /// How tiers and dates read.
+    pub shelf: Arc<Shelf>,
     pub bodies: Bodies,
     pub health: Health,
     pub clock: Arc<dyn Clock>,
     pub shutdown: Shutdown,
     /// A hint that something became due. The tick's look into the store is the truth.
     pub wake: Arc<Notify>,
-}
-
-/// How a subscriber's tier and term read.
-#[derive(Clone, Debug)]
-pub struct Wording {
-    pub tier_labels: HashMap<TierId, String>,
-    pub timezone: chrono_tz::Tz,
-}
-
-impl Wording {
-    fn tier_label(&self, tier: Option<&TierId>) -> String {
-        tier.and_then(|tier| self.tier_labels.get(tier)).cloned().unwrap_or_default()
-    }
-
-    fn date(&self, instant: Option<Timestamp>) -> String {
-        instant
-            .map(|at| at.to_utc().with_timezone(&self.timezone).format("%-d %B %Y").to_string())
-            .unwrap_or_default()
-    }
 }
 
 /// One connection with what it has in hand.
@@ -289,6 +270,10 @@ impl Connection {
                 BodyProblem::Broken { .. } => Outcome::Unsendable(why),
             }
         })?;
+        let content = self.line.shelf.get();
+        let publication = &content.publication;
+        let tier = claimed.tier.as_ref().and_then(|tier| publication.tier(tier));
+        let term_ends = claimed.term_ends_at.map(|at| publication.date(at, "%-d %B %Y"));
         let recipient = Recipient {
             delivery: claimed.id,
             subscriber: claimed.subscriber_id.unwrap_or(0),
@@ -296,8 +281,8 @@ impl Connection {
             staff: claimed.staff_id.unwrap_or(0),
             address: claimed.address.clone(),
             name: claimed.name.clone(),
-            tier_label: self.line.people.tier_label(claimed.tier.as_ref()),
-            term_ends: self.line.people.date(claimed.term_ends_at),
+            tier_label: tier.map(|tier| tier.label.clone()).unwrap_or_default(),
+            term_ends: term_ends.unwrap_or_default(),
             key_id: u8::try_from(claimed.key_id).unwrap_or(self.line.keyring.current_key_id()),
             first_attempt_at: claimed.first_attempt_at,
         };
