@@ -1,4 +1,70 @@
-//! Tidings.
+//! Tidings, an email-first newsletter delivery daemon. It queues one or two articles, renders an MJML template per subscriber
+//! tier, sends through SMTP under rate limits, and takes the answers into a support inbox.
+//!
+//! # Layers
+//!
+//! Imports go downward only, never sideways except from `cli` and `demo` to `app`; a test reads every path and fails on an edge
+//! that this table does not allow.
+//!
+//! | layer | module | its one job |
+//! |---|---|---|
+//! | 6 | `main` | flags in, exit code out |
+//! | 5 | [`app`], [`cli`], [`demo`] | the only place where parts meet; the commands; the loopback world of `tidings demo` |
+//! | 4 | [`tasks`] | the order of steps, each worker one public step |
+//! | 3 | [`store`], [`transport`], [`intake`] | SQL; sending; receiving. They never import each other |
+//! | 2 | [`mail`], [`render`], [`import`], [`config`] | bytes of mail; templates; other people's files; text to checked settings |
+//! | 1 | [`domain`] | rules and types, pure: no async, no clock, no SQL, no wire format |
+//! | 0 | [`runtime`] | clock, shutdown, telemetry, redaction |
+//!
+//! What is absent keeps the house livable. No function reads the clock outside `runtime`. No network wait happens inside a
+//! transaction. There is no second path that sends mail. Nothing is acknowledged before it is committed. No address reaches a log
+//! unmasked. `transport` decides no retry, `store` understands no message. No test switch exists in production code.
+//!
+//! # Out
+//!
+//! [`tasks::schedule`], then [`tasks::send`]: due edition -> **permit -> claim -> fill -> sign -> send -> settle**.
+//!
+//! 1. *Schedule.* Every tier is rendered and checked, then one transaction writes the edition, its frozen bodies
+//!    ([`domain::body`]) and one delivery per person of the audience.
+//! 2. *Permit.* A connection to the relay waits for its rate ([`transport::Pacer`]).
+//! 3. *Claim.* [`tasks::ledger`] gathers what all connections ask and answers them with one transaction: it settles their last
+//!    deliveries, leases the next ones, and reads consent, suppression and entitlement again ([`store::deliveries`]).
+//! 4. *Fill.* [`mail::compose`] splices the recipient's values into pieces that were encoded once per body. Date, ids and
+//!    boundary follow from the first attempt, so a retry is the same message. 5. *Sign* has its place after it.
+//! 6. *Send.* [`transport::Session`] speaks SMTP, one timer per command; what the peer said is a value, never an error.
+//! 7. *Settle.* [`domain::delivery::settle`] is a pure function; its answer is committed before the connection's next MAIL.
+//!
+//! | state | what it means | after a crash |
+//! |---|---|---|
+//! | queued | due at a time, owned by nobody | still queued |
+//! | leased | in flight; never more than the open connections | uncertain: the claim is the write-ahead mark |
+//! | accepted | 2xx to the final dot | final |
+//! | refused | permanent 5xx for this recipient | final |
+//! | expired | gave up after the give-up time | final |
+//! | uncertain | lost while the peer may have had it | `resend`: again, twice at most; `hold`: waits for `editions retry` |
+//! | skipped | unsubscribed, suppressed, cancelled or no longer entitled | final |
+//! | parked | our own fault | waits for `editions retry` |
+//!
+//! # In
+//!
+//! [`tasks::receive`], fed by [`intake`]: record -> acknowledge -> parse -> classify -> thread -> effects. Raw bytes are committed
+//! before anything is acknowledged; parsing never fails and runs off the reactor; the verdict comes from a table of rules
+//! ([`domain::verdict`]); effects and the `done` mark are one transaction; what fails three times is set aside and can be run again.
+//!
+//! # Promises
+//!
+//! Each stands here once, beside the test of its name in `tests/it`.
+//!
+//! | promise | test |
+//! |---|---|
+//! | After any crash nobody is missed; doubles are at most the connections open at the crash and carry the same Message-ID; with `hold` there are none | `killed_and_restarted` |
+//! | An edition is `sent` only when every row is final and the counts add up to its frozen audience | `peer_takes_everything` |
+//! | A word inside a gate is in no part, header, link or preheader of another tier's mail; a broken gate sends nothing | `tier_gates` |
+//! | What a person gets now is what they are entitled to now: the rule and its SQL agree, and a claim asks again | `audience_rule`, `store_suite` |
+//! | Nothing is sent to a suppressed address after the suppression committed | `store_suite` |
+//! | A received message is acknowledged only after it is recorded, and one bad message stops no other | `lmtp_dialogue`, `answer_arrives` |
+//! | A stranger gets into nobody's conversation | `answer_arrives` |
+
 pub mod app;
 pub mod cli;
 pub mod config;

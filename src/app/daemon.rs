@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
+use tokio::time::{Instant, timeout_at};
 use tokio_cron_scheduler::{Job, JobScheduler, JobSchedulerError};
 
 use super::Setup;
@@ -25,6 +26,12 @@ use crate::tasks::schedule::{Happened, Scheduler};
 use crate::tasks::send::{Connection, SendLine, Wording};
 use crate::tasks::threading::Desk;
 use crate::transport::{Pacer, Timeouts};
+
+/// What is left to write when the drain time is over.
+const LAST_WRITES: Duration = Duration::from_secs(2);
+
+/// Workers look again after this time whatever became of the ticker, whose clock is the wall's and may be set back.
+const LOOK_AGAIN: Duration = Duration::from_secs(2);
 
 /// Every second, in the six fields that the ticker reads, UTC.
 const TICK: &str = "* * * * * *";
@@ -134,8 +141,9 @@ impl Daemon {
             ended = self.connections.join_next(), if !self.connections.is_empty() => sound = report_early(ended),
         }
         self.shutdown.ask();
-        let drained =
-            tokio::time::timeout(self.drain, async { while self.connections.join_next().await.is_some() {} });
+        // One deadline for all of it: an init system waits no longer than the operator said.
+        let deadline = Instant::now() + self.drain;
+        let drained = timeout_at(deadline, async { while self.connections.join_next().await.is_some() {} });
         if drained.await.is_err() {
             tracing::warn!(
                 connections = self.connections.len(),
@@ -148,16 +156,16 @@ impl Daemon {
             tracing::debug!(%error, "the ticker");
         }
         // A slow peer in the middle of a message could hold intake for minutes; unacknowledged, it comes again.
-        let ended = tokio::time::timeout(self.drain, async {
+        let ended = timeout_at(deadline.max(Instant::now() + LAST_WRITES), async {
             while let Some(ended) = self.workers.join_next().await {
                 sound &= ended.is_ok();
+            }
+            if let Err(error) = lease::leave(&self.store, self.owner, self.clock.now()).await {
+                tracing::warn!(%error, "the end of this process could not be written down");
             }
         });
         if ended.await.is_err() {
             self.workers.abort_all();
-        }
-        if let Err(error) = lease::leave(&self.store, self.owner, self.clock.now()).await {
-            tracing::warn!(%error, "the end of this process could not be written down");
         }
         sound
     }
@@ -276,12 +284,7 @@ impl Daemon {
         wake: Arc<Notify>,
     ) -> Result<(), StartProblem> {
         let recorded = Arc::new(Notify::new());
-        let (recorder, line) = receive::recorder(self.store.clone(), recorded.clone());
-        let clock = self.clock.clone();
-        self.workers.spawn(async move {
-            line.run(|| clock.now()).await;
-            "recording"
-        });
+        let hint = recorded.clone();
         let receiver = receiver(setup, &self.store, wake).await?;
         let (clock, shutdown) = (self.clock.clone(), self.shutdown.clone());
         self.workers.spawn(async move {
@@ -297,16 +300,27 @@ impl Daemon {
             "receive"
         });
         if let Some(listener) = listener {
-            let doors = Arc::new(Doors { recorder, own: Arc::new(setup.own()) });
-            let config =
-                LmtpConfig::new(setup.settings.message_id_domain.clone(), setup.settings.intake.max_message);
-            let shutdown = self.shutdown.clone();
-            self.workers.spawn(async move {
-                lmtp::serve(listener, config, doors, shutdown).await;
-                "lmtp"
-            });
+            self.start_door(setup, listener, hint);
         }
         Ok(())
+    }
+
+    /// LMTP, and the line that records what it takes. Without a door nothing is recorded here: `ingest` brings its own line.
+    fn start_door(&mut self, setup: &Setup, listener: Listener, recorded: Arc<Notify>) {
+        let (recorder, line) = receive::recorder(self.store.clone(), recorded);
+        let clock = self.clock.clone();
+        self.workers.spawn(async move {
+            line.run(|| clock.now()).await;
+            "recording"
+        });
+        let doors = Arc::new(Doors { recorder, own: Arc::new(setup.own()) });
+        let settings = &setup.settings;
+        let config = LmtpConfig::new(settings.message_id_domain.clone(), settings.intake.max_message);
+        let shutdown = self.shutdown.clone();
+        self.workers.spawn(async move {
+            lmtp::serve(listener, config, doors, shutdown).await;
+            "lmtp"
+        });
     }
 }
 
@@ -344,6 +358,7 @@ async fn keep(store: &Store, now: Timestamp, wake: &Notify) -> Result<(), StoreE
 async fn wait(tick: &Notify, shutdown: &Shutdown) {
     tokio::select! {
         () = tick.notified() => {}
+        () = tokio::time::sleep(LOOK_AGAIN) => {}
         () = shutdown.wait() => {}
     }
 }

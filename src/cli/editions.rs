@@ -35,6 +35,8 @@ pub enum EditionsCommand {
 pub enum DeliveriesCommand {
     /// Single messages with their state.
     List(DeliveriesArgs),
+    /// Tries again one that waits for a word: uncertain or parked, of an edition or of the desk.
+    Retry { id: i64 },
 }
 
 #[derive(Debug, Args)]
@@ -225,7 +227,8 @@ async fn change(
 
 async fn cancel(context: &Context, store: &Store, slug: &str) -> Result<(), Failure> {
     use EditionState::{Attention, Cancelled, Paused, Sending, WaitingApproval};
-    let from = [Sending, Paused, Attention, WaitingApproval];
+    // Cancelling twice is cancelling once: the second time ends what a first one did not live to end.
+    let from = [Sending, Paused, Attention, WaitingApproval, Cancelled];
     let id = change(context, store, slug, &from, Cancelled, "cancelled by hand").await?;
     let mut skipped = 0;
     loop {
@@ -278,7 +281,10 @@ struct ShownDelivery {
 const PAGE: i64 = 1000;
 
 pub async fn deliveries(context: &Context, command: DeliveriesCommand) -> Result<(), Failure> {
-    let DeliveriesCommand::List(args) = command;
+    let args = match command {
+        DeliveriesCommand::List(args) => args,
+        DeliveriesCommand::Retry { id } => return retry_delivery(context, id).await,
+    };
     let settings = context.settings()?;
     let store = context.store().await?;
     let keyring = Keyring::new(&settings.secrets).map_err(|problem| Failure::Config(problem.to_string()))?;
@@ -315,6 +321,22 @@ pub async fn deliveries(context: &Context, command: DeliveriesCommand) -> Result
         out.line("There are no such deliveries.");
     }
     store.close().await;
+    Ok(())
+}
+
+async fn retry_delivery(context: &Context, id: i64) -> Result<(), Failure> {
+    let store = context.store().await?;
+    let now = SystemClock.now();
+    let mut tx = store.write().await?;
+    if !deliveries::retry_one(&mut tx, id, now).await? {
+        return Err(Failure::No(format!(
+            "delivery {id} does not wait for a word; `tidings deliveries list` shows states"
+        )));
+    }
+    audit::record(&mut tx, now, "cli", "delivery retry", &id.to_string(), "").await?;
+    tx.commit().await?;
+    store.close().await;
+    context.output.line(format!("delivery {id} is tried again"));
     Ok(())
 }
 

@@ -270,6 +270,8 @@ fn edition(mut section: Section<'_>, known: &[String], zone: Tz) -> Option<Plann
         articles: articles?,
         tiers: tiers?,
         template: shared.template,
+        slot: None,
+        approval: false,
     })
 }
 

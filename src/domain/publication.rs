@@ -69,7 +69,8 @@ pub struct Offer {
     pub until: chrono::NaiveDate,
 }
 
-/// A one-off edition as configured. Nothing of it is in the store before it is due.
+/// An edition that is not queued yet: a one-off of the config, or a slot's date with the articles that it takes. Nothing of it is
+/// in the store before it is due.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PlannedEdition {
     pub slug: String,
@@ -82,6 +83,10 @@ pub struct PlannedEdition {
     pub articles: Vec<String>,
     pub tiers: Vec<TierId>,
     pub template: String,
+    /// The slot and its local date; `None` for a one-off.
+    pub slot: Option<(String, chrono::NaiveDate)>,
+    /// Waits for an editor's word before anything leaves.
+    pub approval: bool,
 }
 
 /// A recurring time at which an edition is due, as configured and checked.

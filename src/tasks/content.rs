@@ -89,6 +89,11 @@ impl Content {
         let tier = self.publication.tier(tier).ok_or_else(|| {
             vec![self.problem(edition, &format!("the tier `{tier}` is not there"), "name one of [tiers]")]
         })?;
+        if self.is_extra(edition) && tier.extra_articles == 0 {
+            let what = format!("it carries an extra article, and the tier `{}` has none", tier.id);
+            let hint = "leave the tier out, or give it `extra_articles`";
+            return Err(vec![self.problem(edition, &what, hint)]);
+        }
         let date = edition.due_at.to_utc().with_timezone(&self.publication.timezone).date_naive();
         let input = EditionInput {
             publication: &self.publication,
@@ -102,6 +107,17 @@ impl Content {
         };
         let rendered = render_edition(&self.templates, &input, tier)?;
         Ok((rendered.body, rendered.warnings))
+    }
+
+    /// Whether an edition counts against the extras of those who get it: one of its articles does.
+    pub fn is_extra(&self, edition: &PlannedEdition) -> bool {
+        edition.articles.iter().filter_map(|id| self.articles.get(id)).any(|article| article.extra)
+    }
+
+    /// How many extras a person of this tier may have in a term; `None`: the edition is none.
+    pub fn extra_limit(&self, edition: &PlannedEdition, tier: &TierId) -> Option<i64> {
+        let limit = self.publication.tier(tier).map_or(0, |tier| i64::from(tier.extra_articles));
+        self.is_extra(edition).then_some(limit)
     }
 
     /// The files that mails of these articles show.

@@ -12,6 +12,9 @@ use crate::store::{Tx, editions, people, threads};
 /// Earlier conversations that a notice names.
 const EARLIER: i64 = 3;
 
+/// Characters of a person's subject that a notice shows.
+const SUBJECT_SHOWN: usize = 120;
+
 /// What is the same for all notices.
 pub struct Press {
     pub content: Arc<Content>,
@@ -42,7 +45,7 @@ impl Press {
         let tier = person.as_ref().and_then(|person| publication.tier(&person.tier));
         let thread = NoticeThread {
             number: row.number,
-            subject: row.subject,
+            subject: shortened(&row.subject),
             state: row.state.to_string(),
             tier_label: tier.map(|tier| tier.label.clone()).unwrap_or_default(),
             term_ends: person
@@ -85,10 +88,21 @@ impl Press {
     }
 }
 
+/// A header's subject has at most 255 characters with what the template adds; a person's may have any number.
+fn shortened(subject: &str) -> String {
+    if subject.chars().count() <= SUBJECT_SHOWN {
+        return subject.to_owned();
+    }
+    let start: String = subject.chars().take(SUBJECT_SHOWN).collect();
+    format!("{}...", start.trim_end())
+}
+
 /// `2 conversations: #97 invoice (closed), #61 GPU memory (closed)`.
 fn named(earlier: &[(i64, String, String)]) -> String {
-    let list: Vec<String> =
-        earlier.iter().map(|(number, subject, state)| format!("#{number} {subject} ({state})")).collect();
+    let list: Vec<String> = earlier
+        .iter()
+        .map(|(number, subject, state)| format!("#{number} {} ({state})", shortened(subject)))
+        .collect();
     match list.len() {
         0 => String::new(),
         1 => format!("1 conversation: {}", list[0]),

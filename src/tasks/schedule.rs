@@ -62,14 +62,17 @@ impl Scheduler {
         if due.is_empty() {
             return Ok(Vec::new());
         }
-        let known = editions::known_slugs(&mut self.store.read().await?).await?;
+        let mut tx = self.store.read().await?;
+        let known = editions::known_slugs(&mut tx).await?;
+        let number = editions::queued_count(&mut tx).await? + 1;
+        drop(tx);
         self.decided().extend(known.iter().cloned());
         let mut happened = Vec::new();
         for edition in due.into_iter().filter(|edition| !known.contains(&edition.slug)) {
             if now.since(edition.due_at) > edition.late {
                 happened.extend(self.miss(edition, now).await?);
             } else {
-                happened.extend(self.queue(edition, known.len() as u64 + 1, now).await?);
+                happened.extend(self.queue(edition, number, now).await?);
             }
         }
         if happened.iter().any(|event| matches!(event, Happened::Queued { .. })) {
@@ -156,7 +159,12 @@ pub fn freeze(
             subject = crate::domain::body::fill(&body.subject, &Default::default());
         }
         match (serde_json::to_string(frame), serde_json::to_string(&body)) {
-            (Ok(frame), Ok(body)) => bodies.push(NewBody { tier: tier.clone(), frame, body }),
+            (Ok(frame), Ok(body)) => bodies.push(NewBody {
+                tier: tier.clone(),
+                frame,
+                body,
+                extra_limit: content.extra_limit(edition, tier),
+            }),
             (Err(error), _) | (_, Err(error)) => problems.push(unfit(error.to_string())),
         }
     }
@@ -165,11 +173,13 @@ pub fn freeze(
     }
     Ok(NewEdition {
         slug: edition.slug.clone(),
-        slot: None,
+        slot: edition.slot.as_ref().map(|(name, date)| (name.clone(), date.to_string())),
         due_at: edition.due_at,
         subject,
         articles: edition.articles.clone(),
         bodies,
         lapsed: content.publication.lapsed_tier.clone(),
+        extra: content.is_extra(edition),
+        approval: edition.approval,
     })
 }

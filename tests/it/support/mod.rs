@@ -7,4 +7,5 @@ pub mod stores;
 pub mod lmtp;
 pub mod peer;
 pub mod postfix;
+pub mod receiving;
 pub mod sending;

@@ -91,6 +91,7 @@ pub fn edition(slug: &str, tiers: &[&str]) -> editions::NewEdition {
         tier: (*tier).into(),
         frame: serde_json::to_string(&frame()).unwrap(),
         body: serde_json::to_string(&body(tier)).unwrap(),
+        extra_limit: None,
     };
     editions::NewEdition {
         slug: slug.into(),
@@ -100,6 +101,8 @@ pub fn edition(slug: &str, tiers: &[&str]) -> editions::NewEdition {
         articles: vec!["one".into()],
         bodies: tiers.iter().map(new).collect(),
         lapsed: Some("free".into()),
+        extra: false,
+        approval: false,
     }
 }
 

@@ -1,0 +1,201 @@
+//! The straight line in: an answer becomes a thread that support reads, and staff are told.
+
+use std::time::Duration;
+
+use tidings::domain::delivery::DeliveryState;
+use tidings::domain::inbound::InboundState;
+use tidings::domain::subscriber::SubscriberStatus;
+use tidings::domain::thread::{PostKind, ThreadState};
+use tidings::domain::token::Purpose;
+use tidings::domain::verdict::Verdict;
+use tidings::store::{Store, deliveries, people};
+use tidings::tasks::receive::Recorded;
+
+use crate::support::clock::TUESDAY;
+use crate::support::receiving::{Receiving, message};
+use crate::support::sending::queued_edition;
+use crate::support::stores::on_every_store;
+
+/// The delivery of the person with this number.
+async fn delivery(store: &Store, number: usize) -> i64 {
+    let rows =
+        deliveries::list(&mut store.read().await.unwrap(), Some("weekly"), None, 0, 100).await.unwrap();
+    rows[number].id
+}
+
+async fn notices(store: &Store) -> Vec<deliveries::DeliveryRow> {
+    let queued = Some(DeliveryState::Queued);
+    let rows = deliveries::list(&mut store.read().await.unwrap(), None, queued, 0, 100).await.unwrap();
+    rows.into_iter().filter(|row| row.kind == "notice").collect()
+}
+
+#[tokio::test]
+async fn an_answer_opens_a_thread_and_the_next_one_continues_it() {
+    on_every_store(|store| async move {
+        queued_edition(&store, 2).await;
+        let line = Receiving::start(&store).await;
+        let to = line.address(Purpose::Edition, delivery(&store, 0).await, 0);
+        let from = "Ana <p00000@x.example>";
+        let first = message(from, "m1@x.example", "", "Does it fit?\n\nNews wrote:\n> words");
+        let row = line.take(&to.to_uppercase(), "p00000@x.example", &first).await;
+        assert_eq!((row.verdict, row.state), (Some(Verdict::SupportMessage), InboundState::Done));
+
+        let threads = line.threads().await;
+        assert_eq!(threads.len(), 1);
+        let thread = &threads[0];
+        assert_eq!((thread.state, thread.subject.as_str()), (ThreadState::Open, "Make it smaller"));
+        assert_eq!((thread.tier.as_deref(), thread.edition.as_deref()), (Some("free"), Some("weekly")));
+        let posts = line.posts(thread.thread).await;
+        assert_eq!((posts[0].kind, posts[0].text.trim()), (PostKind::Subscriber, "Does it fit?"));
+        assert!(posts[0].folded.contains("> words"), "folded, never deleted");
+        let told = notices(&store).await;
+        assert_eq!((told.len(), told[0].address.as_str()), (1, "mira@staff.example.net"));
+
+        // The second one cites the first, and comes to the plain address.
+        let cites = "In-Reply-To: <m1@x.example>\r\n";
+        let second = message(from, "m2@x.example", cites, "And on a phone?");
+        line.take("support@news.example.org", "p00000@x.example", &second).await;
+        // The third one answers the edition again.
+        let third = message(from, "m3@x.example", "", "One more thing.");
+        line.take(&to, "p00000@x.example", &third).await;
+        assert_eq!(line.threads().await.len(), 1);
+        assert_eq!(line.posts(thread.thread).await.len(), 3);
+        let waiting = line.threads().await[0].waiting_since;
+        assert_eq!(waiting, Some(TUESDAY), "it waits since the first word");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_same_bytes_for_the_same_recipient_are_recorded_once() {
+    on_every_store(|store| async move {
+        let line = Receiving::start(&store).await;
+        let raw = message("ana@x.example", "m1@x.example", "", "Hello");
+        assert!(matches!(line.record("support@news.example.org", "", &raw).await, Recorded::New(_)));
+        assert_eq!(line.record("support@news.example.org", "", &raw).await, Recorded::Known);
+        // A reused Message-ID is another message all the same.
+        let other = message("ana@x.example", "m1@x.example", "", "Hello again");
+        assert!(matches!(line.record("support@news.example.org", "", &other).await, Recorded::New(_)));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_stranger_with_somebody_elses_token_gets_a_thread_of_their_own() {
+    on_every_store(|store| async move {
+        queued_edition(&store, 2).await;
+        let line = Receiving::start(&store).await;
+        let ana = message("p00000@x.example", "m1@x.example", "", "My question");
+        let to = line.address(Purpose::Edition, delivery(&store, 0).await, 0);
+        line.take(&to, "p00000@x.example", &ana).await;
+        let thread = line.threads().await[0].thread;
+        let into = line.address(Purpose::Thread, thread, 0);
+        let cites = "In-Reply-To: <m1@x.example>\r\n";
+        let nosy = message("nosy@x.example", "m2@x.example", cites, "Let me see");
+        line.take(&into, "nosy@x.example", &nosy).await;
+        let threads = line.threads().await;
+        assert_eq!(threads.len(), 2);
+        assert_eq!(line.posts(thread).await.len(), 1);
+        let own = threads.iter().find(|row| row.thread != thread).unwrap();
+        assert_eq!((own.subscriber.as_str(), own.tier.as_deref()), ("nosy@x.example", None));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_program_opens_nothing_and_reopens_nothing() {
+    on_every_store(|store| async move {
+        queued_edition(&store, 1).await;
+        let line = Receiving::start(&store).await;
+        let to = line.address(Purpose::Edition, delivery(&store, 0).await, 0);
+        let away = "Auto-Submitted: auto-replied (vacation)\r\n";
+        let first = message("p00000@x.example", "m1@x.example", away, "I am away");
+        let row = line.take(&to, "", &first).await;
+        assert_eq!((row.verdict, row.thread), (Some(Verdict::AutoReply), None));
+        assert!(row.reason.contains("auto"), "{}", row.reason);
+        assert!(line.threads().await.is_empty());
+
+        let asked = message("p00000@x.example", "m2@x.example", "", "A question");
+        line.take(&to, "p00000@x.example", &asked).await;
+        let told = notices(&store).await.len();
+        let again = message("p00000@x.example", "m3@x.example", away, "Still away");
+        let row = line.take(&to, "", &again).await;
+        let thread = line.threads().await[0].thread;
+        assert_eq!((row.verdict, row.thread), (Some(Verdict::AutoReply), Some(thread)));
+        let kinds: Vec<_> = line.posts(thread).await.into_iter().map(|post| post.kind).collect();
+        assert_eq!(kinds, [PostKind::Subscriber, PostKind::Automatic]);
+        assert_eq!(notices(&store).await.len(), told, "nobody is told of a program's words");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn our_own_mail_is_a_loop() {
+    on_every_store(|store| async move {
+        let line = Receiving::start(&store).await;
+        let own = message("support@news.example.org", "m.abc@news.example.org", "", "Hello");
+        let row = line.take("support@news.example.org", "support@news.example.org", &own).await;
+        assert_eq!((row.verdict, row.thread), (Some(Verdict::Loop), None));
+        assert!(line.threads().await.is_empty());
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn w44_an_unsubscribe_by_mail_names_the_tokens_owner_whatever_the_from_says() {
+    on_every_store(|store| async move {
+        queued_edition(&store, 2).await;
+        let line = Receiving::start(&store).await;
+        let person =
+            people::by_key(&mut store.read().await.unwrap(), "p00001@x.example").await.unwrap().unwrap();
+        let to = line.address(Purpose::Unsubscribe, person.id, 0);
+        let robot = "Auto-Submitted: auto-replied\r\n";
+        let raw = message("forged@y.example", "m1@y.example", robot, "unsubscribe");
+        let row = line.take(&to, "forged@y.example", &raw).await;
+        assert_eq!(row.verdict, Some(Verdict::Unsubscribe));
+        let mut tx = store.read().await.unwrap();
+        let gone = people::by_key(&mut tx, "p00001@x.example").await.unwrap().unwrap();
+        let stays = people::by_key(&mut tx, "p00000@x.example").await.unwrap().unwrap();
+        use SubscriberStatus::{Active, Unsubscribed};
+        assert_eq!((gone.status, stays.status), (Unsubscribed, Active));
+        assert!(line.threads().await.is_empty());
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_message_that_nobody_can_read_stops_no_other() {
+    on_every_store(|store| async move {
+        let line = Receiving::start(&store).await;
+        let junk: Vec<u8> = (0..4000u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
+        let Recorded::New(bad) = line.record("support@news.example.org", "x@y.example", &junk).await else {
+            panic!("known")
+        };
+        let good = message("ana@x.example", "m1@x.example", "", "Nul\0 and bell\u{7} and words");
+        line.take("support@news.example.org", "ana@x.example", &good).await;
+        let row = line.inbound(bad).await;
+        assert_ne!(row.state, InboundState::Received, "{row:?}");
+        assert!(!row.reason.is_empty());
+        let thread =
+            line.threads().await.iter().find(|row| row.subscriber == "ana@x.example").unwrap().thread;
+        let text = line.posts(thread).await[0].text.clone();
+        assert!(!text.contains('\0') && text.contains("and words"), "{text:?}");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_old_conversation_about_an_edition_is_not_dug_up() {
+    on_every_store(|store| async move {
+        queued_edition(&store, 1).await;
+        let line = Receiving::start(&store).await;
+        let to = line.address(Purpose::Edition, delivery(&store, 0).await, 0);
+        let first = message("p00000@x.example", "m1@x.example", "", "First");
+        line.take(&to, "p00000@x.example", &first).await;
+        let later = TUESDAY + Duration::from_secs(30 * 86_400);
+        let second = message("p00000@x.example", "m2@x.example", "", "A month later");
+        line.take_at(&to, "p00000@x.example", &second, later).await;
+        assert_eq!(line.threads().await.len(), 2);
+    })
+    .await;
+}
