@@ -192,7 +192,8 @@ pub async fn has_work(store: &Store, now: Timestamp) -> Result<bool, StoreError>
 }
 
 /// Puts doubtful deliveries whose wait is over back, skips what cancelled editions still have in the queue, and closes editions
-/// of which nothing more leaves by itself, as sent or for attention. Answers their slugs. Reads first: while there is nothing to do, nothing is written.
+/// of which nothing more leaves by itself, as sent or for attention. Answers their slugs. Reads first: while there is nothing to
+/// do, nothing is written.
 ///
 /// # Errors
 /// When the database fails.

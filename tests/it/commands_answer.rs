@@ -207,7 +207,7 @@ fn raw_messages_are_taken_from_files_and_shown() {
     assert_eq!(taken.code, 0, "{taken:?}");
     let again = site.run(&["ingest", "a.eml", "--recipient", "support@news.example.org"]);
     assert!(again.code == 0 && again.out.contains("received before"), "{again:?}");
-    ends(&site.run(&["ingest", "missing.eml"]), 1, "missing.eml");
+    ends(&site.run(&["ingest", "missing.eml"]), 75, "missing.eml");
 
     let threads = site.json(&["inbox", "list", "--json"]);
     has(&threads[0], THREAD_KEYS);
