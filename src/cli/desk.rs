@@ -125,8 +125,14 @@ struct Conversation<'a> {
 struct ShownInbound {
     #[serde(flatten)]
     row: inbound::InboundRow,
-    bytes: usize,
+    #[serde(rename = "bytes")]
+    size: usize,
+    /// The first of it, without control characters: enough to see who wrote what.
+    start: String,
 }
+
+/// Bytes of a message that are shown.
+const SHOWN: usize = 4096;
 
 pub async fn inbound(context: &Context, command: InboundCommand) -> Result<(), Failure> {
     match command {
@@ -152,10 +158,19 @@ pub async fn inbound(context: &Context, command: InboundCommand) -> Result<(), F
                 let _ = std::io::stdout().write_all(&bytes);
                 return Ok(());
             }
+            let start: String = String::from_utf8_lossy(&bytes[..bytes.len().min(SHOWN)])
+                .chars()
+                .filter(|c| !c.is_control() || matches!(c, '\n' | '\t'))
+                .collect();
+            let shown = ShownInbound { size: bytes.len(), start, row };
             if context.output.json {
-                return context.output.document(&ShownInbound { row, bytes: bytes.len() });
+                return context.output.document(&shown);
             }
-            context.output.line(inbound_cells(row).join("  "));
+            context.output.line(inbound_cells(shown.row).join("  "));
+            context.output.line(format!("\n{}", shown.start.trim_end()));
+            if shown.size > SHOWN {
+                context.output.line(format!("\n[{} bytes in all; --raw prints them]", shown.size));
+            }
             Ok(())
         }
         InboundCommand::Rerun { id } => rerun(context, id).await,

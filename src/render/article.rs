@@ -123,6 +123,11 @@ impl Article {
         let text = text.strip_prefix('\u{feff}').unwrap_or(text).replace("\r\n", "\n").replace('\r', "\n");
         let tiers = publication.tier_ids();
         let front = front::read(file, &text, &tiers)?;
+        if let Some(at) = markdown::too_deep(&text[front.body..]) {
+            let at = Position::of(&text, front.body + at);
+            let hint = "write it with fewer quotes, lists or marks inside of one another";
+            return Err(vec![Problem::error(file, at, "nesting", "this is nested too deeply", hint)]);
+        }
         let gates = Gates::read(file, &text, front.body, &tiers)?;
         let source = gates::blank(&text, std::iter::once(0..front.body));
         let mut resolver = Resolver {

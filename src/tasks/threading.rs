@@ -20,6 +20,10 @@ use crate::store::staff::StaffRow;
 use crate::store::threads::{self, Attachment, NewPost, NewThread};
 use crate::store::{StoreError, Tx, editions};
 
+/// Conversations of people who are no subscribers that staff are told about in an hour.
+const STRANGERS_AN_HOUR: i64 = 20;
+const HOUR: Duration = Duration::from_secs(3600);
+
 /// A second answer to the same edition within this time goes on in the same thread.
 const SAME_EDITION: Duration = Duration::from_secs(14 * 86_400);
 
@@ -133,9 +137,26 @@ impl Desk {
         Ok(threads::add_post(tx, &post, now).await?)
     }
 
+    /// Whether notices about people whom nobody knows have come too thick to send another: anybody can write to the desk, and staff's
+    /// mailboxes are not to be filled by it. The conversation is in the inbox all the same.
+    async fn too_many_strangers(
+        &self,
+        tx: &mut Tx,
+        thread: i64,
+        now: Timestamp,
+    ) -> Result<bool, EffectProblem> {
+        let since = Timestamp(now.millis() - HOUR.as_millis() as i64);
+        let many = threads::is_a_strangers(tx, thread).await?
+            && threads::strangers_since(tx, since).await? > STRANGERS_AN_HOUR;
+        if many {
+            tracing::warn!(thread, "no notice: more than {STRANGERS_AN_HOUR} strangers wrote within an hour");
+        }
+        Ok(many)
+    }
+
     /// One notice to each member, due now.
     async fn tell_staff(&self, tx: &mut Tx, thread: i64, now: Timestamp) -> Result<(), EffectProblem> {
-        if self.staff.is_empty() {
+        if self.staff.is_empty() || self.too_many_strangers(tx, thread, now).await? {
             return Ok(());
         }
         let printed = self.press.print(tx, thread).await?;

@@ -173,7 +173,7 @@ impl Session {
             return Err(Outcome::Refused(Reply {
                 code: 550,
                 enhanced: Some("5.6.7".into()),
-                text: "not sent: the address needs SMTPUTF8, which is not offered".into(),
+                text: "not sent: the address needs SMTPUTF8, which this version does not speak".into(),
                 phase: Phase::Rcpt,
             }));
         }

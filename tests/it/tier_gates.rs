@@ -674,3 +674,37 @@ fn an_article_without_more_is_not_given_whole_to_a_teaser_tier() {
     assert!(render(parse(""), "yearly").is_ok());
     assert!(render(parse("open = true\n"), "free").is_ok());
 }
+
+/// What does not show, or looks like another letter, is no way around a gate.
+#[test]
+fn a_gate_is_what_a_person_takes_for_one() {
+    for line in [
+        "<!-- \u{200B}more -->",
+        "<!-- m\u{43E}re -->",
+        "<!-- m ore -->",
+        "<!--read more-->",
+        "<!-- members-only -->",
+        "<!-- \u{FEFF}only: yearly -->",
+    ] {
+        refused(&format!("a\n\n{line}\n\nb\n"), 8, 1);
+    }
+    for line in
+        ["<!-- a note to ourselves -->", "<!-- furthermore, evermore -->", "<!-- TODO: commonly used -->"]
+    {
+        assert!(article(&format!("a\n\n{line}\n\nb\n")).is_ok(), "{line}");
+    }
+}
+
+/// Nesting that no reader could follow is refused before it can exhaust anything.
+#[test]
+fn bottomless_nesting_is_an_error() {
+    for body in [">".repeat(5000) + " a\n", "- ".repeat(400) + "a\n", "*_".repeat(3000) + "a\n"] {
+        match article(&body) {
+            Ok(_) => {}
+            Err(problems) => assert!(problems.iter().any(|problem| problem.key == "nesting"), "{problems:?}"),
+        }
+    }
+    let deep = article(&(">".repeat(60) + " a\n")).unwrap_err();
+    assert_eq!((deep[0].key.as_str(), deep[0].line), ("nesting", 6));
+    assert!(article(&(">".repeat(12) + " a\n")).is_ok());
+}
