@@ -20,6 +20,7 @@ mod people_are_imported;
 mod real_postfix;
 mod render_support;
 mod rubbish_arrives;
+mod slot_falls_due;
 mod stopped_by_sigterm;
 mod store_suite;
 mod support;
