@@ -17,6 +17,10 @@ const WAITING: usize = 256;
 /// More rows than this in one statement do not make it cheaper.
 const BATCH: usize = 64;
 
+/// So many yields in a row that bring no further ask end the gathering; each takes one or two microseconds, because it looks
+/// at the sockets. Measured with 8 connections: none 3100 messages a second, three 5900, twelve 6800.
+const PATIENCE: usize = 12;
+
 /// The ledger could not write. The settlement that went with the ask is not durable: ask again with it.
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("the ledger cannot write: {0}")]
@@ -59,12 +63,15 @@ pub struct Gatherer {
     store: Store,
     owner: Owner,
     asks: mpsc::Receiver<Ask>,
+    /// Deliveries that connections have and have not settled. One whose connection broke down stays counted: that costs
+    /// patience only.
+    in_flight: usize,
 }
 
 /// A ledger and the gatherer that serves it. When all ledgers are gone, the gatherer's [`Gatherer::run`] ends.
 pub fn ledger(store: Store, owner: Owner) -> (Ledger, Gatherer) {
     let (sender, asks) = mpsc::channel(WAITING);
-    (Ledger(sender), Gatherer { store, owner, asks })
+    (Ledger(sender), Gatherer { store, owner, asks, in_flight: 0 })
 }
 
 impl Gatherer {
@@ -76,23 +83,31 @@ impl Gatherer {
         }
     }
 
-    /// Takes what waits. Yielding lets the other connections of this thread read their replies and ask too, which halves the
-    /// commits at eight connections; a timer would round up to a millisecond and more.
+    /// Takes what waits, and waits a little for more: the fewer commits, the less each message costs. Yielding lets the other
+    /// connections of this thread read their replies and ask too; a timer would round up to a millisecond and more. There
+    /// is nothing to wait for once every delivery in flight has come back.
     async fn gather(&mut self, first: Ask) -> Vec<Ask> {
+        let mut back = usize::from(first.settled.is_some());
         let mut asks = vec![first];
-        for _ in 0..3 {
-            while asks.len() < BATCH {
-                match self.asks.try_recv() {
-                    Ok(ask) => asks.push(ask),
-                    Err(_) => break,
+        let mut idle = 0;
+        while asks.len() < BATCH && idle < PATIENCE {
+            match self.asks.try_recv() {
+                Ok(ask) => {
+                    back += usize::from(ask.settled.is_some());
+                    asks.push(ask);
+                    idle = 0;
+                }
+                Err(_) if back >= self.in_flight => break,
+                Err(_) => {
+                    idle += 1;
+                    tokio::task::yield_now().await;
                 }
             }
-            tokio::task::yield_now().await;
         }
         asks
     }
 
-    async fn answer(&self, asks: Vec<Ask>, now: Timestamp) {
+    async fn answer(&mut self, asks: Vec<Ask>, now: Timestamp) {
         let wanted = asks.iter().filter(|ask| ask.wants).count();
         let settled: Vec<Settled> = asks.iter().filter_map(|ask| ask.settled.clone()).collect();
         match self.transact(&settled, wanted, now).await {
@@ -100,6 +115,8 @@ impl Gatherer {
                 let mut claimed = claimed.into_iter();
                 for ask in asks {
                     let given = if ask.wants { claimed.next() } else { None };
+                    self.in_flight -= usize::from(ask.settled.is_some()).min(self.in_flight);
+                    self.in_flight += usize::from(given.is_some());
                     // A connection that is gone leaves its row leased; the next start finds it.
                     let _ = ask.answer.send(Ok(given));
                 }
