@@ -472,3 +472,91 @@ async fn one_daemon_per_sqlite_file() {
     drop(held);
     test.store.lock_for_daemon().unwrap();
 }
+
+#[tokio::test]
+async fn a_database_file_is_private_and_its_removal_is_noticed() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("var/tidings.db");
+    let url = tidings::domain::settings::StorageUrl::Sqlite(file.clone());
+    let store = Store::open(&url).await.unwrap();
+    let mode = |path: &std::path::Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!((mode(&file), mode(file.parent().unwrap())), (0o600, 0o700));
+    store.write().await.unwrap().commit().await.unwrap();
+    std::fs::remove_file(&file).unwrap();
+    let Err(gone) = store.write().await else { panic!("written into nowhere") };
+    assert!(gone.is_away() && gone.to_string().contains("removed"), "{gone}");
+}
+
+#[tokio::test]
+async fn a_claim_whose_answer_was_lost_is_given_back() {
+    on_every_store(|store| async move {
+        add(&store, &[person("a@x.example", "free"), person("b@x.example", "free")]).await;
+        queue(&store, &edition("weekly", &["free"])).await;
+        let me = owner(&store).await;
+        let claimed = claim(&store, &request(me, 2, TUESDAY)).await;
+        let mut tx = store.write().await.unwrap();
+        assert_eq!(deliveries::give_back(&mut tx, me, &[claimed[0].id]).await.unwrap(), 1);
+        tx.commit().await.unwrap();
+        let again = claim(&store, &request(me, 2, TUESDAY)).await;
+        assert_eq!((again.len(), again[0].id, again[0].attempt), (1, claimed[1].id, 1));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn who_was_declared_dead_claims_nothing_and_staff_who_left_get_nothing() {
+    on_every_store(|store| async move {
+        add(&store, &[person("a@x.example", "free")]).await;
+        queue(&store, &edition("weekly", &["free"])).await;
+        let dead = owner(&store).await;
+        let mut tx = store.write().await.unwrap();
+        owners::end_silent(&mut tx, dead + 1, Timestamp(i64::MAX), TUESDAY).await.unwrap();
+        let member = StaffMember { name: "Mira".into(), email: Address::parse("mira@x.example").unwrap() };
+        let members = staff::sync(&mut tx, &[member]).await.unwrap();
+        let body_id = editions::add_body(&mut tx, "{}", "{}").await.unwrap();
+        let to = Some((members[0].id, "mira@x.example"));
+        let kind = DeliveryKind::Notice;
+        let mail = DeskMail { kind, subscriber_id: None, thread_id: None, staff: to, body_id };
+        deliveries::queue_desk_mail(&mut tx, mail, TUESDAY).await.unwrap();
+        staff::sync(&mut tx, &[]).await.unwrap();
+        tx.commit().await.unwrap();
+        assert!(claim(&store, &request(dead, 8, TUESDAY)).await.is_empty());
+        let me = owner(&store).await;
+        let claimed = claim(&store, &request(me, 8, TUESDAY)).await;
+        let kinds: Vec<_> = claimed.iter().map(|one| one.kind).collect();
+        assert_eq!(kinds, [DeliveryKind::Edition], "the notice is skipped");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_cancelled_edition_is_swept_and_attention_ends_by_itself() {
+    on_every_store(|store| async move {
+        use EditionState::{Attention, Cancelled, Sending, Sent};
+        add(&store, &[person("a@x.example", "free"), person("b@x.example", "free")]).await;
+        queue(&store, &edition("weekly", &["free"])).await;
+        let me = owner(&store).await;
+        let claimed = claim(&store, &request(me, 1, TUESDAY)).await;
+        let mut tx = store.write().await.unwrap();
+        editions::change_state(&mut tx, "weekly", &[Sending], Cancelled, "", TUESDAY).await.unwrap();
+        tx.commit().await.unwrap();
+        // Its command died before it skipped anything, and what was in flight came back.
+        settle(&store, &[settled(&claimed[0], me, DeliveryState::Queued, Some(TUESDAY))]).await;
+        tidings::tasks::ledger::tidy(&store, TUESDAY).await.unwrap();
+        let counts = shown(&store, "weekly").await.counts;
+        assert_eq!((counts.queued, counts.skipped), (0, 2));
+
+        queue(&store, &edition("second", &["free"])).await;
+        let claimed = claim(&store, &request(me, 8, TUESDAY)).await;
+        let first = settled(&claimed[0], me, DeliveryState::Accepted, None);
+        let doubtful = settled(&claimed[1], me, DeliveryState::Uncertain, None);
+        settle(&store, &[first, doubtful]).await;
+        tidings::tasks::ledger::tidy(&store, TUESDAY).await.unwrap();
+        assert_eq!(shown(&store, "second").await.state, Attention);
+        settle(&store, &[settled(&claimed[1], me, DeliveryState::Accepted, None)]).await;
+        tidings::tasks::ledger::tidy(&store, TUESDAY).await.unwrap();
+        assert_eq!(shown(&store, "second").await.state, Sent);
+    })
+    .await;
+}
