@@ -89,7 +89,7 @@ pub(super) fn body(
     let mut text = engine::fill(Part::Text, parts, parts.text, fields, sentinels)
         .and_then(|text| sentinels.split(&text, false));
     let mut html = engine::fill(Part::Html, parts, parts.html, fields, sentinels).and_then(|mjml| {
-        let html = engine::mjml(&parts.html.name, &mjml)?;
+        let html = engine::mjml(parts, &mjml)?;
         let lost = sentinels.lost(&mjml, &html);
         if lost.is_empty() { sentinels.split(&html, true) } else { Err(lost) }
     });

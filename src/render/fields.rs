@@ -23,6 +23,17 @@ impl Shape {
         }
     }
 
+    /// Whether it is an object of things that differ from recipient to recipient.
+    pub(super) fn has_holes(&self) -> bool {
+        matches!(self, Shape::Object(fields) if fields.iter().any(|(_, shape)| *shape == Shape::Hole))
+    }
+
+    /// Whether a whole path, as templates write it, is a hole in this kind of mail.
+    pub(super) fn is_hole(&self, path: &str) -> bool {
+        let (first, second) = path.split_once('.').unwrap_or((path, ""));
+        self.field(first).and_then(|shape| shape.field(second)) == Some(&Shape::Hole)
+    }
+
     /// The names of an object, for hints.
     pub(super) fn names(&self) -> String {
         match self {
@@ -139,10 +150,18 @@ pub static SUPPORT_NOTICE: Shape = Object(&[
     ("desk", Object(&[("name", Value)])),
 ]);
 
-/// The name of the kind that is not an edition.
+/// The kinds that are not editions: each is rendered for one message, so they have no holes and no tiers.
+const ONE_OFF: &[(&str, &Shape)] = &[(NOTICE_KIND, &SUPPORT_NOTICE)];
+
+/// The notice to staff.
 pub const NOTICE_KIND: &str = "support-notice";
+
+/// Whether a kind is rendered per edition and tier.
+pub fn is_edition(kind: &str) -> bool {
+    !ONE_OFF.iter().any(|(name, _)| *name == kind)
+}
 
 /// The fields of a kind of template.
 pub fn of_kind(kind: &str) -> &'static Shape {
-    if kind == NOTICE_KIND { &SUPPORT_NOTICE } else { &EDITION }
+    ONE_OFF.iter().find(|(name, _)| *name == kind).map_or(&EDITION, |(_, shape)| shape)
 }
