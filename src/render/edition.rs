@@ -73,7 +73,7 @@ pub fn render_edition(
     let own = engine::fill(Part::Subject, &parts, &subject, &fields, &mut sentinels)?;
     fields["edition"]["subject"] = Value::String(one_line(&own));
     let body = body(&parts, &fields, &mut sentinels)?;
-    let mut found = lint::lint_edition(&body, input, tier);
+    let mut found = lint::lint_edition(&body, input, tier, &articles);
     found.sort();
     if found.iter().any(Problem::is_error) { Err(found) } else { Ok(RenderedTier { body, warnings: found }) }
 }

@@ -17,4 +17,5 @@ mod people_are_imported;
 mod render_support;
 mod store_suite;
 mod support;
+mod templates_are_linted;
 mod tier_gates;

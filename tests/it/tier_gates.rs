@@ -331,7 +331,7 @@ fn a_folder_overrides_shipped_files() {
     std::fs::write(folder.path().join(".hidden"), "x").unwrap();
     let tiers = publication().tier_ids();
     let set = TemplateSet::load(folder.path(), &tiers).unwrap();
-    assert_eq!(set.kinds().collect::<Vec<_>>(), ["support-notice", "weekly"]);
+    assert_eq!(set.kinds().collect::<Vec<_>>(), ["weekly"]);
     assert_eq!(filled(&render_with(&set, &[article("x\n").unwrap()], "free").unwrap().body)[0], "Folder");
     std::fs::write(folder.path().join("weekly/body.mjml"), "<mjml>\n<mj-body></mjml>").unwrap();
     let problems = TemplateSet::load(folder.path(), &tiers).unwrap_err();
