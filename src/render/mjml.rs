@@ -87,10 +87,10 @@ impl Markup {
         }
     }
 
-    /// Whether words here stand between elements, where nobody would expect them. False where an unknown element makes it
-    /// impossible to say.
+    /// Whether words here stand between elements, where nobody would expect them. False inside of what was reported itself:
+    /// unknown elements, and HTML between elements.
     pub fn between_elements(&self) -> bool {
-        let known = |opened: &Opened| !rules::is_mjml(&opened.name) || Element::named(&opened.name).is_some();
+        let known = |opened: &Opened| Element::named(&opened.name).is_some();
         self.state == State::Text && !self.in_words() && self.stack.iter().all(known)
     }
 

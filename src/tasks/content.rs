@@ -38,6 +38,7 @@ impl Content {
             None => TemplateSet::shipped(&tiers),
         };
         let templates = templates.map_err(|more| problems.extend(more)).ok();
+        problems.extend(templates.iter().flat_map(TemplateSet::warnings).cloned());
         let mut articles = BTreeMap::new();
         for path in article_files(&places.articles, &mut problems) {
             match Article::load(&path, &publication) {

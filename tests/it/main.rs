@@ -11,6 +11,7 @@ mod inbound_corpus;
 mod inbound_rubbish;
 mod lmtp_dialogue;
 mod notice_to_staff;
+mod one_off_mails;
 mod peer_refuses;
 mod peer_takes_everything;
 mod people_are_imported;

@@ -163,12 +163,9 @@ fn includes_are_resolved_inside_the_folder_only() {
         refused(&format!("<mj-include path=\"{path}\" />"), 4, 19, "leaves the template folder");
     }
     refused("<mj-include path=\"partials/none.mjml\" />", 4, 1, "no file \"partials/none.mjml\"");
-    refused(
-        "<mj-text><mj-include path=\"partials/bar.mjml\" /></mj-text>",
-        1,
-        9,
-        "cannot stand in <mj-text>",
-    );
+    let wrong = body("<mj-text><mj-include path=\"partials/bar.mjml\" /></mj-text>");
+    let problems = with(&[("weekly/body.mjml", &wrong)]).unwrap_err();
+    found(&problems, ("templates/partials/bar.mjml", 1, 9), "<mj-text> cannot stand in <mj-text>");
 }
 
 #[test]
