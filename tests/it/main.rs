@@ -15,6 +15,7 @@ mod one_off_mails;
 mod peer_refuses;
 mod peer_takes_everything;
 mod people_are_imported;
+mod preview_is_what_is_sent;
 mod render_support;
 mod store_suite;
 mod support;
