@@ -9,26 +9,31 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
+use tokio::time::{Instant, timeout_at};
 use tokio_cron_scheduler::{Job, JobScheduler, JobSchedulerError};
 
 use super::Setup;
-use crate::domain::delivery;
 use crate::intake::lmtp::{self, Listener, LmtpConfig};
 use crate::runtime::{Clock, Shutdown, Timestamp};
-use crate::store::{DaemonLock, Dialect, Store, StoreError, deliveries, owners, staff};
+use crate::store::{DaemonLock, Store, StoreError, staff};
+use crate::tasks::content::Shelf;
+use crate::tasks::lease;
 use crate::tasks::ledger::{self, Gatherer, Owner};
 use crate::tasks::notice::Press;
 use crate::tasks::receive::{self, Doors, Receiver};
 use crate::tasks::schedule::{Happened, Scheduler};
-use crate::tasks::send::{Connection, SendLine, Wording};
+use crate::tasks::send::{Connection, SendLine};
 use crate::tasks::threading::Desk;
 use crate::transport::{Pacer, Timeouts};
 
-/// How often an owner says that it lives; one that has not for [`SILENCE`] is dead.
-const HEARTBEAT: Duration = Duration::from_secs(10);
-const SILENCE: Duration = Duration::from_secs(30);
+/// What is left to write when the drain time is over.
+const LAST_WRITES: Duration = Duration::from_secs(2);
+
+/// Workers look again after this time whatever became of the ticker, whose clock is the wall's and may be set back.
+const LOOK_AGAIN: Duration = Duration::from_secs(2);
 
 /// Every second, in the six fields that the ticker reads, UTC.
 const TICK: &str = "* * * * * *";
@@ -52,6 +57,8 @@ pub enum StartProblem {
     Store(#[from] StoreError),
     #[error("cannot listen for mail on {place}: {error}")]
     Listen { place: String, error: std::io::Error },
+    #[error("no signals: {0}")]
+    Signals(std::io::Error),
     #[error("the ticker did not start: {0}")]
     Ticker(#[from] JobSchedulerError),
 }
@@ -93,7 +100,8 @@ impl Daemon {
             ),
             _ => None,
         };
-        let owner = take_over(setup, &store, clock.now()).await?;
+        let process = format!("pid {}", std::process::id());
+        let owner = lease::enter(&store, &process, &setup.settings.retry, clock.now()).await?;
         let mut daemon = Daemon {
             lmtp: listener.as_ref().and_then(|listener| listener.local_addr()),
             store,
@@ -114,7 +122,8 @@ impl Daemon {
         if parts.send {
             daemon.start_send(setup, wake.clone());
         }
-        daemon.start_keeping(tick.clone(), wake.clone());
+        daemon.start_keeping(setup, tick.clone(), wake.clone());
+        daemon.start_reload(setup)?;
         if parts.receive {
             daemon.start_receive(setup, listener, tick, wake).await?;
         }
@@ -130,13 +139,16 @@ impl Daemon {
     pub async fn finish(mut self) -> bool {
         let mut sound = true;
         tokio::select! {
+            // A worker that ended because it was asked to may be seen at the same moment: the wish counts.
+            biased;
             () = self.shutdown.wait() => {}
             ended = self.workers.join_next() => sound = report_early(ended),
             ended = self.connections.join_next(), if !self.connections.is_empty() => sound = report_early(ended),
         }
         self.shutdown.ask();
-        let drained =
-            tokio::time::timeout(self.drain, async { while self.connections.join_next().await.is_some() {} });
+        // One deadline for all of it: an init system waits no longer than the operator said.
+        let deadline = Instant::now() + self.drain;
+        let drained = timeout_at(deadline, async { while self.connections.join_next().await.is_some() {} });
         if drained.await.is_err() {
             tracing::warn!(
                 connections = self.connections.len(),
@@ -149,16 +161,16 @@ impl Daemon {
             tracing::debug!(%error, "the ticker");
         }
         // A slow peer in the middle of a message could hold intake for minutes; unacknowledged, it comes again.
-        let ended = tokio::time::timeout(self.drain, async {
+        let ended = timeout_at(deadline.max(Instant::now() + LAST_WRITES), async {
             while let Some(ended) = self.workers.join_next().await {
                 sound &= ended.is_ok();
+            }
+            if let Err(error) = lease::leave(&self.store, self.owner, self.clock.now()).await {
+                tracing::warn!(%error, "the end of this process could not be written down");
             }
         });
         if ended.await.is_err() {
             self.workers.abort_all();
-        }
-        if let Err(error) = end_owner(&self.store, self.owner, self.clock.now()).await {
-            tracing::warn!(%error, "the end of this process could not be written down");
         }
         sound
     }
@@ -173,8 +185,7 @@ impl Daemon {
     }
 
     fn start_schedule(&mut self, setup: &Setup, tick: Arc<Notify>, wake: Arc<Notify>) {
-        let scheduler =
-            Scheduler::new(self.store.clone(), setup.content.clone(), setup.edition_frame(), wake);
+        let scheduler = Scheduler::new(self.store.clone(), setup.shelf.clone(), setup.settings.clone(), wake);
         let (clock, shutdown) = (self.clock.clone(), self.shutdown.clone());
         self.workers.spawn(async move {
             let mut blocked = HashMap::new();
@@ -190,11 +201,10 @@ impl Daemon {
     }
 
     fn start_send(&mut self, setup: &Setup, wake: Arc<Notify>) {
-        let publication = &setup.content.publication;
         let who = Owner {
             id: self.owner,
             key_id: setup.keyring.current_key_id().into(),
-            lapsed: publication.lapsed_tier.clone(),
+            shelf: setup.shelf.clone(),
         };
         let (asks, gatherer) = ledger::ledger(self.store.clone(), who);
         self.start_gatherer(gatherer);
@@ -210,14 +220,7 @@ impl Daemon {
             timeouts: Timeouts::default(),
             retry: setup.settings.retry.clone(),
             keyring: setup.keyring.clone(),
-            people: Wording {
-                tier_labels: publication
-                    .tiers
-                    .iter()
-                    .map(|tier| (tier.id.clone(), tier.label.clone()))
-                    .collect(),
-                timezone: publication.timezone,
-            },
+            shelf: setup.shelf.clone(),
             bodies: Default::default(),
             health: Default::default(),
             clock: self.clock.clone(),
@@ -233,6 +236,22 @@ impl Daemon {
         }
     }
 
+    /// SIGHUP: the editors' part is read again at once. A config that does not check is refused and the old one stays; what falls
+    /// due is queued only from files that check.
+    fn start_reload(&mut self, setup: &Setup) -> Result<(), StartProblem> {
+        let mut hangup = signal(SignalKind::hangup()).map_err(StartProblem::Signals)?;
+        let (shelf, shutdown) = (setup.shelf.clone(), self.shutdown.clone());
+        self.workers.spawn(async move {
+            loop {
+                tokio::select! {
+                    _ = hangup.recv() => reload(&shelf).await,
+                    () = shutdown.wait() => return "reload",
+                }
+            }
+        });
+        Ok(())
+    }
+
     fn start_gatherer(&mut self, gatherer: Gatherer) {
         let clock = self.clock.clone();
         self.workers.spawn(async move {
@@ -241,15 +260,26 @@ impl Daemon {
         });
     }
 
-    /// Heartbeat, doubtful rows whose wait is over, finished editions, and the look for due work that backs every hint.
-    fn start_keeping(&mut self, tick: Arc<Notify>, wake: Arc<Notify>) {
-        let (store, owner) = (self.store.clone(), self.owner);
+    /// Heartbeat, silent owners, doubtful rows whose wait is over, finished editions, and the look for due work that backs every
+    /// hint. Who finds itself declared dead ends, and with it the process.
+    fn start_keeping(&mut self, setup: &Setup, tick: Arc<Notify>, wake: Arc<Notify>) {
+        let (store, owner, retry) = (self.store.clone(), self.owner, setup.settings.retry.clone());
         let (clock, shutdown) = (self.clock.clone(), self.shutdown.clone());
         self.workers.spawn(async move {
             let mut beaten = clock.now();
             while !shutdown.asked() {
                 let now = clock.now();
-                if let Err(error) = keep(&store, owner, &mut beaten, now, &wake).await {
+                if now.since(beaten) >= lease::HEARTBEAT {
+                    match lease::beat(&store, owner, &retry, now).await {
+                        Ok(true) => beaten = now,
+                        Ok(false) => {
+                            tracing::error!("another process declared this one dead: its heartbeat was late");
+                            break;
+                        }
+                        Err(error) => tracing::error!(%error, "heartbeat"),
+                    }
+                }
+                if let Err(error) = keep(&store, now, &wake).await {
                     tracing::error!(%error, "housekeeping");
                 }
                 wait(&tick, &shutdown).await;
@@ -266,12 +296,7 @@ impl Daemon {
         wake: Arc<Notify>,
     ) -> Result<(), StartProblem> {
         let recorded = Arc::new(Notify::new());
-        let (recorder, line) = receive::recorder(self.store.clone(), recorded.clone());
-        let clock = self.clock.clone();
-        self.workers.spawn(async move {
-            line.run(|| clock.now()).await;
-            "recording"
-        });
+        let hint = recorded.clone();
         let receiver = receiver(setup, &self.store, wake).await?;
         let (clock, shutdown) = (self.clock.clone(), self.shutdown.clone());
         self.workers.spawn(async move {
@@ -287,16 +312,27 @@ impl Daemon {
             "receive"
         });
         if let Some(listener) = listener {
-            let doors = Arc::new(Doors { recorder, own: Arc::new(setup.own()) });
-            let config =
-                LmtpConfig::new(setup.settings.message_id_domain.clone(), setup.settings.intake.max_message);
-            let shutdown = self.shutdown.clone();
-            self.workers.spawn(async move {
-                lmtp::serve(listener, config, doors, shutdown).await;
-                "lmtp"
-            });
+            self.start_door(setup, listener, hint);
         }
         Ok(())
+    }
+
+    /// LMTP, and the line that records what it takes. Without a door nothing is recorded here: `ingest` brings its own line.
+    fn start_door(&mut self, setup: &Setup, listener: Listener, recorded: Arc<Notify>) {
+        let (recorder, line) = receive::recorder(self.store.clone(), recorded);
+        let clock = self.clock.clone();
+        self.workers.spawn(async move {
+            line.run(|| clock.now()).await;
+            "recording"
+        });
+        let doors = Arc::new(Doors { recorder, own: Arc::new(setup.own()) });
+        let settings = &setup.settings;
+        let config = LmtpConfig::new(settings.message_id_domain.clone(), settings.intake.max_message);
+        let shutdown = self.shutdown.clone();
+        self.workers.spawn(async move {
+            lmtp::serve(listener, config, doors, shutdown).await;
+            "lmtp"
+        });
     }
 }
 
@@ -309,7 +345,7 @@ pub async fn receiver(setup: &Setup, store: &Store, wake: Arc<Notify>) -> Result
     let members = staff::sync(&mut tx, &setup.settings.desk.staff).await?;
     tx.commit().await?;
     let press = Press {
-        content: setup.content.clone(),
+        shelf: setup.shelf.clone(),
         frame: setup.notice_frame(),
         desk_name: setup.settings.desk.mailbox.name.clone(),
     };
@@ -323,51 +359,21 @@ pub async fn receiver(setup: &Setup, store: &Store, wake: Arc<Notify>) -> Result
     })
 }
 
-/// Registers this process, and declares uncertain what dead ones held. On SQLite, where the lock proves that we are alone, every
-/// other owner is dead; on PostgreSQL those are that have been silent.
-async fn take_over(setup: &Setup, store: &Store, now: Timestamp) -> Result<i64, StoreError> {
-    let retry = &setup.settings.retry;
-    let mut tx = store.write().await?;
-    let owner = owners::register(&mut tx, &format!("pid {}", std::process::id()), now).await?;
-    let silent_since = match store.dialect() {
-        Dialect::Sqlite => Timestamp(i64::MAX),
-        Dialect::Postgres => Timestamp(now.millis() - SILENCE.as_millis() as i64),
-    };
-    owners::end_silent(&mut tx, owner, silent_since, now).await?;
-    let resend_at = delivery::uncertain_due(0, now, retry).unwrap_or(now);
-    let found = deliveries::recover(&mut tx, retry.on_uncertain, resend_at, now).await?;
-    tx.commit().await?;
-    if found > 0 {
-        tracing::warn!(
-            deliveries = found,
-            "in flight when a process was lost: the relay may or may not have them"
-        );
+async fn reload(shelf: &Arc<Shelf>) {
+    let shelf = shelf.clone();
+    match tokio::task::spawn_blocking(move || shelf.refresh()).await {
+        Ok(Ok(content)) => tracing::info!(articles = content.articles.len(), "the editors' files are read"),
+        Ok(Err(problems)) => {
+            for problem in problems {
+                tracing::error!(%problem, "the editors' files are refused, what was read before stays");
+            }
+        }
+        Err(error) => tracing::error!(%error, "reading the editors' files broke"),
     }
-    Ok(owner)
 }
 
-async fn end_owner(store: &Store, owner: i64, now: Timestamp) -> Result<(), StoreError> {
-    let mut tx = store.write().await?;
-    owners::end(&mut tx, owner, now).await?;
-    tx.commit().await
-}
-
-async fn keep(
-    store: &Store,
-    owner: i64,
-    beaten: &mut Timestamp,
-    now: Timestamp,
-    wake: &Notify,
-) -> Result<(), StoreError> {
-    if now.since(*beaten) >= HEARTBEAT {
-        let mut tx = store.write().await?;
-        owners::beat(&mut tx, owner, now).await?;
-        tx.commit().await?;
-        *beaten = now;
-    }
-    for slug in ledger::tidy(store, now).await? {
-        tracing::info!(edition = %slug, "the edition is finished");
-    }
+async fn keep(store: &Store, now: Timestamp, wake: &Notify) -> Result<(), StoreError> {
+    ledger::tidy(store, now).await?;
     if ledger::has_work(store, now).await? {
         wake.notify_waiters();
     }
@@ -377,6 +383,7 @@ async fn keep(
 async fn wait(tick: &Notify, shutdown: &Shutdown) {
     tokio::select! {
         () = tick.notified() => {}
+        () = tokio::time::sleep(LOOK_AGAIN) => {}
         () = shutdown.wait() => {}
     }
 }
@@ -384,12 +391,13 @@ async fn wait(tick: &Notify, shutdown: &Shutdown) {
 /// A blocked edition is told once for the same problems, not every second.
 fn tell(event: Happened, blocked: &mut HashMap<String, usize>) {
     match event {
-        Happened::Queued { slug, audience } => {
-            tracing::info!(edition = %slug, audience, "the edition is queued");
+        Happened::Queued { slug, audience, waits_for_approval } => {
+            tracing::info!(edition = %slug, audience, waits_for_approval, "the edition is queued");
         }
-        Happened::Missed { slug } => {
-            tracing::error!(edition = %slug, "the edition is missed: its time was over")
+        Happened::Missed { slug, reason } => {
+            tracing::error!(edition = %slug, %reason, "the edition is missed")
         }
+        Happened::Skipped { slug, reason } => tracing::warn!(edition = %slug, %reason, "the date is skipped"),
         Happened::Blocked { slug, problems } => {
             if blocked.insert(slug.clone(), problems.len()) != Some(problems.len()) {
                 for problem in problems {

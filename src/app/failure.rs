@@ -66,6 +66,7 @@ impl From<StoreError> for Failure {
     fn from(error: StoreError) -> Failure {
         let text = error.to_string();
         match error {
+            _ if error.is_about_the_login() => Failure::Config(text),
             StoreError::NewerSchema { .. } | StoreError::OlderSchema { .. } => Failure::Config(text),
             StoreError::Locked(_) => Failure::TryAgain(text),
             StoreError::File { .. } => Failure::Unreachable(text),
@@ -87,7 +88,7 @@ impl From<StartProblem> for Failure {
         match problem {
             StartProblem::Store(error) => error.into(),
             StartProblem::Listen { .. } => Failure::Unreachable(problem.to_string()),
-            StartProblem::Ticker(_) => Failure::Ours(problem.to_string()),
+            StartProblem::Ticker(_) | StartProblem::Signals(_) => Failure::Ours(problem.to_string()),
         }
     }
 }

@@ -7,17 +7,19 @@ use std::sync::Arc;
 use crate::config::{self, Paths};
 use crate::domain::problem::{Position, Problem};
 use crate::domain::settings::Settings;
-use crate::mail::compose::Frame;
+use crate::mail::compose::{Compiled, Frame};
 use crate::mail::parse::Own;
 use crate::mail::token::Keyring;
-use crate::tasks::content::{Content, Places};
+use crate::tasks::content::{Content, Places, Shelf};
 use crate::tasks::frames;
 
 /// Checked files.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Setup {
     pub settings: Settings,
     pub content: Arc<Content>,
+    /// The same, for who runs for long: it follows the files.
+    pub shelf: Arc<Shelf>,
     pub keyring: Arc<Keyring>,
     pub paths: Paths,
 }
@@ -41,21 +43,30 @@ impl Setup {
             }
         });
         // Articles can only be checked against tiers, but without the operator's file as well.
+        let settings = loaded.settings.as_ref();
+        let places = Places {
+            publication: loaded.paths.publication.clone(),
+            articles: loaded.paths.articles.clone(),
+            templates: settings.and_then(|settings| settings.templates.clone()),
+        };
+        let support = settings.map_or("", |settings| settings.desk.mailbox.address.as_str());
         let content = loaded.publication.and_then(|publication| {
-            let settings = loaded.settings.as_ref();
-            let places = Places {
-                publication: loaded.paths.publication.clone(),
-                articles: loaded.paths.articles.clone(),
-                templates: settings.and_then(|settings| settings.templates.clone()),
-            };
-            let support = settings.map_or("", |settings| settings.desk.mailbox.address.as_str());
             let (content, more) = Content::load(publication, &places, support);
             problems.extend(more);
             content
         });
+        if let (Some(settings), Some(content)) = (settings, &content) {
+            problems.extend(unfit_mails(settings, content));
+        }
         let setup = match (loaded.settings, content, keyring) {
             (Some(settings), Some(content), Some(keyring)) => {
-                Some(Setup { settings, content: Arc::new(content), keyring, paths: loaded.paths })
+                let (path, env, flags) = (config.to_owned(), env.clone(), flags.to_owned());
+                let reload = Box::new(move || {
+                    let (setup, problems) = Setup::load(&path, &env, &flags);
+                    (setup.map(|setup| Content::clone(&setup.content)), problems)
+                });
+                let shelf = Arc::new(Shelf::new(content.clone(), places, reload));
+                Some(Setup { settings, content: Arc::new(content), shelf, keyring, paths: loaded.paths })
             }
             _ => None,
         };
@@ -88,4 +99,20 @@ impl Setup {
             patterns: patterns.into_iter().flatten().cloned().collect(),
         }
     }
+}
+
+/// What only shows when a body becomes a mail: a subject that no header holds, a URL that is too long.
+fn unfit_mails(settings: &Settings, content: &Content) -> Vec<Problem> {
+    let frame = frames::edition(settings, &content.publication);
+    let mut problems = Vec::new();
+    for edition in &content.publication.editions {
+        for tier in &edition.tiers {
+            let Ok((body, _)) = content.render(edition, tier, 1) else { continue };
+            if let Err(problem) = Compiled::new(&frame, &body) {
+                let key = format!("editions.{}.{tier}", edition.slug);
+                problems.push(Problem::error(&edition.slug, Position::FILE, &key, &problem.to_string(), ""));
+            }
+        }
+    }
+    problems
 }

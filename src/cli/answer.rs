@@ -2,6 +2,7 @@
 
 use std::fmt::Display;
 use std::io::Write;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde::Serialize;
 
@@ -10,6 +11,15 @@ use crate::app::{Failure, Setup};
 use crate::config;
 use crate::domain::settings::Settings;
 use crate::store::Store;
+
+/// Whether a line could not be written, to a full disk for example. Then the command has not answered, whatever it did.
+static OUTPUT_FAILED: AtomicBool = AtomicBool::new(false);
+
+pub fn output_failed() -> bool {
+    let flushed = std::io::stdout().flush();
+    let gone = |error: std::io::Error| error.kind() != std::io::ErrorKind::BrokenPipe;
+    OUTPUT_FAILED.load(Ordering::Relaxed) || flushed.is_err_and(gone)
+}
 
 /// Standard output. A reader that has gone away is no failure of ours.
 #[derive(Clone, Copy, Debug)]
@@ -27,7 +37,11 @@ impl Output {
     }
 
     pub fn line(self, text: impl Display) {
-        let _ = writeln!(std::io::stdout(), "{text}");
+        if let Err(error) = writeln!(std::io::stdout(), "{text}")
+            && error.kind() != std::io::ErrorKind::BrokenPipe
+        {
+            OUTPUT_FAILED.store(true, Ordering::Relaxed);
+        }
     }
 
     /// Columns as wide as their widest cell; numbers to the right. An empty table says so in `empty`.

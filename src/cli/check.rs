@@ -27,15 +27,24 @@ pub fn check(context: &Context) -> Result<(), Failure> {
             Some(setup) => {
                 let publication = &setup.content.publication;
                 context.output.line(format!(
-                    "{}: {} tiers, {} articles, {} editions; {warnings} warnings",
+                    "{}: {}, {}, {}, {}; {}",
                     publication.name,
-                    publication.tiers.len(),
-                    setup.content.articles.len(),
-                    publication.editions.len(),
+                    counted(publication.tiers.len(), "tier"),
+                    counted(setup.content.articles.len(), "article"),
+                    counted(publication.slots.len(), "slot"),
+                    counted(publication.editions.len(), "one-off edition"),
+                    counted(warnings, "warning"),
                 ));
             }
-            None => context.output.line(format!("{errors} errors, {warnings} warnings")),
+            None => {
+                let line = format!("{}, {}", counted(errors, "error"), counted(warnings, "warning"));
+                context.output.line(line);
+            }
         }
     }
     if setup.is_some() { Ok(()) } else { Err(Failure::Printed) }
+}
+
+fn counted(count: usize, word: &str) -> String {
+    if count == 1 { format!("1 {word}") } else { format!("{count} {word}s") }
 }

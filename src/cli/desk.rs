@@ -125,8 +125,14 @@ struct Conversation<'a> {
 struct ShownInbound {
     #[serde(flatten)]
     row: inbound::InboundRow,
-    bytes: usize,
+    #[serde(rename = "bytes")]
+    size: usize,
+    /// The first of it, without control characters: enough to see who wrote what.
+    start: String,
 }
+
+/// Bytes of a message that are shown.
+const SHOWN: usize = 4096;
 
 pub async fn inbound(context: &Context, command: InboundCommand) -> Result<(), Failure> {
     match command {
@@ -152,10 +158,19 @@ pub async fn inbound(context: &Context, command: InboundCommand) -> Result<(), F
                 let _ = std::io::stdout().write_all(&bytes);
                 return Ok(());
             }
+            let start: String = String::from_utf8_lossy(&bytes[..bytes.len().min(SHOWN)])
+                .chars()
+                .filter(|c| !c.is_control() || matches!(c, '\n' | '\t'))
+                .collect();
+            let shown = ShownInbound { size: bytes.len(), start, row };
             if context.output.json {
-                return context.output.document(&ShownInbound { row, bytes: bytes.len() });
+                return context.output.document(&shown);
             }
-            context.output.line(inbound_cells(row).join("  "));
+            context.output.line(inbound_cells(shown.row).join("  "));
+            context.output.line(format!("\n{}", shown.start.trim_end()));
+            if shown.size > SHOWN {
+                context.output.line(format!("\n[{} bytes in all; --raw prints them]", shown.size));
+            }
             Ok(())
         }
         InboundCommand::Rerun { id } => rerun(context, id).await,
@@ -211,20 +226,60 @@ async fn understand(setup: &Setup, store: &Store, id: i64) -> Result<inbound::In
     Ok(row)
 }
 
-/// Exit 0 means that every message is stored for good: an MTA may forget it.
+/// Exit 0 means that every message is stored for good: an MTA may forget it. Everything that keeps one from being stored is "try
+/// again" (75), because a pipe's other codes make an MTA send the mail back. What is stored is understood here if the config
+/// allows, and by the daemon otherwise.
 pub async fn ingest(context: &Context, args: &IngestArgs) -> Result<(), Failure> {
-    let setup = context.setup()?;
-    let store =
-        Store::open(&setup.settings.storage).await.map_err(|error| Failure::TryAgain(error.to_string()))?;
+    let settings = context.settings().map_err(|failure| Failure::TryAgain(failure.to_string()))?;
+    let store = Store::open(&settings.storage).await.map_err(|error| Failure::TryAgain(error.to_string()))?;
+    let recorded = record_files(&store, args, settings.intake.max_message).await?;
+    let setup = context.setup();
+    for (path, answer) in recorded {
+        let Recorded::New(id) = answer else {
+            context.output.line(format!("{}: was received before", path.display()));
+            continue;
+        };
+        let understood = match &setup {
+            Ok(setup) => understand(setup, &store, id).await,
+            Err(failure) => Err(Failure::Config(failure.to_string())),
+        };
+        match understood {
+            Ok(row) => {
+                let thread = row.thread.map(|thread| format!(", conversation {thread}")).unwrap_or_default();
+                let verdict = row.verdict.map_or("not understood", |verdict| verdict.as_str());
+                context.output.line(format!("{}: {verdict}{thread} ({})", path.display(), row.reason));
+            }
+            Err(failure) => {
+                eprintln!("tidings: {failure}");
+                context
+                    .output
+                    .line(format!("{}: stored as {id}; the daemon will understand it", path.display()));
+            }
+        }
+    }
+    store.close().await;
+    Ok(())
+}
+
+async fn record_files(
+    store: &Store,
+    args: &IngestArgs,
+    limit: usize,
+) -> Result<Vec<(PathBuf, Recorded)>, Failure> {
     let (recorder, line) = receive::recorder(store.clone(), Arc::default());
     let recording = tokio::spawn(line.run(|| SystemClock.now()));
-    let limit = setup.settings.intake.max_message;
-    let standard_input = [PathBuf::from("-")];
-    let files = if args.files.is_empty() { &standard_input[..] } else { &args.files[..] };
+    let files = if args.files.is_empty() { vec![PathBuf::from("-")] } else { args.files.clone() };
     let mut recorded = Vec::new();
     for path in files {
-        let raw = file::read_path(path, limit)
-            .map_err(|problem| Failure::No(format!("{}: {problem}", path.display())))?;
+        let raw = file::read_path(&path, limit).map_err(|problem| {
+            let text = format!("{}: {problem}", path.display());
+            // A message that is too large will be so tomorrow.
+            if matches!(problem, file::FileProblem::Io(_)) {
+                Failure::TryAgain(text)
+            } else {
+                Failure::No(text)
+            }
+        })?;
         let mail = ReceivedMail {
             envelope_from: args.sender.clone(),
             recipient: args.recipient.clone().unwrap_or_default(),
@@ -235,18 +290,6 @@ pub async fn ingest(context: &Context, args: &IngestArgs) -> Result<(), Failure>
         recorded.push((path, answer));
     }
     drop(recorder);
-    recording.await.map_err(|error| Failure::Ours(error.to_string()))?;
-    for (path, answer) in recorded {
-        match answer {
-            Recorded::Known => context.output.line(format!("{}: was received before", path.display())),
-            Recorded::New(id) => {
-                let row = understand(&setup, &store, id).await?;
-                let thread = row.thread.map(|thread| format!(", conversation {thread}")).unwrap_or_default();
-                let verdict = row.verdict.map_or("not understood", |verdict| verdict.as_str());
-                context.output.line(format!("{}: {verdict}{thread} ({})", path.display(), row.reason));
-            }
-        }
-    }
-    store.close().await;
-    Ok(())
+    recording.await.map_err(|error| Failure::TryAgain(error.to_string()))?;
+    Ok(recorded)
 }

@@ -14,6 +14,8 @@ use crate::mail::token::{Keyring, message_id};
 use crate::runtime::{Clock, SystemClock, Timestamp};
 use crate::store::editions::EditionRow;
 use crate::store::{Store, audit, deliveries, editions};
+use crate::tasks::schedule::freeze;
+use crate::tasks::week;
 
 #[derive(Debug, Subcommand)]
 pub enum EditionsCommand {
@@ -21,6 +23,12 @@ pub enum EditionsCommand {
     List,
     /// One with its numbers.
     Show { slug: String },
+    /// What it would send to whom, before anything is queued. Takes a one-off, or the next date of a slot.
+    Plan { slug: String },
+    /// Lets an edition go that waits for approval.
+    Approve { slug: String },
+    /// Keeps an approved or sending edition back until `approve`.
+    Hold { slug: String },
     /// Stops claiming from it; messages in flight are finished.
     Pause { slug: String },
     /// Goes on after a pause.
@@ -35,6 +43,8 @@ pub enum EditionsCommand {
 pub enum DeliveriesCommand {
     /// Single messages with their state.
     List(DeliveriesArgs),
+    /// Tries again one that waits for a word: uncertain or parked, of an edition or of the desk.
+    Retry { id: i64 },
 }
 
 #[derive(Debug, Args)]
@@ -126,6 +136,15 @@ pub async fn editions(context: &Context, command: EditionsCommand) -> Result<(),
         EditionsCommand::Resume { slug } => {
             change(context, &store, &slug, &[EditionState::Paused], EditionState::Sending, "").await?;
         }
+        EditionsCommand::Plan { slug } => plan(context, &store, &slug).await?,
+        EditionsCommand::Approve { slug } => {
+            let from = [EditionState::WaitingApproval];
+            change(context, &store, &slug, &from, EditionState::Sending, "").await?;
+        }
+        EditionsCommand::Hold { slug } => {
+            let from = [EditionState::Sending, EditionState::Paused];
+            change(context, &store, &slug, &from, EditionState::WaitingApproval, "held by hand").await?;
+        }
         EditionsCommand::Cancel { slug } => cancel(context, &store, &slug).await?,
         EditionsCommand::Retry { slug } => retry(context, &store, &slug).await?,
     }
@@ -198,8 +217,69 @@ async fn show(context: &Context, store: &Store, slug: &str) -> Result<(), Failur
     Ok(())
 }
 
+/// A planned edition with its articles and the people of each tier. The numbers come from queueing it in a transaction that is
+/// taken back, so they are those of a queue at this moment.
+async fn plan(context: &Context, store: &Store, slug: &str) -> Result<(), Failure> {
+    let setup = context.setup()?;
+    let content = &setup.content;
+    let now = SystemClock.now();
+    let due = week::planned(content, slug, now)?.ok_or_else(|| {
+        Failure::No(format!(
+            "`{slug}` is no one-off edition and no coming date of a slot; `tidings schedule` names them"
+        ))
+    })?;
+    let edition = week::plan(store, content, &due).await?.map_err(Failure::No)?;
+    let frozen = freeze(content, &setup.edition_frame(), &edition, 1)
+        .map_err(|problems| Failure::problems(&problems))?;
+    let mut tx = store.write().await?;
+    let queued = editions::queue(&mut tx, &frozen, now).await?;
+    drop(tx);
+    let queued = queued
+        .ok_or_else(|| Failure::No(format!("`{slug}` is queued already; `editions show` has its numbers")))?;
+    let planned = Planned {
+        slug: slug.to_owned(),
+        state: EditionState::Planned,
+        due_at: edition.due_at,
+        subject: frozen.subject.clone(),
+        articles: edition.articles.clone(),
+        approval: edition.approval,
+        audience: queued.tiers.into_iter().map(|(tier, count)| (tier.0, count)).collect(),
+    };
+    if context.output.json {
+        return context.output.document(&planned);
+    }
+    let out = context.output;
+    out.line(format!("{slug}: \"{}\", due {}", planned.subject, planned.due_at));
+    out.line(format!("articles: {}", planned.articles.join(", ")));
+    let rows: Vec<Vec<String>> =
+        planned.audience.iter().map(|(tier, count)| vec![tier.clone(), count.to_string()]).collect();
+    out.table(&["TIER", "PEOPLE"], &rows, "Nobody would get it.");
+    Ok(())
+}
+
+#[derive(Serialize)]
+struct Planned {
+    slug: String,
+    state: EditionState,
+    due_at: Timestamp,
+    subject: String,
+    articles: Vec<String>,
+    approval: bool,
+    audience: BTreeMap<String, i64>,
+}
+
 fn unknown(slug: &str) -> Failure {
     Failure::No(format!("there is no edition `{slug}`; `tidings editions list` names them"))
+}
+
+/// A planned edition can only be changed where it is planned.
+fn not_queued(context: &Context, slug: &str) -> Failure {
+    match planned(context, &[]).iter().any(|edition| edition.slug == slug) {
+        true => Failure::No(format!(
+            "`{slug}` is planned and not queued yet; take it out of publication.toml to stop it"
+        )),
+        false => unknown(slug),
+    }
 }
 
 /// One change of state, with its audit row, or why it cannot be.
@@ -213,7 +293,7 @@ async fn change(
 ) -> Result<i64, Failure> {
     let now = SystemClock.now();
     let mut tx = store.write().await?;
-    let row = editions::show(&mut tx, slug).await?.ok_or_else(|| unknown(slug))?;
+    let row = editions::show(&mut tx, slug).await?.ok_or_else(|| not_queued(context, slug))?;
     if !editions::change_state(&mut tx, slug, from, to, reason, now).await? {
         return Err(Failure::No(format!("`{slug}` is {}; it cannot become {to}", row.state)));
     }
@@ -225,7 +305,8 @@ async fn change(
 
 async fn cancel(context: &Context, store: &Store, slug: &str) -> Result<(), Failure> {
     use EditionState::{Attention, Cancelled, Paused, Sending, WaitingApproval};
-    let from = [Sending, Paused, Attention, WaitingApproval];
+    // Cancelling twice is cancelling once: the second time ends what a first one did not live to end.
+    let from = [Sending, Paused, Attention, WaitingApproval, Cancelled];
     let id = change(context, store, slug, &from, Cancelled, "cancelled by hand").await?;
     let mut skipped = 0;
     loop {
@@ -278,9 +359,17 @@ struct ShownDelivery {
 const PAGE: i64 = 1000;
 
 pub async fn deliveries(context: &Context, command: DeliveriesCommand) -> Result<(), Failure> {
-    let DeliveriesCommand::List(args) = command;
+    let args = match command {
+        DeliveriesCommand::List(args) => args,
+        DeliveriesCommand::Retry { id } => return retry_delivery(context, id).await,
+    };
     let settings = context.settings()?;
     let store = context.store().await?;
+    if let Some(slug) = &args.edition
+        && editions::show_subject(&mut store.read().await?, slug).await?.is_none()
+    {
+        return Err(not_queued(context, slug));
+    }
     let keyring = Keyring::new(&settings.secrets).map_err(|problem| Failure::Config(problem.to_string()))?;
     let out = context.output;
     let (mut after, mut count) = (0, 0);
@@ -315,6 +404,22 @@ pub async fn deliveries(context: &Context, command: DeliveriesCommand) -> Result
         out.line("There are no such deliveries.");
     }
     store.close().await;
+    Ok(())
+}
+
+async fn retry_delivery(context: &Context, id: i64) -> Result<(), Failure> {
+    let store = context.store().await?;
+    let now = SystemClock.now();
+    let mut tx = store.write().await?;
+    if !deliveries::retry_one(&mut tx, id, now).await? {
+        return Err(Failure::No(format!(
+            "delivery {id} does not wait for a word; `tidings deliveries list` shows states"
+        )));
+    }
+    audit::record(&mut tx, now, "cli", "delivery retry", &id.to_string(), "").await?;
+    tx.commit().await?;
+    store.close().await;
+    context.output.line(format!("delivery {id} is tried again"));
     Ok(())
 }
 

@@ -9,6 +9,7 @@ mod editions;
 mod people;
 mod preview;
 mod run;
+mod schedule;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -60,6 +61,8 @@ enum Command {
     Run(run::RunArgs),
     /// Checks config, articles and templates: all problems at once.
     Check,
+    /// The next dates of each slot, and what each would send to whom.
+    Schedule(schedule::ScheduleArgs),
     /// Shows what one tier will get of an edition, byte for byte.
     Preview(preview::PreviewArgs),
     /// Editions and their numbers.
@@ -120,6 +123,7 @@ where
         command => runtime.block_on(dispatch(command, &context)),
     };
     match done {
+        Ok(()) if answer::output_failed() => Failure::Ours("the answer could not be written".into()).report(),
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => failure.report(),
     }
@@ -131,6 +135,7 @@ async fn dispatch(command: Command, context: &Context) -> Result<(), Failure> {
         Command::Demo { .. } => Ok(()),
         Command::Run(args) => run::run(context, &args).await,
         Command::Check => check::check(context),
+        Command::Schedule(args) => schedule::schedule(context, &args).await,
         Command::Preview(args) => preview::preview(context, &args).await,
         Command::Editions(command) => editions::editions(context, command).await,
         Command::Deliveries(command) => editions::deliveries(context, command).await,
@@ -141,7 +146,10 @@ async fn dispatch(command: Command, context: &Context) -> Result<(), Failure> {
         Command::Ingest(args) => desk::ingest(context, &args).await,
         Command::Migrate => run::migrate(context).await,
         Command::Completions { shell } => {
-            clap_complete::generate(shell, &mut Cli::command(), "tidings", &mut std::io::stdout());
+            // The generator breaks on a reader that has gone away; a buffer does not.
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "tidings", &mut script);
+            context.output.line(String::from_utf8_lossy(&script).trim_end());
             Ok(())
         }
     }

@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use chrono_tz::Tz;
 
-use super::not_yet;
 use super::section::{Found, Section, nearest};
 use super::syntax::{self, wrong};
 use super::tree::Value;
@@ -20,7 +19,6 @@ const SUBJECT: &str = "{{articles.0.title}}";
 
 /// Reads the whole file. `None` when something that has no default is missing or wrong.
 pub(super) fn publication(mut root: Section<'_>) -> Option<Publication> {
-    not_yet::in_publication(&root);
     let name = text(&mut root, "name", "write name = \"Example News\"");
     let from = root
         .required("from", "write from = \"Example News <weekly@news.example.org>\"")
@@ -270,6 +268,8 @@ fn edition(mut section: Section<'_>, known: &[String], zone: Tz) -> Option<Plann
         articles: articles?,
         tiers: tiers?,
         template: shared.template,
+        slot: None,
+        approval: false,
     })
 }
 

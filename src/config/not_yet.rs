@@ -17,18 +17,10 @@ const SETTINGS: &[(&str, &str)] = &[
     ("relays.1", "this version sends through the first relay only"),
 ];
 
-/// Keys of `publication.toml`, from its top.
-const PUBLICATION: &[(&str, &str)] =
-    &[("slots", "slots are checked, but this version queues only [[editions]]")];
-
 const HINT: &str = "leave it out until a version that acts on it";
 
 pub(super) fn in_settings(root: &Section<'_>) {
     warn(root, SETTINGS);
-}
-
-pub(super) fn in_publication(root: &Section<'_>) {
-    warn(root, PUBLICATION);
 }
 
 /// TLS to a relay: an error, because sending without it would break what the operator asked for.

@@ -1,14 +1,13 @@
 //! When a slot is due: `at = "Tue 09:00"` or five cron fields, normalised to the five fields.
 //!
 //! A rule is a rule of the wall clock: it knows no zone and no summer time (design section 7). Day of month and weekday must
-//! both match, which is not cron's own default. Which fields of time a rule has does not depend on the date, so looking at a
+//! both match. Which fields of time a rule has does not depend on the date, so looking at a
 //! year of firings finds every rule that fires twice on one date.
 
-use chrono::{DateTime, Datelike, Utc};
-use croner::Cron;
-use croner::parser::{CronParser, Seconds, Year};
+use chrono::{Datelike, NaiveDate};
 
 use super::syntax::{Wrong, wrong};
+use crate::domain::slot_rule::SlotRule;
 
 const DAYS: [(&str, &str); 7] = [
     ("monday", "MON"),
@@ -55,7 +54,7 @@ pub(super) fn from_cron(text: &str) -> Result<String, Wrong> {
         return wrong(format!("`{text}` has a comma too many"), HINT);
     }
     let cron = fields.join(" ").to_ascii_uppercase();
-    let rule = parse(&cron).map_err(|why| Wrong {
+    let rule = SlotRule::parse(&cron).map_err(|why| Wrong {
         problem: format!("`{text}` is not a cron rule: {why}"),
         hint: HINT.to_owned(),
     })?;
@@ -63,27 +62,15 @@ pub(super) fn from_cron(text: &str) -> Result<String, Wrong> {
     Ok(cron)
 }
 
-fn parse(cron: &str) -> Result<Cron, croner::errors::CronError> {
-    CronParser::builder()
-        .seconds(Seconds::Disallowed)
-        .year(Year::Disallowed)
-        .dom_and_dow(true)
-        .build()
-        .parse(cron)
-}
-
 /// Fires through a leap year, read as wall-clock time.
-fn check_year(rule: &Cron, text: &str) -> Result<(), Wrong> {
-    // 1 January 2028, 00:00.
-    let start = DateTime::<Utc>::from_timestamp(1_830_297_600, 0).unwrap_or_default();
-    let mut last = match rule.find_next_occurrence(&start, true) {
-        Ok(first) => first,
-        Err(_) => {
-            return wrong(format!("`{text}` never comes"), "check that such a date exists");
-        }
+fn check_year(rule: &SlotRule, text: &str) -> Result<(), Wrong> {
+    let eve = NaiveDate::from_ymd_opt(2027, 12, 31).and_then(|date| date.and_hms_opt(23, 59, 59));
+    let mut times = rule.local_times(eve.unwrap_or_default());
+    let Some(mut last) = times.next() else {
+        return wrong(format!("`{text}` never comes"), "check that such a date exists");
     };
-    while let Ok(next) = rule.find_next_occurrence(&last, false) {
-        if next.date_naive() == last.date_naive() {
+    for next in times.take_while(|time| time.year() <= 2028) {
+        if next.date() == last.date() {
             return wrong(
                 format!(
                     "`{text}` comes twice on one day, {} and {}",
@@ -92,9 +79,6 @@ fn check_year(rule: &Cron, text: &str) -> Result<(), Wrong> {
                 ),
                 "give each time a slot of its own",
             );
-        }
-        if next.year() > start.year() {
-            break;
         }
         last = next;
     }
@@ -144,13 +128,5 @@ mod tests {
             let problem = from_cron(text).unwrap_err().problem;
             assert!(problem.contains(expected), "{text}: {problem}");
         }
-    }
-
-    #[test]
-    fn day_of_month_and_weekday_must_both_match() {
-        let rule = parse("0 9 13 * FRI").unwrap();
-        let start = DateTime::<Utc>::from_timestamp(1_830_297_600, 0).unwrap();
-        let next = rule.find_next_occurrence(&start, true).unwrap();
-        assert_eq!(next.to_rfc3339(), "2028-10-13T09:00:00+00:00");
     }
 }

@@ -21,10 +21,11 @@ use serde::Serialize;
 use crate::app::{self, Daemon, Failure, Parts, Setup};
 use crate::domain::edition::EditionState;
 use crate::domain::settings::StorageUrl;
+use crate::domain::verdict::Verdict;
 use crate::import;
 use crate::runtime::{Clock, Shutdown, SystemClock, Timestamp};
 use crate::store::editions::EditionRow;
-use crate::store::{Store, editions, people, threads};
+use crate::store::{Store, editions, inbound, people, threads};
 use crate::tasks::people::{ImportOptions, SkippedRow, import as import_rows};
 use sink::{Recorded, Sink};
 
@@ -163,6 +164,13 @@ impl World {
         let mut tx = store.read().await?;
         let posts = threads::posts(&mut tx, thread.thread).await?;
         let by_tier: BTreeMap<String, i64> = people::active_by_tier(&mut tx).await?.into_iter().collect();
+        let open = threads::inbox(&mut tx, "", 1000).await?;
+        let verdicts = inbound::list(&mut tx, None, 1000).await?;
+        let found = |wanted: &[Verdict]| {
+            verdicts.iter().filter(|row| row.verdict.is_some_and(|verdict| wanted.contains(&verdict))).count()
+        };
+        let bounces = found(&[Verdict::BounceHard, Verdict::BounceSoft]);
+        let unsubscribed = found(&[Verdict::Unsubscribe]);
         drop(tx);
         store.close().await;
         let mails = sink.mails();
@@ -179,11 +187,11 @@ impl World {
                 skipped: edition.counts.skipped,
             }],
             messages_on_disk: mails.len(),
-            threads: 1,
-            posts: thread.posts,
+            threads: open.len(),
+            posts: open.iter().map(|thread| thread.posts).sum(),
             relayed: sink.notices(),
-            bounces: 0,
-            unsubscribed: 0,
+            bounces,
+            unsubscribed,
             elapsed_ms: SystemClock.now().since(started).as_millis() as u64,
         };
         let text = table(&edition, &mails, &conversation, sink.notices(), summary.elapsed_ms);

@@ -83,8 +83,8 @@ pub enum Outcome {
     Deferred(Reply),
     /// 5xx.
     Refused(Reply),
-    /// No message was in doubt: the peer was lost before the final dot was written (W90).
-    Unreachable(String),
+    /// No message was in doubt: the peer was lost in this step, before the final dot was written (W90).
+    Unreachable(Phase, String),
     /// The final dot was written and no reply was read (W100).
     Unknown(String),
     /// Our own fault, found before anything was sent: size, template, key.
@@ -99,6 +99,40 @@ pub struct Settlement {
     pub due_at: Option<Timestamp>,
     /// The peer's words or our own, at most 500 characters.
     pub last_reply: String,
+    /// Whether it counts as a try. What is our own fault, or the relay's, costs the recipient none.
+    pub burns_attempt: bool,
+}
+
+impl Settlement {
+    /// Back into the queue as if it had never been claimed.
+    pub fn untried(now: Timestamp, why: &str) -> Settlement {
+        Settlement {
+            state: DeliveryState::Queued,
+            due_at: Some(now),
+            last_reply: shorten(why),
+            burns_attempt: false,
+        }
+    }
+}
+
+impl Outcome {
+    /// Whether the relay would have done the same to any message: it is lost, or refuses us before it has heard of a recipient
+    /// (W93, W114, W136). A message that is too large for it is not the relay's fault.
+    pub fn is_the_relays_fault(&self) -> bool {
+        match self {
+            Outcome::Deferred(reply) | Outcome::Refused(reply) => {
+                reply.phase.is_before_recipient() && reply.code != 552
+            }
+            Outcome::Unreachable(phase, _) => phase.is_before_recipient(),
+            Outcome::Accepted(_) | Outcome::Unknown(_) | Outcome::Unsendable(_) => false,
+        }
+    }
+}
+
+impl Phase {
+    fn is_before_recipient(self) -> bool {
+        matches!(self, Phase::Connect | Phase::Hello | Phase::Mail)
+    }
 }
 
 /// How long a delivery may be tried, and what it has been through.
@@ -118,16 +152,30 @@ pub const UNCERTAIN_RESENDS: i64 = 2;
 
 /// Turns an outcome into a settlement. Pure; the whole retry policy is here.
 pub fn settle(outcome: &Outcome, history: History, now: Timestamp, retry: &RetrySettings) -> Settlement {
-    let done = |state, reply: String| Settlement { state, due_at: None, last_reply: shorten(&reply) };
+    let done = |state, reply: String| Settlement {
+        state,
+        due_at: None,
+        last_reply: shorten(&reply),
+        burns_attempt: true,
+    };
     match outcome {
         Outcome::Accepted(reply) => done(DeliveryState::Accepted, reply.to_string()),
-        Outcome::Refused(reply) if not_about_the_recipient(reply) => {
+        Outcome::Deferred(reply) | Outcome::Refused(reply) if outcome.is_the_relays_fault() => {
+            Settlement::untried(now, &reply.to_string())
+        }
+        Outcome::Refused(reply) if reply.phase.is_before_recipient() => {
+            Settlement { burns_attempt: false, ..done(DeliveryState::Parked, reply.to_string()) }
+        }
+        Outcome::Refused(reply) if too_many_recipients(reply) => {
             again(reply.to_string(), history, now, retry)
         }
         Outcome::Refused(reply) => done(DeliveryState::Refused, reply.to_string()),
         Outcome::Deferred(reply) => again(reply.to_string(), history, now, retry),
-        Outcome::Unreachable(why) => again(why.clone(), history, now, retry),
-        Outcome::Unsendable(why) => done(DeliveryState::Parked, why.clone()),
+        Outcome::Unreachable(_, why) if outcome.is_the_relays_fault() => Settlement::untried(now, why),
+        Outcome::Unreachable(_, why) => again(why.clone(), history, now, retry),
+        Outcome::Unsendable(why) => {
+            Settlement { burns_attempt: false, ..done(DeliveryState::Parked, why.clone()) }
+        }
         Outcome::Unknown(why) => Settlement {
             due_at: uncertain_due(history.uncertain_before, now, retry),
             ..done(DeliveryState::Uncertain, why.clone())
@@ -141,11 +189,9 @@ pub fn uncertain_due(uncertain_before: i64, now: Timestamp, retry: &RetrySetting
     resend.then(|| now + step(retry, 1))
 }
 
-/// A 5xx that must not end this delivery: too many recipients is temporary whatever its first digit (RFC 5321 section
-/// 4.5.3.1.10, W92), and before RCPT the peer has not heard of the recipient: it refuses us (W93, W136).
-fn not_about_the_recipient(reply: &Reply) -> bool {
-    let too_many = reply.code == 552 && reply.enhanced.as_deref() == Some("5.5.3");
-    too_many || matches!(reply.phase, Phase::Connect | Phase::Hello | Phase::Mail)
+/// RFC 5321 section 4.5.3.1.10: too many recipients is temporary, whatever its first digit (W92).
+fn too_many_recipients(reply: &Reply) -> bool {
+    reply.code == 552 && reply.enhanced.as_deref() == Some("5.5.3")
 }
 
 fn again(why: String, history: History, now: Timestamp, retry: &RetrySettings) -> Settlement {
@@ -153,9 +199,19 @@ fn again(why: String, history: History, now: Timestamp, retry: &RetrySettings) -
     let due_at = now + wait;
     // A message whose last try would come after the give-up time has had its last try (W104).
     if due_at.since(history.first_attempt_at) > retry.give_up {
-        return Settlement { state: DeliveryState::Expired, due_at: None, last_reply: shorten(&why) };
+        return Settlement {
+            state: DeliveryState::Expired,
+            due_at: None,
+            last_reply: shorten(&why),
+            burns_attempt: true,
+        };
     }
-    Settlement { state: DeliveryState::Queued, due_at: Some(due_at), last_reply: shorten(&why) }
+    Settlement {
+        state: DeliveryState::Queued,
+        due_at: Some(due_at),
+        last_reply: shorten(&why),
+        burns_attempt: true,
+    }
 }
 
 /// The wait after the given attempt (from 1); the last one of the schedule repeats.
@@ -201,8 +257,11 @@ mod tests {
             (Outcome::Refused(reply(550, Some("5.1.1"), Phase::Rcpt)), (Refused, None)),
             (Outcome::Refused(reply(554, None, Phase::Dot)), (Refused, None)),
             (Outcome::Refused(reply(552, Some("5.5.3"), Phase::Rcpt)), (Queued, Some(five))),
-            (Outcome::Refused(reply(550, Some("5.7.1"), Phase::Mail)), (Queued, Some(five))),
-            (Outcome::Unreachable("reset".into()), (Queued, Some(five))),
+            (Outcome::Refused(reply(550, Some("5.7.1"), Phase::Mail)), (Queued, Some(0))),
+            (Outcome::Deferred(reply(451, None, Phase::Mail)), (Queued, Some(0))),
+            (Outcome::Refused(reply(552, Some("5.3.4"), Phase::Mail)), (Parked, None)),
+            (Outcome::Unreachable(Phase::Data, "reset".into()), (Queued, Some(five))),
+            (Outcome::Unreachable(Phase::Mail, "reset".into()), (Queued, Some(0))),
             (Outcome::Unknown("no reply".into()), (Uncertain, Some(five))),
             (Outcome::Unsendable("too large".into()), (Parked, None)),
         ];
@@ -215,7 +274,7 @@ mod tests {
 
     #[test]
     fn the_schedule_is_walked_and_its_last_step_repeats() {
-        let wait = |attempt| settled(Outcome::Unreachable(String::new()), history(attempt), 0).1;
+        let wait = |attempt| settled(Outcome::Unreachable(Phase::Rcpt, String::new()), history(attempt), 0).1;
         assert_eq!([wait(1), wait(2), wait(9)], [Some(300_000), Some(1_800_000), Some(1_800_000)]);
     }
 
@@ -223,7 +282,10 @@ mod tests {
     fn jitter_stays_within_a_fifth() {
         for (jitter, expected) in [(0.0, 240_000), (1.0, 360_000), (7.0, 360_000)] {
             let history = History { jitter, ..history(1) };
-            assert_eq!(settled(Outcome::Unreachable(String::new()), history, 0).1, Some(expected));
+            assert_eq!(
+                settled(Outcome::Unreachable(Phase::Rcpt, String::new()), history, 0).1,
+                Some(expected)
+            );
         }
     }
 

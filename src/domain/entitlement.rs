@@ -1,6 +1,8 @@
 //! Who may get what now. One rule, asked twice: as a value that `store` renders to SQL when an edition is queued, and for each
 //! person again in the transaction that claims their delivery. A test compares the two.
 
+use std::collections::BTreeMap;
+
 use super::publication::TierId;
 use super::subscriber::SubscriberStatus;
 use super::suppression::SuppressionReason;
@@ -14,6 +16,8 @@ pub struct Person {
     /// `None`: never lapses.
     pub term_ends_at: Option<Timestamp>,
     pub suppression: Option<SuppressionReason>,
+    /// Extras counted in this term, without the one that is asked about.
+    pub extras_used: i64,
 }
 
 /// The people of one edition.
@@ -23,6 +27,8 @@ pub struct Audience {
     pub tiers: Vec<TierId>,
     /// What a lapsed person counts as; `None`: they get nothing.
     pub lapsed: Option<TierId>,
+    /// Of an extra edition: how many a person of each tier may have in a term. Empty for any other.
+    pub extra_limits: BTreeMap<TierId, i64>,
 }
 
 /// Why a delivery is not sent after all. The text is what `deliveries list` shows.
@@ -34,6 +40,10 @@ pub enum Skip {
     Suppressed(SuppressionReason),
     #[error("no longer entitled: the tier gets nothing of this edition")]
     NotEntitled,
+    #[error("no extras are left in this term")]
+    ExtrasUsed,
+    #[error("no longer on the desk")]
+    LeftTheDesk,
 }
 
 /// The tier that a person counts as at `now`: a term that has ended counts as the fallback. The last instant of a term is the
@@ -62,9 +72,13 @@ impl Audience {
         if let Some(reason) = person.suppression {
             return Err(Skip::Suppressed(reason));
         }
-        effective_tier(&person.tier, person.term_ends_at, self.lapsed.as_ref(), now)
+        let tier = effective_tier(&person.tier, person.term_ends_at, self.lapsed.as_ref(), now)
             .filter(|tier| self.tiers.contains(tier))
-            .ok_or(Skip::NotEntitled)
+            .ok_or(Skip::NotEntitled)?;
+        match self.extra_limits.get(tier) {
+            Some(limit) if person.extras_used >= *limit => Err(Skip::ExtrasUsed),
+            _ => Ok(tier),
+        }
     }
 }
 
@@ -73,7 +87,11 @@ mod tests {
     use super::*;
 
     fn audience() -> Audience {
-        Audience { tiers: vec!["free".into(), "yearly".into()], lapsed: Some("free".into()) }
+        Audience {
+            tiers: vec!["free".into(), "yearly".into()],
+            lapsed: Some("free".into()),
+            extra_limits: BTreeMap::new(),
+        }
     }
 
     fn person(tier: &str, ends: Option<i64>) -> Person {
@@ -82,6 +100,7 @@ mod tests {
             tier: tier.into(),
             term_ends_at: ends.map(Timestamp),
             suppression: None,
+            extras_used: 0,
         }
     }
 
@@ -107,5 +126,21 @@ mod tests {
         let bounced = Person { suppression: Some(reason), ..person("yearly", None) };
         assert_eq!(audience().body_for(&bounced, now), Err(Skip::Suppressed(reason)));
         assert_eq!(audience().body_for(&person("monthly", None), now), Err(Skip::NotEntitled));
+    }
+
+    #[test]
+    fn extras_run_out_with_the_tenth() {
+        let extra =
+            Audience { extra_limits: [("yearly".into(), 10), ("free".into(), 0)].into(), ..audience() };
+        let now = Timestamp(1000);
+        let tenth = Person { extras_used: 9, ..person("yearly", None) };
+        assert_eq!(extra.body_for(&tenth, now), Ok(&"yearly".into()));
+        let eleventh = Person { extras_used: 10, ..person("yearly", None) };
+        assert_eq!(extra.body_for(&eleventh, now), Err(Skip::ExtrasUsed));
+        assert_eq!(
+            extra.body_for(&person("yearly", Some(1000)), now),
+            Err(Skip::ExtrasUsed),
+            "lapsed to free"
+        );
     }
 }

@@ -1,6 +1,7 @@
 //! Layer 1: rules and types, pure. No async, no clock, no SQL, no wire format.
 
 pub mod address;
+pub mod article_queue;
 pub mod body;
 pub mod delivery;
 pub mod edition;
@@ -9,6 +10,7 @@ pub mod inbound;
 pub mod problem;
 pub mod publication;
 pub mod settings;
+pub mod slot_rule;
 pub mod subscriber;
 pub mod suppression;
 pub mod thread;

@@ -69,7 +69,8 @@ pub struct Offer {
     pub until: chrono::NaiveDate,
 }
 
-/// A one-off edition as configured. Nothing of it is in the store before it is due.
+/// An edition that is not queued yet: a one-off of the config, or a slot's date with the articles that it takes. Nothing of it is
+/// in the store before it is due.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PlannedEdition {
     pub slug: String,
@@ -82,6 +83,10 @@ pub struct PlannedEdition {
     pub articles: Vec<String>,
     pub tiers: Vec<TierId>,
     pub template: String,
+    /// The slot and its local date; `None` for a one-off.
+    pub slot: Option<(String, chrono::NaiveDate)>,
+    /// Waits for an editor's word before anything leaves.
+    pub approval: bool,
 }
 
 /// A recurring time at which an edition is due, as configured and checked.
@@ -125,6 +130,11 @@ pub struct Publication {
 impl Publication {
     pub fn tier(&self, id: &TierId) -> Option<&Tier> {
         self.tiers.iter().find(|tier| &tier.id == id)
+    }
+
+    /// An instant on the publication's calendar, in a pattern of chrono's. Names of days and months are English.
+    pub fn date(&self, at: Timestamp, pattern: &str) -> String {
+        at.to_utc().with_timezone(&self.timezone).format(pattern).to_string()
     }
 
     pub fn tier_ids(&self) -> Vec<TierId> {

@@ -35,9 +35,12 @@ pub struct Subscriber {
 
 impl Subscriber {
     /// What an import makes of a person whom the store knows. Consent is never raised: who left or never confirmed stays so,
-    /// whatever a file says, and only a file that says `unsubscribed` changes a status. Empty fields of the file change nothing.
+    /// whatever a file says, and only a file that says `unsubscribed` changes a status. Empty fields of the file change nothing,
+    /// but a new tier comes with its own term or with none.
     pub fn merged(&self, row: &ImportRow) -> Subscriber {
         let left = row.status == SubscriberStatus::Unsubscribed;
+        // A term belongs to its tier: who bought another one does not keep the end of the old.
+        let kept = |known: Option<Timestamp>| known.filter(|_| row.tier == self.tier);
         Subscriber {
             id: self.id,
             address: self.address.clone(),
@@ -46,8 +49,8 @@ impl Subscriber {
             status: if left { SubscriberStatus::Unsubscribed } else { self.status },
             timezone: row.timezone.map(|zone| zone.name().to_owned()).or_else(|| self.timezone.clone()),
             language: row.language.clone().or_else(|| self.language.clone()),
-            term_started_at: row.term_started_at.or(self.term_started_at),
-            term_ends_at: row.term_ends_at.or(self.term_ends_at),
+            term_started_at: row.term_started_at.or(kept(self.term_started_at)),
+            term_ends_at: row.term_ends_at.or(kept(self.term_ends_at)),
         }
     }
 }
@@ -131,5 +134,14 @@ mod tests {
             assert_eq!((after.tier.as_str(), after.name.as_str()), ("yearly", "Ann"));
             assert_eq!(after.term_ends_at, Some(Timestamp(9)));
         }
+    }
+
+    #[test]
+    fn a_new_tier_does_not_keep_the_old_term() {
+        use SubscriberStatus::Active;
+        let before = Subscriber::from(&row(Active, "yearly"));
+        let silent = |tier| ImportRow { term_ends_at: None, ..row(Active, tier) };
+        assert_eq!(before.merged(&silent("yearly")).term_ends_at, Some(Timestamp(9)));
+        assert_eq!(before.merged(&silent("lifetime")).term_ends_at, None);
     }
 }

@@ -129,7 +129,8 @@ fn own_loop(facts: &Facts) -> Found {
     let why = match (facts.message_id_is_ours, facts.loop_mark_is_ours) {
         (true, _) => "our own Message-ID and From came back",
         (false, true) => "our own X-Loop and From came back",
-        (false, false) => return None,
+        // Nobody writes from our own addresses but we: a forgery, or our mail through a relay that replaced its ids.
+        (false, false) => "its From is one of our own addresses",
     };
     Some((Verdict::Loop, why.to_owned()))
 }

@@ -193,7 +193,8 @@ impl Nature {
             charset: attribute("charset"),
             encoding: message.content_transfer_encoding().unwrap_or("").trim().to_ascii_lowercase(),
             attached: name.is_some() || disposition.is_some_and(ContentType::is_attachment),
-            media_type,
+            // It is shown to staff: nothing but the letters of a media type (RFC 6838 section 4.2).
+            media_type: media_type.chars().filter(|c| c.is_ascii_graphic()).take(NAME_MAX).collect(),
             name,
         }
     }
@@ -315,8 +316,13 @@ pub(super) fn clean(text: &str) -> String {
     text.replace("\r\n", "\n")
         .chars()
         .map(|c| if c == '\r' { '\n' } else { c })
-        .filter(|c| !c.is_control() || matches!(c, '\n' | '\t'))
+        .filter(|c| (!c.is_control() || matches!(c, '\n' | '\t')) && !turns_text_around(*c))
         .collect()
+}
+
+/// Marks that let a text look like another one: directional overrides and isolates. Text of right-to-left scripts needs none.
+fn turns_text_around(c: char) -> bool {
+    matches!(c, '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}')
 }
 
 /// The last part of a path, in either notation, short and without control characters.

@@ -19,7 +19,7 @@ use super::media::Media;
 use super::paths::{Paths, Resolver};
 use super::plain;
 use crate::domain::problem::{Position, Problem};
-use crate::domain::publication::{Publication, Tier, TierId};
+use crate::domain::publication::{ArticleAccess, Publication, Tier, TierId};
 
 /// Words that one reads in a minute.
 const WORDS_PER_MINUTE: usize = 220;
@@ -64,6 +64,8 @@ pub struct Article {
     /// Published address of the cover, empty if there is none.
     pub cover: String,
     pub extra: bool,
+    /// Everybody may have all of it: a teaser tier needs no `<!-- more -->`.
+    pub open: bool,
     /// Who gets the article at all; `None`: every tier of the edition. The caller decides by [`Article::is_for`].
     pub tiers: Option<Vec<TierId>>,
     pub status: Status,
@@ -121,6 +123,11 @@ impl Article {
         let text = text.strip_prefix('\u{feff}').unwrap_or(text).replace("\r\n", "\n").replace('\r', "\n");
         let tiers = publication.tier_ids();
         let front = front::read(file, &text, &tiers)?;
+        if let Some(at) = markdown::too_deep(&text[front.body..]) {
+            let at = Position::of(&text, front.body + at);
+            let hint = "write it with fewer quotes, lists or marks inside of one another";
+            return Err(vec![Problem::error(file, at, "nesting", "this is nested too deeply", hint)]);
+        }
         let gates = Gates::read(file, &text, front.body, &tiers)?;
         let source = gates::blank(&text, std::iter::once(0..front.body));
         let mut resolver = Resolver {
@@ -152,6 +159,7 @@ impl Article {
             date: front.date,
             cover,
             extra: front.extra,
+            open: front.open,
             tiers: front.tiers,
             status: front.status,
             media,
@@ -171,6 +179,17 @@ impl Article {
     /// Whether the front matter lets `tier` have this article at all.
     pub fn is_for(&self, tier: &TierId) -> bool {
         self.tiers.as_ref().is_none_or(|tiers| tiers.contains(tier))
+    }
+
+    /// Why this tier must not get the article as it is: a teaser tier would get all of it, and nobody said that it may. The likeliest
+    /// mistake is the one gate that was forgotten, so its absence is none of the ways to open an article.
+    pub fn refusal(&self, tier: &Tier) -> Option<Problem> {
+        let all = tier.articles == ArticleAccess::Teaser && !self.open && !self.gates.cuts_off(tier);
+        all.then(|| {
+            let what = format!("the tier \"{}\" gets the start of an article, and this one has no `<!-- more -->`", tier.id);
+            let hint = "write `<!-- more -->` where its part ends, or open = true in the front matter to give it all";
+            Problem::error(&self.file, Position::FILE, "more", &what, hint)
+        })
     }
 
     /// What `tier` gets: the source is cut first, so what is rendered holds nothing else.

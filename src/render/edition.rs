@@ -51,12 +51,12 @@ pub fn render_edition(
     input: &EditionInput<'_>,
     tier: &Tier,
 ) -> Result<RenderedTier, Vec<Problem>> {
-    let articles: Vec<TierArticle> = input
-        .articles
-        .iter()
-        .filter(|article| article.is_for(&tier.id))
-        .map(|article| article.for_tier(tier))
-        .collect();
+    let theirs = || input.articles.iter().filter(|article| article.is_for(&tier.id));
+    let refused: Vec<Problem> = theirs().filter_map(|article| article.refusal(tier)).collect();
+    if !refused.is_empty() {
+        return Err(refused);
+    }
+    let articles: Vec<TierArticle> = theirs().map(|article| article.for_tier(tier)).collect();
     if articles.is_empty() {
         let what = format!("no article of this edition is for the tier \"{}\"", tier.id);
         let hint = "leave the tier out of the edition, or change the articles' tiers";

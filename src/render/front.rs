@@ -11,7 +11,7 @@ use super::article::Status;
 use crate::domain::problem::{Position, Problem};
 use crate::domain::publication::TierId;
 
-const KEYS: &str = "the keys are title, summary, author, date, cover, extra, tiers and status";
+const KEYS: &str = "the keys are title, summary, author, date, cover, extra, open, tiers and status";
 
 /// What the front matter says, checked, with the places that later checks need.
 pub(super) struct Front {
@@ -22,6 +22,7 @@ pub(super) struct Front {
     /// The path as written and its byte offset in the file.
     pub cover: Option<(String, usize)>,
     pub extra: bool,
+    pub open: bool,
     pub tiers: Option<Vec<TierId>>,
     pub status: Status,
     /// Where the body starts.
@@ -38,6 +39,8 @@ struct Raw {
     cover: Option<Spanned<String>>,
     #[serde(default)]
     extra: bool,
+    #[serde(default)]
+    open: bool,
     tiers: Option<Vec<Spanned<String>>>,
     status: Option<Spanned<String>>,
 }
@@ -127,6 +130,7 @@ fn check(file: &str, text: &str, start: usize, raw: Raw, tiers: &[TierId]) -> Re
         date,
         cover: raw.cover.map(|cover| (cover.as_ref().clone(), start + cover.span().start)),
         extra: raw.extra,
+        open: raw.open,
         tiers: raw.tiers.map(|ids| ids.into_iter().map(|id| TierId(id.into_inner())).collect()),
         status,
         body: 0,

@@ -144,11 +144,46 @@ fn suspects(text: &str, tiers: &[TierId]) -> Vec<Suspect> {
             inner.chars().take_while(|c| c.is_alphanumeric()).collect::<String>().to_lowercase();
         if word.starts_with("more") || word.starts_with("only") {
             found.push(Suspect { at, misspelt: false });
-        } else if opener.starts_with("!--") && (closing || near(&word) || names_tiers(inner, tiers)) {
+        } else if opener.starts_with("!--")
+            && (closing || near(&word) || names_tiers(inner, tiers) || speaks_of_gates(inner))
+        {
             found.push(Suspect { at, misspelt: true });
         }
     }
     found
+}
+
+/// Whether a comment holds one of the words, seen as a person sees it: without letters that do not show, and with letters of other
+/// alphabets that look the same. A pasted zero-width blank must not open a gate; `read more` may be meant as one.
+fn speaks_of_gates(inner: &str) -> bool {
+    let end = inner.find("-->").unwrap_or(inner.len());
+    let seen: String = inner[..end].chars().filter(|c| !is_invisible(*c)).map(as_it_looks).collect();
+    let words = seen.split(|c: char| !c.is_alphanumeric());
+    let closed_up: String = seen.chars().filter(|c| c.is_alphanumeric()).collect();
+    ["more", "only"]
+        .into_iter()
+        .any(|gate| closed_up.starts_with(gate) || words.clone().any(|word| word == gate))
+}
+
+/// Unicode's format characters that take no room.
+fn is_invisible(c: char) -> bool {
+    matches!(c, '\u{AD}' | '\u{34F}' | '\u{200B}'..='\u{200F}' | '\u{202A}'..='\u{202E}' | '\u{2060}'..='\u{206F}' | '\u{FEFF}')
+}
+
+/// Cyrillic, Greek and full-width letters as the Latin ones that they look like, in lower case.
+fn as_it_looks(c: char) -> char {
+    match c {
+        '\u{43C}' | '\u{41C}' | '\u{39C}' => 'm',
+        '\u{43E}' | '\u{41E}' | '\u{3BF}' | '\u{39F}' | '0' => 'o',
+        '\u{433}' => 'r',
+        '\u{435}' | '\u{415}' | '\u{451}' | '\u{395}' => 'e',
+        '\u{443}' | '\u{423}' | '\u{3C5}' | '\u{3A5}' => 'y',
+        '\u{39D}' => 'n',
+        '\u{FF21}'..='\u{FF5A}' => {
+            char::from_u32(c as u32 - 0xFEE0).map_or(c, |plain| plain.to_ascii_lowercase())
+        }
+        _ => c.to_lowercase().next().unwrap_or(c),
+    }
 }
 
 fn dash(c: char) -> bool {

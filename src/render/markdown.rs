@@ -107,6 +107,25 @@ impl Document {
     }
 }
 
+/// Deeper than any text that one can read; a tree of this depth is far from exhausting a stack.
+const DEPTH_MAX: usize = 40;
+
+/// Where a text is nested too deeply to be built into a tree.
+pub(super) fn too_deep(text: &str) -> Option<usize> {
+    let mut depth = 0usize;
+    for (event, range) in parser(text).into_offset_iter() {
+        match event {
+            Event::Start(_) => depth += 1,
+            Event::End(_) => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        if depth > DEPTH_MAX {
+            return Some(range.start);
+        }
+    }
+    None
+}
+
 /// The offsets of everything that depends on a definition elsewhere: reference links, images and footnotes.
 pub(super) fn references(text: &str) -> BTreeSet<usize> {
     parser(text)

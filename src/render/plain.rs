@@ -24,6 +24,8 @@ pub(super) fn text(document: &Document, around: &Surroundings<'_>) -> String {
 
 /// Breaks `text` at blanks into lines of at most `columns` characters; a longer word stays whole.
 pub(super) fn wrap(text: &str, columns: usize) -> String {
+    // Deep inside of quotes nothing would be left.
+    let columns = columns.max(20);
     let mut lines = Vec::new();
     for line in text.split('\n') {
         let mut current = String::new();
@@ -92,7 +94,7 @@ impl Writer<'_> {
                 }
             }
             Block::Quote { blocks, source } => {
-                let mut quote = self.blocks(blocks, columns - 2).join("\n\n");
+                let mut quote = self.blocks(blocks, columns.saturating_sub(2)).join("\n\n");
                 if let Some(source) = source {
                     quote.push_str(&format!("\n\n-- {}", self.inlines(source)));
                 }
@@ -111,7 +113,7 @@ impl Writer<'_> {
     }
 
     fn boxed(&mut self, label: &str, blocks: &[Block], columns: usize) -> String {
-        let body = self.blocks(blocks, columns - 2).join("\n\n");
+        let body = self.blocks(blocks, columns.saturating_sub(2)).join("\n\n");
         indent(&format!("{label}\n{body}"), "| ", "| ").replace("\n\n", "\n|\n")
     }
 
@@ -214,7 +216,7 @@ fn groups(head: &[String], rows: &[Vec<String>], columns: usize) -> String {
     let group = |row: &Vec<String>| {
         let lines = head.iter().zip(row).map(|(key, value)| {
             let line = if key.is_empty() { value.clone() } else { format!("{key}: {value}") };
-            indent(&wrap(&line, columns - 2), "", "  ")
+            indent(&wrap(&line, columns.saturating_sub(2)), "", "  ")
         });
         lines.collect::<Vec<_>>().join("\n")
     };

@@ -8,5 +8,5 @@ pub mod shutdown;
 pub mod telemetry;
 
 pub use clock::{Clock, SystemClock, Timestamp};
-pub use redact::Masked;
+pub use redact::{Masked, MaskedText};
 pub use shutdown::Shutdown;

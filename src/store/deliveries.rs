@@ -5,7 +5,7 @@
 //! execution on SQLite, hence `+ 0`; and a plain `state = 'leased'` beside `id = v.id` makes it scan the leased index once
 //! per settlement, hence `state || ''`.
 
-use super::sql::{markers, row, rows, rows_each, run, run_each};
+use super::sql::{markers, row, rows, rows_each, run};
 use super::{StoreError, Tx, word};
 use crate::domain::address::Address;
 use crate::domain::delivery::{DeliveryKind, DeliveryState, Settlement, UNCERTAIN_RESENDS};
@@ -89,15 +89,18 @@ struct PersonRow {
     term_ends_at: Option<i64>,
     suppression: Option<String>,
     body_tier: Option<String>,
+    extra_limit: Option<i64>,
+    extras_used: i64,
 }
 
 /// Candidates are streams with due rows: desk mail first, then sending editions, the newest first. The row locks of PostgreSQL
-/// belong to the inner SELECT.
+/// belong to the inner SELECT. An owner that was declared dead claims nothing, however alive it is.
 const CLAIM: &str = "UPDATE deliveries SET state = 'leased', owner = $1, attempt = attempt + 1, \
         first_attempt_at = coalesce(first_attempt_at, $2), key_id = coalesce(key_id, $3) \
     WHERE id IN ( \
         SELECT d.id FROM deliveries d \
-        WHERE d.state = 'queued' AND d.lane = $4 AND d.due_at <= $2 + 0 AND d.stream = ( \
+        WHERE d.state = 'queued' AND d.lane = $4 AND d.due_at <= $2 + 0 \
+            AND EXISTS (SELECT 1 FROM owners o WHERE o.id = $1 AND o.ended_at IS NULL) AND d.stream = ( \
             SELECT c.stream FROM ( \
                 SELECT column1 AS stream FROM (VALUES (-2), (-1)) AS desk \
                 UNION ALL SELECT e.id FROM editions e WHERE e.state = 'sending' \
@@ -152,7 +155,10 @@ async fn admit(
     for row in leased {
         let kind = word("a delivery's kind", &row.kind, DeliveryKind::from_word)?;
         let Some(person) = people.remove(&row.id) else {
-            claimed.push(to_staff(row, kind)?);
+            match may_get_desk_mail(tx, &row).await? {
+                Ok(()) => claimed.push(to_staff(row, kind)?),
+                Err(skip) => skipped.push((row, skip)),
+            }
             continue;
         };
         match body_now(tx, request, &row, kind, &person).await? {
@@ -175,7 +181,11 @@ async fn people_of(
     }
     let sql = format!(
         "SELECT d.id, s.address, s.name, s.tier, s.status, s.term_ends_at, x.reason AS suppression, \
-            b.tier AS body_tier \
+            b.tier AS body_tier, b.extra_limit, \
+            CASE WHEN b.extra_limit IS NULL THEN 0 ELSE (SELECT count(*) FROM deliveries u \
+                JOIN editions g ON g.id = u.edition_id WHERE u.subscriber_id = s.id AND u.id <> d.id AND g.extra = 1 \
+                AND g.queued_at >= coalesce(s.term_started_at, s.created_at) \
+                AND u.state NOT IN ('refused', 'expired', 'skipped')) END AS extras_used \
         FROM deliveries d JOIN subscribers s ON s.id = d.subscriber_id JOIN bodies b ON b.id = d.body_id \
         LEFT JOIN suppressions x ON x.address_key = s.address_key WHERE d.id IN ({})",
         markers(ids.len(), 1)
@@ -201,6 +211,7 @@ async fn body_now(
             .as_deref()
             .map(|reason| word("a suppression", reason, SuppressionReason::from_word))
             .transpose()?,
+        extras_used: person.extras_used,
     };
     let (DeliveryKind::Edition, Some(edition)) = (kind, row.edition_id) else {
         return Ok(match now.suppression {
@@ -209,23 +220,43 @@ async fn body_now(
         });
     };
     let own = person.body_tier.as_deref().map(TierId::from);
-    let mut audience = Audience { tiers: own.into_iter().collect(), lapsed: request.lapsed.clone() };
+    let mut audience = Audience {
+        extra_limits: own.clone().zip(person.extra_limit).into_iter().collect(),
+        tiers: own.into_iter().collect(),
+        lapsed: request.lapsed.clone(),
+    };
     match audience.body_for(&now, request.now) {
         Ok(tier) => return Ok(Ok((row.body_id, tier.clone()))),
         Err(Skip::NotEntitled) => {}
         Err(skip) => return Ok(Err(skip)),
     }
     // The person counts as another tier than when the edition was queued.
-    const BODIES: &str = "SELECT tier, id FROM bodies WHERE edition_id = $1 AND tier IS NOT NULL";
-    let bodies = rows!(tx, (String, i64), BODIES, edition)?;
-    audience.tiers = bodies.iter().map(|(tier, _)| TierId(tier.clone())).collect();
+    const BODIES: &str =
+        "SELECT tier, id, extra_limit FROM bodies WHERE edition_id = $1 AND tier IS NOT NULL";
+    let bodies = rows!(tx, (String, i64, Option<i64>), BODIES, edition)?;
+    audience.tiers = bodies.iter().map(|(tier, _, _)| TierId(tier.clone())).collect();
+    audience.extra_limits =
+        bodies.iter().filter_map(|(tier, _, limit)| Some((TierId(tier.clone()), (*limit)?))).collect();
     let tier = match audience.body_for(&now, request.now) {
         Ok(tier) => tier.clone(),
         Err(skip) => return Ok(Err(skip)),
     };
-    let body = bodies.iter().find(|(name, _)| *name == tier.0).map_or(row.body_id, |(_, id)| *id);
+    let body = bodies.iter().find(|(name, _, _)| *name == tier.0).map_or(row.body_id, |(_, id, _)| *id);
     run!(tx, "UPDATE deliveries SET body_id = $2 WHERE id = $1", row.id, body)?;
     Ok(Ok((body, tier)))
+}
+
+/// Staff and editors: nothing goes to a suppressed address, and no subscriber's words to somebody who has left the desk.
+async fn may_get_desk_mail(tx: &mut Tx, row: &LeasedRow) -> Result<Result<(), Skip>, StoreError> {
+    if let Some(staff) = row.staff_id {
+        const ACTIVE: &str = "SELECT active FROM staff WHERE id = $1";
+        if row!(tx, (i64,), ACTIVE, staff)?.is_none_or(|(active,)| active == 0) {
+            return Ok(Err(Skip::LeftTheDesk));
+        }
+    }
+    let address = Address::trusted(row.address.clone().unwrap_or_default());
+    let suppression = super::suppressions::of(tx, &address).await?;
+    Ok(suppression.map_or(Ok(()), |found| Err(Skip::Suppressed(found.reason))))
 }
 
 fn to_staff(row: LeasedRow, kind: DeliveryKind) -> Result<Claimed, StoreError> {
@@ -278,7 +309,12 @@ fn skip_row(request: &ClaimRequest, row: &LeasedRow, skip: Skip) -> Settled {
         owner: request.owner,
         relay: String::new(),
         at: request.now,
-        settlement: Settlement { state: DeliveryState::Skipped, due_at: None, last_reply: skip.to_string() },
+        settlement: Settlement {
+            state: DeliveryState::Skipped,
+            due_at: None,
+            last_reply: skip.to_string(),
+            burns_attempt: true,
+        },
     }
 }
 
@@ -293,16 +329,17 @@ pub async fn settle(tx: &mut Tx, settled: &[Settled]) -> Result<u64, StoreError>
     }
     let columns = settled.len();
     let sql = format!(
-        "WITH v (id, attempt, owner, state, due_at, reply, at, relay, doubt) AS (VALUES {}) \
+        "WITH v (id, attempt, owner, state, due_at, reply, at, relay, doubt, untried) AS (VALUES {}) \
         UPDATE deliveries SET state = v.state, due_at = v.due_at, last_reply = v.reply, settled_at = v.at, \
             relay = v.relay, uncertain_count = uncertain_count + v.doubt, \
+            attempt = deliveries.attempt - v.untried, \
             owner = CASE WHEN v.doubt = 1 THEN v.owner END \
         FROM v WHERE deliveries.id = v.id AND deliveries.attempt = v.attempt AND deliveries.owner = v.owner \
             AND (deliveries.state || '' = 'leased' \
-                OR (deliveries.state || '' = 'uncertain' AND v.state = 'accepted'))",
+                OR (deliveries.state || '' = 'uncertain' AND v.state = 'accepted')) RETURNING deliveries.id",
         typed_markers(columns)
     );
-    let changed = run_each!(tx, sql, settled, |query, one| query
+    let changed = rows_each!(tx, (i64,), sql, settled, |query, one| query
         .bind(one.delivery)
         .bind(one.attempt)
         .bind(one.owner)
@@ -311,15 +348,18 @@ pub async fn settle(tx: &mut Tx, settled: &[Settled]) -> Result<u64, StoreError>
         .bind(one.settlement.last_reply.as_str())
         .bind(one.at.millis())
         .bind(one.relay.as_str())
-        .bind(i64::from(one.settlement.state == DeliveryState::Uncertain)))?;
-    record_attempts(tx, settled).await?;
-    Ok(changed)
+        .bind(i64::from(one.settlement.state == DeliveryState::Uncertain))
+        .bind(i64::from(!one.settlement.burns_attempt)))?;
+    let took_effect = |one: &&Settled| changed.iter().any(|(id,)| *id == one.delivery);
+    record_attempts(tx, settled.iter().filter(took_effect)).await?;
+    Ok(changed.len() as u64)
 }
 
 /// The rows of the settlement's VALUES. PostgreSQL takes the column types from the first one.
 fn typed_markers(count: usize) -> String {
-    const WIDTH: usize = 9;
-    let types = ["BIGINT", "BIGINT", "BIGINT", "TEXT", "BIGINT", "TEXT", "BIGINT", "TEXT", "BIGINT"];
+    const WIDTH: usize = 10;
+    let types =
+        ["BIGINT", "BIGINT", "BIGINT", "TEXT", "BIGINT", "TEXT", "BIGINT", "TEXT", "BIGINT", "BIGINT"];
     let first: Vec<String> =
         types.iter().enumerate().map(|(at, kind)| format!("CAST(${} AS {kind})", at + 1)).collect();
     let mut text = format!("({})", first.join(", "));
@@ -332,7 +372,7 @@ fn typed_markers(count: usize) -> String {
     text
 }
 
-async fn record_attempts(tx: &mut Tx, settled: &[Settled]) -> Result<(), StoreError> {
+async fn record_attempts(tx: &mut Tx, settled: impl Iterator<Item = &Settled>) -> Result<(), StoreError> {
     const SQL: &str = "INSERT INTO attempts (delivery_id, attempt, at, relay, state, reply) \
         VALUES ($1, $2, $3, $4, $5, $6)";
     for one in settled {
@@ -375,6 +415,22 @@ pub async fn recover(
     Ok(run!(tx, SQL, resends, resend_at.millis(), now.millis())?)
 }
 
+/// Gives back what this owner leased and nobody holds: a claim whose commit succeeded although its answer was lost. `held` are
+/// the deliveries that its connections have in hand. Nothing of the others was ever sent.
+///
+/// # Errors
+/// When the database fails.
+pub async fn give_back(tx: &mut Tx, owner: i64, held: &[i64]) -> Result<u64, StoreError> {
+    let leased = rows!(tx, (i64,), "SELECT id FROM deliveries WHERE state = 'leased' AND owner = $1", owner)?;
+    const SQL: &str = "UPDATE deliveries SET state = 'queued', owner = NULL, attempt = attempt - 1 \
+        WHERE id = $1 AND state = 'leased' AND owner = $2";
+    let mut given = 0;
+    for (id,) in leased.into_iter().filter(|(id,)| !held.contains(id)) {
+        given += run!(tx, SQL, id, owner)?;
+    }
+    Ok(given)
+}
+
 /// Puts uncertain deliveries whose wait is over back into the queue.
 ///
 /// # Errors
@@ -383,6 +439,16 @@ pub async fn requeue_uncertain(tx: &mut Tx, now: Timestamp) -> Result<u64, Store
     const SQL: &str = "UPDATE deliveries SET state = 'queued', owner = NULL \
         WHERE state = 'uncertain' AND due_at IS NOT NULL AND due_at <= $1 + 0";
     Ok(run!(tx, SQL, now.millis())?)
+}
+
+/// An operator's word: one delivery that waits for one is tried again now. Answers whether it did wait.
+///
+/// # Errors
+/// When the database fails.
+pub async fn retry_one(tx: &mut Tx, delivery: i64, now: Timestamp) -> Result<bool, StoreError> {
+    const SQL: &str = "UPDATE deliveries SET state = 'queued', owner = NULL, due_at = $2 \
+        WHERE id = $1 AND (state = 'uncertain' OR state = 'parked')";
+    Ok(run!(tx, SQL, delivery, now.millis())? > 0)
 }
 
 /// An operator's word: everything of this stream that waits for one is tried again now.

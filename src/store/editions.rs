@@ -6,7 +6,6 @@ use super::sql::{row, rows, run};
 use super::{StoreError, Tx, word};
 use crate::domain::delivery::{DeliveryKind, DeliveryState};
 use crate::domain::edition::{Counts, EditionState};
-use crate::domain::entitlement::Audience;
 use crate::domain::publication::TierId;
 use crate::runtime::Timestamp;
 
@@ -24,6 +23,9 @@ pub struct NewEdition {
     pub articles: Vec<String>,
     pub bodies: Vec<NewBody>,
     pub lapsed: Option<TierId>,
+    pub extra: bool,
+    /// Nothing of it leaves before somebody approves.
+    pub approval: bool,
 }
 
 /// One tier's frozen body as it is stored.
@@ -34,6 +36,8 @@ pub struct NewBody {
     pub frame: String,
     /// JSON of `domain::body::Body`.
     pub body: String,
+    /// How many extras a person of this tier may have in a term; `None`: the edition is none.
+    pub extra_limit: Option<i64>,
 }
 
 /// What queueing did.
@@ -51,18 +55,21 @@ pub struct Queued {
 /// When the database fails; nothing is queued then.
 pub async fn queue(tx: &mut Tx, edition: &NewEdition, now: Timestamp) -> Result<Option<Queued>, StoreError> {
     const INSERT: &str = "INSERT INTO editions (slug, state, slot, slot_date, due_at, queued_at, subject, audience, \
-            reason) VALUES ($1, 'sending', $2, $3, $4, $5, $6, 0, '') ON CONFLICT DO NOTHING RETURNING id";
+            reason, extra) VALUES ($1, $2, $3, $4, $5, $6, $7, 0, '', $8) ON CONFLICT DO NOTHING RETURNING id";
+    let state = if edition.approval { EditionState::WaitingApproval } else { EditionState::Sending };
     let (slot, date) = edition.slot.clone().unzip();
     let entered = row!(
         tx,
         (i64,),
         INSERT,
         edition.slug.as_str(),
+        state.as_str(),
         slot,
         date,
         edition.due_at.millis(),
         now.millis(),
-        edition.subject.as_str()
+        edition.subject.as_str(),
+        i64::from(edition.extra)
     )?;
     let Some((edition_id,)) = entered else { return Ok(None) };
     for (position, article) in edition.articles.iter().enumerate() {
@@ -71,23 +78,22 @@ pub async fn queue(tx: &mut Tx, edition: &NewEdition, now: Timestamp) -> Result<
         run!(tx, ARTICLE, edition_id, position as i64, article.as_str())?;
     }
     for body in &edition.bodies {
-        const BODY: &str = "INSERT INTO bodies (edition_id, tier, audience, frame, body) \
-            VALUES ($1, $2, 0, $3, $4)";
-        run!(tx, BODY, edition_id, body.tier.as_str(), body.frame.as_str(), body.body.as_str())?;
+        const BODY: &str = "INSERT INTO bodies (edition_id, tier, audience, frame, body, extra_limit) \
+            VALUES ($1, $2, 0, $3, $4, $5)";
+        let (frame, json) = (body.frame.as_str(), body.body.as_str());
+        run!(tx, BODY, edition_id, body.tier.as_str(), frame, json, body.extra_limit)?;
     }
-    let audience = Audience {
-        tiers: edition.bodies.iter().map(|body| body.tier.clone()).collect(),
-        lapsed: edition.lapsed.clone(),
-    };
-    queue_deliveries(tx, edition_id, &audience, now).await.map(Some)
+    queue_deliveries(tx, edition_id, edition.lapsed.as_ref(), now).await.map(Some)
 }
 
-/// [`Audience::body_for`] as SQL: the bodies of the edition are the tiers of the audience. Suppressions are read as a set of ids,
-/// which costs a third of asking for each address.
+/// [`Audience::body_for`] as SQL: the bodies of the edition are the tiers of the audience, with their limits. Suppressions are
+/// read as a set of ids, which costs a third of asking for each address.
+///
+/// [`Audience::body_for`]: crate::domain::entitlement::Audience::body_for
 async fn queue_deliveries(
     tx: &mut Tx,
     edition_id: i64,
-    audience: &Audience,
+    lapsed: Option<&TierId>,
     now: Timestamp,
 ) -> Result<Queued, StoreError> {
     const DELIVERIES: &str = "INSERT INTO deliveries (kind, edition_id, subscriber_id, body_id, lane, stream, state, \
@@ -96,8 +102,12 @@ async fn queue_deliveries(
         FROM subscribers s JOIN bodies b ON b.edition_id = $1 AND b.tier = \
             CASE WHEN s.term_ends_at IS NOT NULL AND s.term_ends_at <= $2 THEN $3 ELSE s.tier END \
         WHERE s.status = 'active' AND s.id NOT IN \
-            (SELECT y.id FROM suppressions x JOIN subscribers y ON y.address_key = x.address_key)";
-    let lapsed = audience.lapsed.as_ref().map(|tier| tier.0.clone());
+            (SELECT y.id FROM suppressions x JOIN subscribers y ON y.address_key = x.address_key) \
+        AND (b.extra_limit IS NULL OR b.extra_limit > (SELECT count(*) \
+            FROM deliveries u JOIN editions g ON g.id = u.edition_id WHERE u.subscriber_id = s.id AND g.extra = 1 \
+            AND g.queued_at >= coalesce(s.term_started_at, s.created_at) \
+            AND u.state NOT IN ('refused', 'expired', 'skipped')))";
+    let lapsed = lapsed.map(|tier| tier.0.clone());
     let total = run!(tx, DELIVERIES, edition_id, now.millis(), lapsed)? as i64;
     const PER_BODY: &str = "UPDATE bodies SET audience = \
             (SELECT count(*) FROM deliveries d WHERE d.edition_id = $1 AND d.body_id = bodies.id) \
@@ -113,21 +123,36 @@ async fn queue_deliveries(
     })
 }
 
-/// Enters an edition that will never be sent (`missed`, `skipped`), so that it is decided once. Answers whether it is new.
+/// An edition that will never be sent.
+#[derive(Clone, Debug)]
+pub struct Unsent<'a> {
+    pub slug: &'a str,
+    pub slot: Option<(String, String)>,
+    /// `missed` or `skipped`.
+    pub state: EditionState,
+    pub due_at: Timestamp,
+    pub reason: &'a str,
+}
+
+/// Enters an edition that will never be sent, so that it is decided once. Answers whether it is new.
 ///
 /// # Errors
 /// When the database fails.
-pub async fn enter_unsent(
-    tx: &mut Tx,
-    slug: &str,
-    state: EditionState,
-    due_at: Timestamp,
-    reason: &str,
-    now: Timestamp,
-) -> Result<bool, StoreError> {
-    const SQL: &str = "INSERT INTO editions (slug, state, due_at, finished_at, subject, audience, reason) \
-        VALUES ($1, $2, $3, $4, '', 0, $5) ON CONFLICT DO NOTHING";
-    Ok(run!(tx, SQL, slug, state.as_str(), due_at.millis(), now.millis(), reason)? > 0)
+pub async fn enter_unsent(tx: &mut Tx, unsent: &Unsent<'_>, now: Timestamp) -> Result<bool, StoreError> {
+    const SQL: &str = "INSERT INTO editions (slug, state, slot, slot_date, due_at, finished_at, subject, audience, \
+            reason) VALUES ($1, $2, $3, $4, $5, $6, '', 0, $7) ON CONFLICT DO NOTHING";
+    let (slot, date) = unsent.slot.clone().unzip();
+    let (due_at, now) = (unsent.due_at.millis(), now.millis());
+    Ok(run!(tx, SQL, unsent.slug, unsent.state.as_str(), slot, date, due_at, now, unsent.reason)? > 0)
+}
+
+/// Articles that any edition has taken.
+///
+/// # Errors
+/// When the database fails.
+pub async fn used_articles(tx: &mut Tx) -> Result<Vec<String>, StoreError> {
+    let found = rows!(tx, (String,), "SELECT DISTINCT article_id FROM edition_articles")?;
+    Ok(found.into_iter().map(|(id,)| id).collect())
 }
 
 /// A message that is not an edition's: its own frozen body.
@@ -228,6 +253,16 @@ pub async fn list(tx: &mut Tx) -> Result<Vec<EditionRow>, StoreError> {
     Ok(editions)
 }
 
+/// How many editions went into the queue so far: the next one's number is one more.
+///
+/// # Errors
+/// When the database fails.
+pub async fn queued_count(tx: &mut Tx) -> Result<u64, StoreError> {
+    const SQL: &str = "SELECT count(*) FROM editions WHERE queued_at IS NOT NULL";
+    let (count,) = row!(tx, (i64,), SQL)?.unwrap_or_default();
+    Ok(count.unsigned_abs())
+}
+
 /// The slugs that the store knows, whatever became of them.
 ///
 /// # Errors
@@ -302,6 +337,17 @@ pub async fn skip_chunk(tx: &mut Tx, edition_id: i64, now: Timestamp) -> Result<
             last_reply = 'the edition was cancelled' \
         WHERE id IN (SELECT id FROM deliveries WHERE state = 'queued' AND stream = $1 LIMIT $3 + 0)";
     Ok(run!(tx, SQL, edition_id, now.millis(), CHUNK)?)
+}
+
+/// Cancelled editions of which something is still in the queue: what was in flight at the time and came back, or what a
+/// cancelling command did not live to skip.
+///
+/// # Errors
+/// When the database fails.
+pub async fn cancelled_with_rows(tx: &mut Tx) -> Result<Vec<i64>, StoreError> {
+    const SQL: &str = "SELECT e.id FROM editions e WHERE (e.state = 'cancelled' OR e.state = 'missed') AND EXISTS \
+        (SELECT 1 FROM deliveries d WHERE d.state = 'queued' AND d.stream = e.id)";
+    Ok(rows!(tx, (i64,), SQL)?.into_iter().map(|(id,)| id).collect())
 }
 
 /// Whether an edition has rows that will still be sent, and rows that wait for somebody's word.

@@ -10,6 +10,7 @@ pub mod editions;
 pub mod inbound;
 pub mod owners;
 pub mod people;
+pub mod slots;
 mod sql;
 pub mod staff;
 pub mod suppressions;
@@ -46,17 +47,34 @@ pub enum StoreError {
 }
 
 impl StoreError {
-    /// Whether the database refused what was written, as against not being there: trying the same again will fail again.
-    pub fn is_about_the_message(&self) -> bool {
+    /// Whether the store is away, as against refusing what was asked: later it will work. Everything else would fail again.
+    pub fn is_away(&self) -> bool {
         match self {
             StoreError::Sql(sqlx::Error::Database(error)) => {
-                let refused = !matches!(error.kind(), sqlx::error::ErrorKind::Other);
-                // Class 22 is "data exception" in PostgreSQL.
-                refused || error.code().is_some_and(|code| code.starts_with("22"))
+                let code = error.code().unwrap_or_default();
+                let text = error.message();
+                // PostgreSQL: connection, resources, intervention, system, serialization and deadlocks.
+                let postgres = ["08", "53", "57", "58", "40"]
+                    .iter()
+                    .any(|class| code.len() == 5 && code.starts_with(class));
+                // SQLite has no classes that sqlx tells apart from constraints.
+                let sqlite = ["locked", "busy", "disk", "readonly", "full", "unable to open", "interrupted"];
+                postgres || sqlite.iter().any(|sign| text.contains(sign))
             }
-            StoreError::Corrupt { .. } => true,
+            StoreError::Sql(error) => {
+                use sqlx::Error::{Io, PoolClosed, PoolTimedOut, Protocol, Tls, WorkerCrashed};
+                matches!(error, Io(_) | PoolClosed | PoolTimedOut | Protocol(_) | Tls(_) | WorkerCrashed)
+            }
+            StoreError::File { .. } | StoreError::Locked(_) => true,
             _ => false,
         }
+    }
+
+    /// Whether the database is there and does not know us: a wrong name, password or database in the settings.
+    pub fn is_about_the_login(&self) -> bool {
+        // PostgreSQL's class 28 is "invalid authorization", 3D "invalid catalog name".
+        let wrong = |code: &str| code.starts_with("28") || code.starts_with("3D");
+        matches!(self, StoreError::Sql(sqlx::Error::Database(error)) if error.code().is_some_and(|code| wrong(&code)))
     }
 
     /// Whether a promise that is written as a unique constraint refused the write.

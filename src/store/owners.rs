@@ -16,14 +16,17 @@ pub async fn register(tx: &mut Tx, process: &str, now: Timestamp) -> Result<i64,
     Ok(id)
 }
 
+/// Says that an owner lives. Answers whether it does: who was ended stays ended. Until this transaction commits, nobody else
+/// can end it.
+///
 /// # Errors
 /// When the database fails.
-pub async fn beat(tx: &mut Tx, owner: i64, now: Timestamp) -> Result<(), StoreError> {
-    run!(tx, "UPDATE owners SET heartbeat_at = $2 WHERE id = $1", owner, now.millis())?;
-    Ok(())
+pub async fn beat(tx: &mut Tx, owner: i64, now: Timestamp) -> Result<bool, StoreError> {
+    const SQL: &str = "UPDATE owners SET heartbeat_at = $2 WHERE id = $1 AND ended_at IS NULL";
+    Ok(run!(tx, SQL, owner, now.millis())? == 1)
 }
 
-/// A clean end. What is still leased stays leased and becomes uncertain at the next start.
+/// A clean end. What is still leased stays leased until somebody declares it uncertain.
 ///
 /// # Errors
 /// When the database fails.

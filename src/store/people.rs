@@ -221,3 +221,26 @@ pub async fn active_by_tier(tx: &mut Tx) -> Result<Vec<(String, i64)>, StoreErro
         "SELECT tier, count(*) FROM subscribers WHERE status = 'active' GROUP BY tier ORDER BY tier";
     Ok(rows!(tx, (String, i64), SQL)?)
 }
+
+/// How many people would get an edition as `tier` at `at`: the rule of `domain::entitlement`, counted. `extra_limit` is set for an
+/// extra edition.
+///
+/// # Errors
+/// When the database fails.
+pub async fn count_entitled(
+    tx: &mut Tx,
+    tier: &TierId,
+    lapsed: Option<&TierId>,
+    extra_limit: Option<i64>,
+    at: Timestamp,
+) -> Result<i64, StoreError> {
+    const SQL: &str = "SELECT count(*) FROM subscribers s WHERE s.status = 'active' AND $1 = \
+            CASE WHEN s.term_ends_at IS NOT NULL AND s.term_ends_at <= $2 THEN $3 ELSE s.tier END \
+        AND s.id NOT IN (SELECT y.id FROM suppressions x JOIN subscribers y ON y.address_key = x.address_key) \
+        AND ($4 < 0 OR $4 > (SELECT count(*) FROM deliveries u JOIN editions g ON g.id = u.edition_id \
+            WHERE u.subscriber_id = s.id AND g.extra = 1 AND g.queued_at >= coalesce(s.term_started_at, s.created_at) \
+            AND u.state NOT IN ('refused', 'expired', 'skipped')))";
+    let lapsed = lapsed.map_or("", TierId::as_str);
+    let found = row!(tx, (i64,), SQL, tier.as_str(), at.millis(), lapsed, extra_limit.unwrap_or(-1))?;
+    Ok(found.map_or(0, |(count,)| count))
+}

@@ -12,7 +12,8 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
-use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
+use sqlx::Connection;
+use sqlx::postgres::{PgConnectOptions, PgConnection, PgPool, PgPoolOptions};
 use sqlx::sqlite::{
     SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
 };
@@ -106,6 +107,9 @@ impl Pool {
 
     pub(super) async fn postgres(url: &SecretString) -> Result<Pool, StoreError> {
         let options = PgConnectOptions::from_str(url.expose_secret())?;
+        // A pool knocks at a closed port until its timeout is over; who starts a command hears at once that nobody is there.
+        let first = tokio::time::timeout(BUSY, PgConnection::connect_with(&options)).await;
+        first.map_err(|_| sqlx::Error::PoolTimedOut)??.close().await?;
         let pool =
             PgPoolOptions::new().max_connections(8).acquire_timeout(BUSY).connect_with(options).await?;
         Ok(Pool::Postgres(pool))

@@ -143,6 +143,25 @@ pub async fn about_edition(
     Ok(row!(tx, (i64,), SQL, address_key, edition_id, since.millis())?.map(|(id,)| id))
 }
 
+/// Whether a conversation is with somebody who is no subscriber.
+///
+/// # Errors
+/// When the database fails.
+pub async fn is_a_strangers(tx: &mut Tx, thread: i64) -> Result<bool, StoreError> {
+    const SQL: &str = "SELECT id FROM threads WHERE id = $1 AND subscriber_id IS NULL";
+    Ok(row!(tx, (i64,), SQL, thread)?.is_some())
+}
+
+/// How many conversations strangers have opened or gone on with since then.
+///
+/// # Errors
+/// When the database fails.
+pub async fn strangers_since(tx: &mut Tx, since: Timestamp) -> Result<i64, StoreError> {
+    const SQL: &str = "SELECT count(*) FROM posts p JOIN threads t ON t.id = p.thread_id \
+        WHERE t.subscriber_id IS NULL AND t.last_post_at >= $1 AND p.at >= $1";
+    Ok(row!(tx, (i64,), SQL, since.millis())?.map_or(0, |(count,)| count))
+}
+
 /// Earlier conversations with this person, the newest first: number, subject, state.
 ///
 /// # Errors

@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::time::SystemTime;
 
 use crate::domain::body::Body;
 use crate::domain::problem::{Position, Problem};
@@ -17,6 +19,70 @@ pub struct Content {
     /// As shown to readers.
     pub support: String,
     publication_file: String,
+}
+
+/// Reads the editors' files again.
+pub type Reload = dyn Fn() -> (Option<Content>, Vec<Problem>) + Send + Sync;
+
+/// The content that counts now. A running send keeps its frozen bodies, whatever is put here.
+pub struct Shelf {
+    current: RwLock<Arc<Content>>,
+    places: Places,
+    /// What the files looked like when `current` was read.
+    seen: Mutex<Look>,
+    reload: Box<Reload>,
+}
+
+/// Names, sizes and times of the editors' files.
+type Look = BTreeMap<PathBuf, (u64, Option<SystemTime>)>;
+
+impl Shelf {
+    pub fn new(content: Content, places: Places, reload: Box<Reload>) -> Shelf {
+        let seen = Mutex::new(look(&places));
+        Shelf { current: RwLock::new(Arc::new(content)), places, seen, reload }
+    }
+
+    pub fn get(&self) -> Arc<Content> {
+        // An Arc is whole whatever its last writer did.
+        self.current.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Reads the files again if they changed: what an editor sees in a preview is what is sent. Blocks on the disk.
+    ///
+    /// # Errors
+    /// All problems; the content stays as it was, and the next call asks again.
+    pub fn refresh(&self) -> Result<Arc<Content>, Vec<Problem>> {
+        let found = look(&self.places);
+        if *self.lock() == found {
+            return Ok(self.get());
+        }
+        let (content, problems) = (self.reload)();
+        let content = Arc::new(content.ok_or(problems)?);
+        *self.current.write().unwrap_or_else(PoisonError::into_inner) = content.clone();
+        *self.lock() = found;
+        Ok(content)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Look> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A folder that is not there looks empty: reading it will say so.
+fn look(places: &Places) -> Look {
+    let mut found = Look::new();
+    let mut waiting: Vec<PathBuf> = [&places.publication, &places.articles].into_iter().cloned().collect();
+    waiting.extend(places.templates.clone());
+    while let Some(path) = waiting.pop() {
+        let Ok(metadata) = std::fs::metadata(&path) else { continue };
+        if metadata.is_dir() {
+            waiting
+                .extend(std::fs::read_dir(&path).into_iter().flatten().flatten().map(|entry| entry.path()));
+        } else {
+            found.insert(path, (metadata.len(), metadata.modified().ok()));
+        }
+    }
+    found
 }
 
 /// Where the editors' files are.
@@ -90,6 +156,11 @@ impl Content {
         let tier = self.publication.tier(tier).ok_or_else(|| {
             vec![self.problem(edition, &format!("the tier `{tier}` is not there"), "name one of [tiers]")]
         })?;
+        if self.is_extra(edition) && tier.extra_articles == 0 {
+            let what = format!("it carries an extra article, and the tier `{}` has none", tier.id);
+            let hint = "leave the tier out, or give it `extra_articles`";
+            return Err(vec![self.problem(edition, &what, hint)]);
+        }
         let date = edition.due_at.to_utc().with_timezone(&self.publication.timezone).date_naive();
         let input = EditionInput {
             publication: &self.publication,
@@ -103,6 +174,17 @@ impl Content {
         };
         let rendered = render_edition(&self.templates, &input, tier)?;
         Ok((rendered.body, rendered.warnings))
+    }
+
+    /// Whether an edition counts against the extras of those who get it: one of its articles does.
+    pub fn is_extra(&self, edition: &PlannedEdition) -> bool {
+        edition.articles.iter().filter_map(|id| self.articles.get(id)).any(|article| article.extra)
+    }
+
+    /// How many extras a person of this tier may have in a term; `None`: the edition is none.
+    pub fn extra_limit(&self, edition: &PlannedEdition, tier: &TierId) -> Option<i64> {
+        let limit = self.publication.tier(tier).map_or(0, |tier| i64::from(tier.extra_articles));
+        self.is_extra(edition).then_some(limit)
     }
 
     /// The files that mails of these articles show.

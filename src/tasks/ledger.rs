@@ -4,15 +4,23 @@
 //! that a connection's settlement is durable before its next MAIL: that bounds the doubles after a crash to the open
 //! connections. Gathering makes commits few; on PostgreSQL it also avoids the deadlocks of every connection claiming for itself.
 
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+
 use tokio::sync::{mpsc, oneshot};
 
-use crate::domain::publication::TierId;
+use super::content::Shelf;
+use crate::domain::edition::EditionState;
 use crate::runtime::Timestamp;
 use crate::store::deliveries::{self, ClaimRequest, Claimed, LANE_OTHER, Settled};
-use crate::store::{Store, StoreError, editions};
+use crate::store::{Store, StoreError, Tx, editions, owners};
 
 /// Asks in flight per process; a connection has one at a time.
 const WAITING: usize = 256;
+
+/// A claim is made by an owner that was heard of this recently: far less than the silence after which it is dead.
+const HEARD_OF: Duration = Duration::from_secs(1);
 
 /// More rows than this in one statement do not make it cheaper.
 const BATCH: usize = 64;
@@ -46,12 +54,13 @@ impl Ledger {
 }
 
 /// Who claims, and by which rules.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Owner {
     pub id: i64,
     /// Signs first attempts.
     pub key_id: i64,
-    pub lapsed: Option<TierId>,
+    /// Says what a lapsed person counts as.
+    pub shelf: Arc<Shelf>,
 }
 
 /// The store's side.
@@ -59,12 +68,17 @@ pub struct Gatherer {
     store: Store,
     owner: Owner,
     asks: mpsc::Receiver<Ask>,
+    heard_of: Option<Timestamp>,
+    /// What connections have in hand: claimed and not settled.
+    held: HashSet<i64>,
+    /// A transaction failed, and may have happened all the same.
+    in_doubt: bool,
 }
 
 /// A ledger and the gatherer that serves it. When all ledgers are gone, the gatherer's [`Gatherer::run`] ends.
 pub fn ledger(store: Store, owner: Owner) -> (Ledger, Gatherer) {
     let (sender, asks) = mpsc::channel(WAITING);
-    (Ledger(sender), Gatherer { store, owner, asks })
+    (Ledger(sender), Gatherer { store, owner, asks, heard_of: None, held: HashSet::new(), in_doubt: false })
 }
 
 impl Gatherer {
@@ -92,11 +106,15 @@ impl Gatherer {
         asks
     }
 
-    async fn answer(&self, asks: Vec<Ask>, now: Timestamp) {
+    async fn answer(&mut self, asks: Vec<Ask>, now: Timestamp) {
         let wanted = asks.iter().filter(|ask| ask.wants).count();
         let settled: Vec<Settled> = asks.iter().filter_map(|ask| ask.settled.clone()).collect();
         match self.transact(&settled, wanted, now).await {
             Ok(claimed) => {
+                for one in &settled {
+                    self.held.remove(&one.delivery);
+                }
+                self.held.extend(claimed.iter().map(|one| one.id));
                 let mut claimed = claimed.into_iter();
                 for ask in asks {
                     let given = if ask.wants { claimed.next() } else { None };
@@ -105,6 +123,7 @@ impl Gatherer {
                 }
             }
             Err(error) => {
+                self.in_doubt = true;
                 tracing::error!(%error, asks = asks.len(), "the ledger cannot write; nothing is sent until it can");
                 let problem = LedgerProblem(error.to_string());
                 for ask in asks {
@@ -114,29 +133,52 @@ impl Gatherer {
         }
     }
 
+    /// All or nothing. Who was declared dead may still settle what it sent, but claims nothing more.
     async fn transact(
-        &self,
+        &mut self,
         settled: &[Settled],
         wanted: usize,
         now: Timestamp,
     ) -> Result<Vec<Claimed>, StoreError> {
         let mut tx = self.store.write().await?;
         deliveries::settle(&mut tx, settled).await?;
-        let claimed = if wanted == 0 {
-            Vec::new()
-        } else {
-            let request = ClaimRequest {
-                owner: self.owner.id,
-                key_id: self.owner.key_id,
-                lane: LANE_OTHER,
-                limit: wanted,
-                lapsed: self.owner.lapsed.clone(),
-                now,
-            };
-            deliveries::claim(&mut tx, &request).await?
+        if self.in_doubt {
+            self.give_back(&mut tx, settled).await?;
+        }
+        let beats = wanted > 0 && self.heard_of.is_none_or(|at| now.since(at) >= HEARD_OF);
+        if beats && !owners::beat(&mut tx, self.owner.id, now).await? {
+            tx.commit().await?;
+            return Ok(Vec::new());
+        }
+        let request = ClaimRequest {
+            owner: self.owner.id,
+            key_id: self.owner.key_id,
+            lane: LANE_OTHER,
+            limit: wanted,
+            lapsed: self.owner.shelf.get().publication.lapsed_tier.clone(),
+            now,
         };
+        let claimed = deliveries::claim(&mut tx, &request).await?;
         tx.commit().await?;
+        self.in_doubt = false;
+        if beats {
+            self.heard_of = Some(now);
+        }
         Ok(claimed)
+    }
+
+    /// A claim whose commit succeeded although its answer was lost is in nobody's hand: it was never sent.
+    async fn give_back(&self, tx: &mut Tx, settled: &[Settled]) -> Result<(), StoreError> {
+        let settling = |id: &&i64| settled.iter().all(|one| one.delivery != **id);
+        let held: Vec<i64> = self.held.iter().filter(settling).copied().collect();
+        let given = deliveries::give_back(tx, self.owner.id, &held).await?;
+        if given > 0 {
+            tracing::warn!(
+                deliveries = given,
+                "claimed by a transaction whose answer was lost, and queued again"
+            );
+        }
+        Ok(())
     }
 }
 
@@ -149,20 +191,24 @@ pub async fn has_work(store: &Store, now: Timestamp) -> Result<bool, StoreError>
     deliveries::has_due(&mut tx, LANE_OTHER, now).await
 }
 
-/// Puts doubtful deliveries whose wait is over back, and closes editions that are finished. Answers the slugs that were.
+/// Puts doubtful deliveries whose wait is over back, skips what cancelled editions still have in the queue, and closes editions
+/// of which nothing more leaves by itself, as sent or for attention. Answers their slugs. Reads first: while there is nothing to
+/// do, nothing is written.
 ///
 /// # Errors
 /// When the database fails.
 pub async fn tidy(store: &Store, now: Timestamp) -> Result<Vec<String>, StoreError> {
-    use crate::domain::edition::EditionState::{Attention, Sending, Sent};
-    let mut finished = Vec::new();
     let mut looked = store.read().await?;
     let doubtful = deliveries::has_due_uncertain(&mut looked, now).await?;
+    let cancelled = editions::cancelled_with_rows(&mut looked).await?;
     let mut still = Vec::new();
-    for (id, slug) in editions::in_state(&mut looked, Sending).await? {
-        let open = editions::open(&mut looked, id).await?;
-        if !open.moving {
-            still.push((slug, open.held));
+    for state in [EditionState::Sending, EditionState::Attention] {
+        for (id, slug) in editions::in_state(&mut looked, state).await? {
+            let open = editions::open(&mut looked, id).await?;
+            // What waits for a word leaves `attention` when the last of it was settled by a late reply.
+            if !open.moving && (state == EditionState::Sending || !open.held) {
+                still.push((slug, open.held));
+            }
         }
     }
     drop(looked);
@@ -171,17 +217,34 @@ pub async fn tidy(store: &Store, now: Timestamp) -> Result<Vec<String>, StoreErr
         deliveries::requeue_uncertain(&mut tx, now).await?;
         tx.commit().await?;
     }
-    for (slug, held) in still {
+    for id in cancelled {
         let mut tx = store.write().await?;
-        let Some(row) = editions::show(&mut tx, &slug).await? else { continue };
-        let to = if held { Attention } else { Sent };
-        let reason = if held { "deliveries wait for `editions retry`" } else { "" };
-        // `sent` is a promise: every row final, and as many of them as the frozen audience.
-        let complete = row.counts.open() == 0 && row.counts.total() == row.audience;
-        if complete && editions::change_state(&mut tx, &slug, &[Sending], to, reason, now).await? {
-            tx.commit().await?;
+        editions::skip_chunk(&mut tx, id, now).await?;
+        tx.commit().await?;
+    }
+    let mut finished = Vec::new();
+    for (slug, held) in still {
+        if close(store, &slug, held, now).await? {
             finished.push(slug);
         }
     }
     Ok(finished)
+}
+
+/// `sent` is a promise: every row final, and as many of them as the frozen audience.
+async fn close(store: &Store, slug: &str, held: bool, now: Timestamp) -> Result<bool, StoreError> {
+    use EditionState::{Attention, Sending, Sent};
+    let mut tx = store.write().await?;
+    let Some(row) = editions::show(&mut tx, slug).await? else { return Ok(false) };
+    let (to, reason) = if held { (Attention, "deliveries wait for `editions retry`") } else { (Sent, "") };
+    let complete = row.counts.open() == 0 && row.counts.total() == row.audience;
+    let closed =
+        complete && editions::change_state(&mut tx, slug, &[Sending, Attention], to, reason, now).await?;
+    tx.commit().await?;
+    match (closed, held) {
+        (true, true) => tracing::error!(edition = %slug, "the edition stops here: {reason}"),
+        (true, false) => tracing::info!(edition = %slug, "the edition is finished"),
+        (false, _) => {}
+    }
+    Ok(closed)
 }

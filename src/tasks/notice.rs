@@ -2,19 +2,21 @@
 
 use std::sync::Arc;
 
-use super::content::Content;
+use super::content::Shelf;
 use super::receive::EffectProblem;
 use crate::mail::compose::Frame;
 use crate::render::{NoticeInput, NoticePost, NoticeThread, render_notice};
-use crate::runtime::Timestamp;
 use crate::store::{Tx, editions, people, threads};
 
 /// Earlier conversations that a notice names.
 const EARLIER: i64 = 3;
 
+/// Characters of a person's subject that a notice shows.
+const SUBJECT_SHOWN: usize = 120;
+
 /// What is the same for all notices.
 pub struct Press {
-    pub content: Arc<Content>,
+    pub shelf: Arc<Shelf>,
     pub frame: Frame,
     pub desk_name: String,
 }
@@ -38,28 +40,32 @@ impl Press {
             Some(slug) => editions::show_subject(tx, slug).await?.unwrap_or_default(),
             None => String::new(),
         };
-        let publication = &self.content.publication;
+        let content = self.shelf.get();
+        let publication = &content.publication;
         let tier = person.as_ref().and_then(|person| publication.tier(&person.tier));
         let thread = NoticeThread {
             number: row.number,
-            subject: row.subject,
+            subject: shortened(&row.subject),
             state: row.state.to_string(),
             tier_label: tier.map(|tier| tier.label.clone()).unwrap_or_default(),
             term_ends: person
                 .as_ref()
                 .and_then(|person| person.term_ends_at)
-                .map(|at| self.date(at, "%-d %B %Y"))
+                .map(|at| publication.date(at, "%-d %B %Y"))
                 .unwrap_or_default(),
             edition_subject,
             earlier: named(&earlier),
             subscriber_name: row.name,
             subscriber_address: row.subscriber,
             assigned_to: row.assigned_to.unwrap_or_default(),
-            waiting_since: row.waiting_since.map(|at| self.date(at, "%A %-d %B, %H:%M")).unwrap_or_default(),
+            waiting_since: row
+                .waiting_since
+                .map(|at| publication.date(at, "%A %-d %B, %H:%M"))
+                .unwrap_or_default(),
         };
         let post = NoticePost {
             folded_lines: post.folded.lines().count(),
-            at: self.date(post.at, "%A %-d %B, %H:%M"),
+            at: publication.date(post.at, "%A %-d %B, %H:%M"),
             text: post.text,
         };
         let input = NoticeInput {
@@ -67,9 +73,9 @@ impl Press {
             thread: &thread,
             post: &post,
             desk: &self.desk_name,
-            support: &self.content.support,
+            support: &content.support,
         };
-        let body = render_notice(&self.content.templates, &input).map_err(|problems| {
+        let body = render_notice(&content.templates, &input).map_err(|problems| {
             let list: Vec<String> = problems.iter().map(ToString::to_string).collect();
             EffectProblem::Message(format!("the notice cannot be rendered: {}", list.join("; ")))
         })?;
@@ -79,16 +85,23 @@ impl Press {
             body: serde_json::to_string(&body).map_err(json)?,
         })
     }
+}
 
-    fn date(&self, at: Timestamp, pattern: &str) -> String {
-        at.to_utc().with_timezone(&self.content.publication.timezone).format(pattern).to_string()
+/// A header's subject has at most 255 characters with what the template adds; a person's may have any number.
+fn shortened(subject: &str) -> String {
+    if subject.chars().count() <= SUBJECT_SHOWN {
+        return subject.to_owned();
     }
+    let start: String = subject.chars().take(SUBJECT_SHOWN).collect();
+    format!("{}...", start.trim_end())
 }
 
 /// `2 conversations: #97 invoice (closed), #61 GPU memory (closed)`.
 fn named(earlier: &[(i64, String, String)]) -> String {
-    let list: Vec<String> =
-        earlier.iter().map(|(number, subject, state)| format!("#{number} {subject} ({state})")).collect();
+    let list: Vec<String> = earlier
+        .iter()
+        .map(|(number, subject, state)| format!("#{number} {} ({state})", shortened(subject)))
+        .collect();
     match list.len() {
         0 => String::new(),
         1 => format!("1 conversation: {}", list[0]),

@@ -15,9 +15,9 @@ use super::threading;
 use crate::domain::token::{Purpose, Subject};
 use crate::domain::verdict::{Verdict, classify};
 use crate::intake::{Deposit, DepositError, ReceivedMail};
-use crate::mail::parse::{self, Arrived, Own, Parsed};
+use crate::mail::parse::{self, Arrived, Own};
 use crate::mail::token::Keyring;
-use crate::runtime::{Masked, Timestamp};
+use crate::runtime::{Masked, MaskedText, Timestamp};
 use crate::store::inbound::{self, NewInbound, Waiting};
 use crate::store::{Store, StoreError, Tx, people};
 
@@ -178,7 +178,7 @@ impl Receiver {
         let id = waiting.id;
         match self.understand(waiting, now).await {
             Ok(verdict) => Ok((Step::Done(verdict), id)),
-            Err(EffectProblem::Store(error)) if !error.is_about_the_message() => Err(error),
+            Err(EffectProblem::Store(error)) if error.is_away() => Err(error),
             Err(problem) => {
                 let mut tx = self.store.write().await?;
                 let quarantined = inbound::failed(&mut tx, id, &problem.to_string()).await?;
@@ -216,19 +216,26 @@ impl Receiver {
             let arrived =
                 Arrived { envelope_from: envelope_from.as_deref(), recipient: recipient.as_deref() };
             let facts = parse::facts(&parsed, arrived, &own, &keyring);
-            (parsed, facts)
+            let from = parse::sender(&parsed, arrived);
+            (parsed, facts, from)
         });
-        let (parsed, facts) =
+        let (parsed, facts, from) =
             read.await.map_err(|error| EffectProblem::Message(format!("the parser broke: {error}")))?;
         let (verdict, reason) = classify(&facts);
         let mut tx = self.store.write().await?;
-        let thread = self.effects(&mut tx, waiting.id, verdict, facts.token, &parsed, now).await?;
+        let message = threading::Message {
+            inbound: waiting.id,
+            token: facts.token,
+            from: from.as_ref(),
+            parsed: &parsed,
+        };
+        let thread = self.effects(&mut tx, verdict, message, now).await?;
         if !inbound::done(&mut tx, waiting.id, verdict, &reason, thread).await? {
             return Ok(verdict);
         }
         tx.commit().await?;
-        let from = parsed.from.as_ref().map_or("", |from| from.address.as_str());
-        tracing::info!(inbound = waiting.id, verdict = verdict.as_str(), %reason, thread, from = %Masked(from), "received");
+        let from = from.as_ref().map_or("", |from| from.address.as_str());
+        tracing::info!(inbound = waiting.id, verdict = verdict.as_str(), reason = %MaskedText(&reason), thread, from = %Masked(from), "received");
         self.wake.notify_waiters();
         Ok(verdict)
     }
@@ -236,18 +243,15 @@ impl Receiver {
     async fn effects(
         &self,
         tx: &mut Tx,
-        inbound: i64,
         verdict: Verdict,
-        token: Option<Subject>,
-        parsed: &Parsed,
+        message: threading::Message<'_>,
         now: Timestamp,
     ) -> Result<Option<i64>, EffectProblem> {
-        let message = threading::Message { inbound, token, parsed };
         match verdict {
             Verdict::SupportMessage => self.desk.converse(tx, &self.keyring, message, now).await.map(Some),
             Verdict::AutoReply => self.desk.note_automatic(tx, &self.keyring, message, now).await,
             Verdict::Unsubscribe => {
-                if let Some(Subject { purpose: Purpose::Unsubscribe, row, .. }) = token {
+                if let Some(Subject { purpose: Purpose::Unsubscribe, row, .. }) = message.token {
                     people::unsubscribe(tx, row, "mail", now).await?;
                 }
                 Ok(None)

@@ -1,22 +1,26 @@
-//! Scheduling: a configured edition that is due becomes rows in the queue, once, or is missed.
+//! Scheduling: what is due becomes rows in the queue, once, or is missed, or skipped.
 //!
-//! Everything is rendered and checked before the transaction that queues it; a body that does not render sends nothing to
-//! anybody. The slug is unique in the store, so that a rerun, a restart or a second process changes nothing.
-//!
-//! Known gap: one-off editions only; slots take their place here.
+//! What is due is a configured one-off, or the latest date of a slot (`week`). Before anything is queued the editors' files are read
+//! again if they changed, so that what a preview shows is what is sent; then every tier is rendered and checked, and one
+//! transaction queues it. A body that does not render sends nothing to anybody: the edition is looked at again until it is late.
+//! Slug and (slot, local date) are unique in the store, so that a rerun, a restart, a second process or a clock that was set back
+//! change nothing.
 
 use std::collections::BTreeSet;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
 
-use super::content::Content;
+use super::content::{Content, Shelf};
+use super::frames;
+use super::week::{self, Due};
 use crate::domain::edition::EditionState;
-use crate::domain::problem::Problem;
+use crate::domain::problem::{Position, Problem};
 use crate::domain::publication::PlannedEdition;
+use crate::domain::settings::Settings;
 use crate::mail::compose::{Compiled, Frame};
 use crate::runtime::Timestamp;
-use crate::store::editions::{self, NewBody, NewEdition, Queued};
+use crate::store::editions::{self, NewBody, NewEdition, Queued, Unsent};
 use crate::store::{Store, StoreError};
 
 /// What became of one due edition.
@@ -25,9 +29,16 @@ pub enum Happened {
     Queued {
         slug: String,
         audience: i64,
+        waits_for_approval: bool,
     },
     Missed {
         slug: String,
+        reason: String,
+    },
+    /// A slot's date for which there are too few articles.
+    Skipped {
+        slug: String,
+        reason: String,
     },
     /// It is due and cannot be sent as it is. It is looked at again until it is late.
     Blocked {
@@ -39,8 +50,8 @@ pub enum Happened {
 /// Queues what is due.
 pub struct Scheduler {
     pub store: Store,
-    pub content: Arc<Content>,
-    pub frame: Frame,
+    pub shelf: Arc<Shelf>,
+    pub settings: Settings,
     /// Something was queued.
     pub wake: Arc<Notify>,
     /// Slugs that the store is known to know: a past edition stays in the config for weeks, and is not asked about each second.
@@ -48,29 +59,32 @@ pub struct Scheduler {
 }
 
 impl Scheduler {
-    pub fn new(store: Store, content: Arc<Content>, frame: Frame, wake: Arc<Notify>) -> Scheduler {
-        Scheduler { store, content, frame, wake, decided: Mutex::default() }
+    pub fn new(store: Store, shelf: Arc<Shelf>, settings: Settings, wake: Arc<Notify>) -> Scheduler {
+        Scheduler { store, shelf, settings, wake, decided: Mutex::default() }
     }
 
-    /// Decides about every configured edition that is due and not decided yet.
+    /// Decides about everything that is due and not decided yet.
     ///
     /// # Errors
     /// When the database fails; the next step decides.
     pub async fn step(&self, now: Timestamp) -> Result<Vec<Happened>, StoreError> {
-        let open = |edition: &&PlannedEdition| edition.due_at <= now && !self.is_decided(&edition.slug);
-        let due: Vec<&PlannedEdition> = self.content.publication.editions.iter().filter(open).collect();
+        let mut happened = self.end_unapproved(now).await?;
+        let due = self.due(&self.shelf.get(), now).await?;
         if due.is_empty() {
-            return Ok(Vec::new());
+            return Ok(happened);
         }
-        let known = editions::known_slugs(&mut self.store.read().await?).await?;
-        self.decided().extend(known.iter().cloned());
-        let mut happened = Vec::new();
-        for edition in due.into_iter().filter(|edition| !known.contains(&edition.slug)) {
-            if now.since(edition.due_at) > edition.late {
-                happened.extend(self.miss(edition, now).await?);
-            } else {
-                happened.extend(self.queue(edition, known.len() as u64 + 1, now).await?);
+        let shelf = self.shelf.clone();
+        let fresh = tokio::task::spawn_blocking(move || shelf.refresh()).await;
+        let content = match fresh {
+            Ok(Ok(content)) => content,
+            Ok(Err(problems)) => return self.blocked(&due, &problems, now).await,
+            Err(error) => {
+                return Err(StoreError::Corrupt { what: "the editors' files", why: error.to_string() });
             }
+        };
+        // An edition that an editor took out in the meantime is not due any more.
+        for due in self.due(&content, now).await? {
+            happened.extend(self.decide(&content, due, now).await?);
         }
         if happened.iter().any(|event| matches!(event, Happened::Queued { .. })) {
             self.wake.notify_waiters();
@@ -78,48 +92,129 @@ impl Scheduler {
         Ok(happened)
     }
 
-    fn is_decided(&self, slug: &str) -> bool {
-        self.decided().contains(slug)
+    /// What is due and not decided, as far as this process and the store know.
+    async fn due(&self, content: &Content, now: Timestamp) -> Result<Vec<Due>, StoreError> {
+        let mut due = week::due(&self.store, content, now).await?;
+        due.retain(|due| !self.decided().contains(due.slug()));
+        if due.is_empty() {
+            return Ok(due);
+        }
+        let known = editions::known_slugs(&mut self.store.read().await?).await?;
+        due.retain(|due| !known.iter().any(|slug| slug == due.slug()));
+        self.decided().extend(known);
+        Ok(due)
     }
 
-    fn decided(&self) -> std::sync::MutexGuard<'_, BTreeSet<String>> {
+    async fn decide(
+        &self,
+        content: &Arc<Content>,
+        due: Due,
+        now: Timestamp,
+    ) -> Result<Option<Happened>, StoreError> {
+        if now.since(due.due_at()) > due.late() {
+            return self.miss(&due, now).await;
+        }
+        match week::plan(&self.store, content, &due).await? {
+            Ok(edition) => self.queue(content, &edition, now).await,
+            Err(reason) => {
+                let slug = due.slug().to_owned();
+                let new = self.enter(&due, EditionState::Skipped, &reason, now).await?;
+                Ok(new.then_some(Happened::Skipped { slug, reason }))
+            }
+        }
+    }
+
+    /// The files do not check: nothing is queued from what they were before. What is late is missed all the same.
+    async fn blocked(
+        &self,
+        due: &[Due],
+        problems: &[Problem],
+        now: Timestamp,
+    ) -> Result<Vec<Happened>, StoreError> {
+        let mut happened = Vec::new();
+        for due in due {
+            if now.since(due.due_at()) > due.late() {
+                happened.extend(self.miss(due, now).await?);
+            } else {
+                let slug = due.slug().to_owned();
+                happened.push(Happened::Blocked { slug, problems: problems.to_vec() });
+            }
+        }
+        Ok(happened)
+    }
+
+    fn decided(&self) -> MutexGuard<'_, BTreeSet<String>> {
         // A set of names is whole between any two statements.
-        self.decided.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+        self.decided.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn miss(&self, edition: &PlannedEdition, now: Timestamp) -> Result<Option<Happened>, StoreError> {
+    async fn miss(&self, due: &Due, now: Timestamp) -> Result<Option<Happened>, StoreError> {
+        let reason = "its time was over when the daemon looked".to_owned();
+        let new = self.enter(due, EditionState::Missed, &reason, now).await?;
+        Ok(new.then(|| Happened::Missed { slug: due.slug().to_owned(), reason }))
+    }
+
+    async fn enter(
+        &self,
+        due: &Due,
+        state: EditionState,
+        reason: &str,
+        now: Timestamp,
+    ) -> Result<bool, StoreError> {
         let mut tx = self.store.write().await?;
-        let reason = "its time was over when the daemon looked";
-        let state = EditionState::Missed;
-        let new = editions::enter_unsent(&mut tx, &edition.slug, state, edition.due_at, reason, now).await?;
+        let unsent = Unsent { slug: due.slug(), slot: due.slot(), state, due_at: due.due_at(), reason };
+        let new = editions::enter_unsent(&mut tx, &unsent, now).await?;
         tx.commit().await?;
-        Ok(new.then(|| Happened::Missed { slug: edition.slug.clone() }))
+        Ok(new)
+    }
+
+    /// An edition that nobody approved in time is missed, and what it had in the queue is skipped.
+    async fn end_unapproved(&self, now: Timestamp) -> Result<Vec<Happened>, StoreError> {
+        let waiting =
+            editions::in_state(&mut self.store.read().await?, EditionState::WaitingApproval).await?;
+        let content = self.shelf.get();
+        let mut happened = Vec::new();
+        for (_, slug) in waiting {
+            let mut tx = self.store.write().await?;
+            let Some(row) = editions::show(&mut tx, &slug).await? else { continue };
+            let late = week::lateness(&content, row.slot.as_deref());
+            if now.since(row.due_at) <= late {
+                continue;
+            }
+            let reason = "nobody approved it in time".to_owned();
+            let from = [EditionState::WaitingApproval];
+            if editions::change_state(&mut tx, &slug, &from, EditionState::Missed, &reason, now).await? {
+                tx.commit().await?;
+                happened.push(Happened::Missed { slug, reason });
+            }
+        }
+        Ok(happened)
     }
 
     async fn queue(
         &self,
+        content: &Arc<Content>,
         edition: &PlannedEdition,
-        number: u64,
         now: Timestamp,
     ) -> Result<Option<Happened>, StoreError> {
-        let (content, frame, planned) = (self.content.clone(), self.frame.clone(), edition.clone());
+        let number = editions::queued_count(&mut self.store.read().await?).await? + 1;
+        let frame = frames::edition(&self.settings, &content.publication);
+        let (content, planned) = (content.clone(), edition.clone());
         let frozen = tokio::task::spawn_blocking(move || freeze(&content, &frame, &planned, number)).await;
+        let slug = edition.slug.clone();
         let frozen = match frozen {
             Ok(Ok(frozen)) => frozen,
-            Ok(Err(problems)) => {
-                return Ok(Some(Happened::Blocked { slug: edition.slug.clone(), problems }));
-            }
+            Ok(Err(problems)) => return Ok(Some(Happened::Blocked { slug, problems })),
             Err(error) => {
-                return Err(StoreError::Corrupt {
-                    what: "an edition",
-                    why: format!("rendering broke: {error}"),
-                });
+                let why = format!("rendering broke: {error}");
+                return Err(StoreError::Corrupt { what: "an edition", why });
             }
         };
         let mut tx = self.store.write().await?;
         let queued = editions::queue(&mut tx, &frozen, now).await?;
         tx.commit().await?;
-        Ok(queued.map(|Queued { audience, .. }| Happened::Queued { slug: edition.slug.clone(), audience }))
+        let waits_for_approval = edition.approval;
+        Ok(queued.map(|Queued { audience, .. }| Happened::Queued { slug, audience, waits_for_approval }))
     }
 }
 
@@ -145,9 +240,8 @@ pub fn freeze(
             }
         };
         let unfit = |why: String| {
-            let key = format!("editions.{}", edition.slug);
-            let at = crate::domain::problem::Position::FILE;
-            Problem::error(&edition.slug, at, &key, &why, "")
+            let key = format!("editions.{}.{tier}", edition.slug);
+            Problem::error(&edition.slug, Position::FILE, &key, &why, "")
         };
         if let Err(problem) = Compiled::new(frame, &body) {
             problems.push(unfit(problem.to_string()));
@@ -156,7 +250,12 @@ pub fn freeze(
             subject = crate::domain::body::fill(&body.subject, &Default::default());
         }
         match (serde_json::to_string(frame), serde_json::to_string(&body)) {
-            (Ok(frame), Ok(body)) => bodies.push(NewBody { tier: tier.clone(), frame, body }),
+            (Ok(frame), Ok(body)) => bodies.push(NewBody {
+                tier: tier.clone(),
+                frame,
+                body,
+                extra_limit: content.extra_limit(edition, tier),
+            }),
             (Err(error), _) | (_, Err(error)) => problems.push(unfit(error.to_string())),
         }
     }
@@ -165,11 +264,13 @@ pub fn freeze(
     }
     Ok(NewEdition {
         slug: edition.slug.clone(),
-        slot: None,
+        slot: edition.slot.as_ref().map(|(name, date)| (name.clone(), date.to_string())),
         due_at: edition.due_at,
         subject,
         articles: edition.articles.clone(),
         bodies,
         lapsed: content.publication.lapsed_tier.clone(),
+        extra: content.is_extra(edition),
+        approval: edition.approval,
     })
 }

@@ -6,27 +6,29 @@
 //!
 //! Known gaps: one relay, one lane, no signature; each takes its place here (permit, claim, sign).
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::Notify;
 
 use super::bodies::{Bodies, BodyProblem};
+use super::content::Shelf;
 use super::health::Health;
 use super::ledger::{self, Ledger};
-use crate::domain::delivery::{DeliveryState, History, Outcome, Settlement, settle};
-use crate::domain::publication::TierId;
+use crate::domain::delivery::{DeliveryState, History, Outcome, Phase, Settlement, settle};
 use crate::domain::settings::{RelaySettings, RetrySettings};
 use crate::mail::compose::{Envelope, Recipient};
 use crate::mail::token::Keyring;
-use crate::runtime::{Clock, Masked, Shutdown, Timestamp};
+use crate::runtime::{Clock, Masked, MaskedText, Shutdown};
 use crate::store::Store;
 use crate::store::deliveries::{Claimed, Settled};
 use crate::transport::{Attempt, Pacer, Session, Timeouts};
 
 /// An idle connection is closed after this; servers wait five minutes at least (W116).
 const IDLE: Duration = Duration::from_secs(30);
+
+/// The store is away; a second later it may be back.
+const LEDGER_AWAY: Step = Step::Down(Duration::from_secs(1));
 
 /// What all connections to one relay share.
 pub struct SendLine {
@@ -38,32 +40,14 @@ pub struct SendLine {
     pub timeouts: Timeouts,
     pub retry: RetrySettings,
     pub keyring: Arc<Keyring>,
-    pub people: Wording,
+    /// How tiers and dates read.
+    pub shelf: Arc<Shelf>,
     pub bodies: Bodies,
     pub health: Health,
     pub clock: Arc<dyn Clock>,
     pub shutdown: Shutdown,
     /// A hint that something became due. The tick's look into the store is the truth.
     pub wake: Arc<Notify>,
-}
-
-/// How a subscriber's tier and term read.
-#[derive(Clone, Debug)]
-pub struct Wording {
-    pub tier_labels: HashMap<TierId, String>,
-    pub timezone: chrono_tz::Tz,
-}
-
-impl Wording {
-    fn tier_label(&self, tier: Option<&TierId>) -> String {
-        tier.and_then(|tier| self.tier_labels.get(tier)).cloned().unwrap_or_default()
-    }
-
-    fn date(&self, instant: Option<Timestamp>) -> String {
-        instant
-            .map(|at| at.to_utc().with_timezone(&self.timezone).format("%-d %B %Y").to_string())
-            .unwrap_or_default()
-    }
 }
 
 /// One connection with what it has in hand.
@@ -99,6 +83,8 @@ impl Connection {
             match self.step().await {
                 Step::Tried => {}
                 Step::Stopped => return,
+                // Once shutdown was asked for, only an unsettled delivery keeps us here: try again, and not in a hurry.
+                Step::Down(wait) if self.line.shutdown.asked() => tokio::time::sleep(wait).await,
                 Step::Down(wait) => {
                     self.close().await;
                     tokio::select! {
@@ -125,30 +111,69 @@ impl Connection {
 
     /// Tries one delivery, if there is one that may leave now.
     pub async fn step(&mut self) -> Step {
-        if self.line.shutdown.asked() {
-            return self.stop().await;
+        match self.next_delivery().await {
+            Ok(claimed) => {
+                let outcome = self.try_delivery(&claimed).await;
+                self.unsettled = Some(self.decide(&claimed, &outcome));
+                self.after(&outcome).await
+            }
+            Err(step) => step,
         }
-        if let Err(step) = self.be_connected().await {
-            return step;
+    }
+
+    /// Permit, connection, claim, in this order: a connection that waits for its permit would be closed by the server, and a
+    /// claim without a connection would cost a delivery an attempt.
+    async fn next_delivery(&mut self) -> Result<Claimed, Step> {
+        if self.line.shutdown.asked() {
+            return Err(self.stop().await);
+        }
+        self.drop_spent_session().await;
+        if self.session.is_none() {
+            self.settle_alone().await?;
+            self.look_for_work().await?;
         }
         if !self.line.pacer.try_permit() {
-            if let Err(step) = self.settle_alone().await {
-                return step;
-            }
+            self.settle_alone().await?;
             tokio::select! {
                 () = self.line.pacer.permit() => {}
-                () = self.line.shutdown.wait() => return self.stop().await,
+                () = self.line.shutdown.wait() => return Err(self.stop().await),
             }
         }
-        let claimed = match self.line.ledger.ask(self.unsettled.clone(), true).await {
-            Ok(claimed) => claimed,
-            Err(_) => return Step::Down(Duration::from_secs(1)),
-        };
+        if self.session.is_none() {
+            self.open().await?;
+        }
+        let claimed = self.line.ledger.ask(self.unsettled.clone(), true).await.map_err(|_| LEDGER_AWAY)?;
         self.unsettled = None;
-        let Some(claimed) = claimed else { return Step::Idle };
-        let outcome = self.try_delivery(&claimed).await;
-        self.unsettled = Some(self.decide(&claimed, outcome));
-        Step::Tried
+        let claimed = claimed.ok_or(Step::Idle)?;
+        if self.line.shutdown.asked() {
+            // No new MAIL: what was just claimed goes back untried.
+            let why = "given back at shutdown";
+            let settlement = Settlement::untried(self.line.clock.now(), why);
+            self.unsettled = Some(self.settled(&claimed, settlement));
+            return Err(self.stop().await);
+        }
+        Ok(claimed)
+    }
+
+    /// A relay that refuses everybody, or is lost before it has heard of a recipient, gets a rest; one that took a message is well.
+    async fn after(&mut self, outcome: &Outcome) -> Step {
+        let now = self.line.clock.now();
+        let told_to_wait = matches!(outcome, Outcome::Deferred(reply) if reply.code == 421);
+        if !outcome.is_the_relays_fault() && !told_to_wait {
+            if matches!(outcome, Outcome::Accepted(_)) && self.line.health.recovered() {
+                tracing::info!(relay = %self.line.relay.name, "the relay is back");
+            }
+            return Step::Tried;
+        }
+        let (wait, first) = self.line.health.failed(now);
+        if first {
+            let relay = &self.line.relay.name;
+            tracing::error!(%relay, outcome = %MaskedText(&format!("{outcome:?}")), "the relay refuses us; recipients stay queued");
+        }
+        match self.settle_alone().await {
+            Ok(()) => Step::Down(wait),
+            Err(step) => step,
+        }
     }
 
     async fn stop(&mut self) -> Step {
@@ -162,7 +187,7 @@ impl Connection {
     async fn settle_alone(&mut self) -> Result<(), Step> {
         if self.unsettled.is_some() {
             let asked = self.line.ledger.ask(self.unsettled.clone(), false).await;
-            asked.map_err(|_| Step::Down(Duration::from_secs(1)))?;
+            asked.map_err(|_| LEDGER_AWAY)?;
             self.unsettled = None;
         }
         Ok(())
@@ -174,33 +199,33 @@ impl Connection {
         }
     }
 
-    /// Keeps or opens a session, and opens none while nothing is due.
-    async fn be_connected(&mut self) -> Result<(), Step> {
+    async fn drop_spent_session(&mut self) {
         let limit = self.line.relay.messages_per_connection;
-        if let Some(session) = &self.session {
-            if session.usable() && session.accepted() < limit {
-                return Ok(());
-            }
+        if self.session.as_ref().is_some_and(|session| !session.usable() || session.accepted() >= limit) {
             self.close().await;
         }
-        self.settle_alone().await?;
+    }
+
+    async fn look_for_work(&self) -> Result<(), Step> {
         match ledger::has_work(&self.line.store, self.line.clock.now()).await {
-            Ok(true) => self.open().await.map_err(Step::Down),
+            Ok(true) => Ok(()),
             Ok(false) => Err(Step::Idle),
             Err(error) => {
                 tracing::error!(%error, "the store cannot be read; nothing is sent until it can");
-                Err(Step::Down(Duration::from_secs(1)))
+                Err(LEDGER_AWAY)
             }
         }
     }
 
-    async fn open(&mut self) -> Result<(), Duration> {
-        self.line.health.may_try(self.line.clock.now())?;
-        match Session::connect(&self.line.relay, self.line.timeouts).await {
+    async fn open(&mut self) -> Result<(), Step> {
+        self.line.health.may_try(self.line.clock.now()).map_err(Step::Down)?;
+        let line = self.line.clone();
+        let connected = tokio::select! {
+            connected = Session::connect(&line.relay, line.timeouts) => connected,
+            () = line.shutdown.wait() => return Err(self.stop().await),
+        };
+        match connected {
             Ok(session) => {
-                if self.line.health.recovered() {
-                    tracing::info!(relay = %self.line.relay.name, "the relay is back");
-                }
                 self.session = Some(session);
                 Ok(())
             }
@@ -209,7 +234,7 @@ impl Connection {
                 if first {
                     tracing::error!(%problem, "the relay cannot be used; recipients stay queued");
                 }
-                Err(wait)
+                Err(Step::Down(wait))
             }
         }
     }
@@ -234,17 +259,21 @@ impl Connection {
                 }
             }
         }
-        Outcome::Unreachable("the relay closed the connection and takes no new one".into())
+        Outcome::Unreachable(Phase::Connect, "the relay closed the connection and takes no new one".into())
     }
 
     async fn compose(&mut self, claimed: &Claimed) -> Result<Envelope, Outcome> {
         let compiled = self.line.bodies.get(&self.line.store, claimed.body_id).await.map_err(|problem| {
             let why = problem.to_string();
             match problem {
-                BodyProblem::Store(_) => Outcome::Unreachable(why),
+                BodyProblem::Store(_) => Outcome::Unreachable(Phase::Data, why),
                 BodyProblem::Broken { .. } => Outcome::Unsendable(why),
             }
         })?;
+        let content = self.line.shelf.get();
+        let publication = &content.publication;
+        let tier = claimed.tier.as_ref().and_then(|tier| publication.tier(tier));
+        let term_ends = claimed.term_ends_at.map(|at| publication.date(at, "%-d %B %Y"));
         let recipient = Recipient {
             delivery: claimed.id,
             subscriber: claimed.subscriber_id.unwrap_or(0),
@@ -252,8 +281,8 @@ impl Connection {
             staff: claimed.staff_id.unwrap_or(0),
             address: claimed.address.clone(),
             name: claimed.name.clone(),
-            tier_label: self.line.people.tier_label(claimed.tier.as_ref()),
-            term_ends: self.line.people.date(claimed.term_ends_at),
+            tier_label: tier.map(|tier| tier.label.clone()).unwrap_or_default(),
+            term_ends: term_ends.unwrap_or_default(),
             key_id: u8::try_from(claimed.key_id).unwrap_or(self.line.keyring.current_key_id()),
             first_attempt_at: claimed.first_attempt_at,
         };
@@ -263,27 +292,25 @@ impl Connection {
             .map_err(|problem| Outcome::Unsendable(problem.to_string()))
     }
 
-    fn decide(&self, claimed: &Claimed, outcome: Outcome) -> Settled {
-        let now = self.line.clock.now();
-        if let Outcome::Deferred(reply) = &outcome
-            && reply.code == 421
-        {
-            self.line.health.failed(now);
-        }
+    fn decide(&self, claimed: &Claimed, outcome: &Outcome) -> Settled {
         let history = History {
             attempt: claimed.attempt,
             first_attempt_at: claimed.first_attempt_at,
             uncertain_before: claimed.uncertain_before,
             jitter: jitter(claimed.id, claimed.attempt),
         };
-        let settlement = settle(&outcome, history, now, &self.line.retry);
+        let settlement = settle(outcome, history, self.line.clock.now(), &self.line.retry);
         self.tell(claimed, &settlement);
+        self.settled(claimed, settlement)
+    }
+
+    fn settled(&self, claimed: &Claimed, settlement: Settlement) -> Settled {
         Settled {
             delivery: claimed.id,
             attempt: claimed.attempt,
             owner: self.line.owner,
             relay: self.line.relay.name.clone(),
-            at: now,
+            at: self.line.clock.now(),
             settlement,
         }
     }
@@ -291,15 +318,15 @@ impl Connection {
     fn tell(&self, claimed: &Claimed, settlement: &Settlement) {
         let to = Masked(claimed.address.as_str());
         let (delivery, attempt, state) = (claimed.id, claimed.attempt, settlement.state.as_str());
-        let reply = settlement.last_reply.as_str();
+        let reply = MaskedText(&settlement.last_reply);
         match settlement.state {
             DeliveryState::Accepted => {
-                tracing::debug!(delivery, %to, attempt, state, reply, "delivery settled")
+                tracing::debug!(delivery, %to, attempt, state, %reply, "delivery settled")
             }
             DeliveryState::Parked => {
-                tracing::error!(delivery, %to, attempt, state, reply, "delivery settled")
+                tracing::error!(delivery, %to, attempt, state, %reply, "delivery settled")
             }
-            _ => tracing::info!(delivery, %to, attempt, state, reply, "delivery settled"),
+            _ => tracing::info!(delivery, %to, attempt, state, %reply, "delivery settled"),
         }
     }
 }

@@ -10,7 +10,7 @@ use crate::domain::address::Address;
 use crate::domain::delivery::DeliveryKind;
 use crate::domain::thread::{Belongs, Candidate, Link, PostKind, cited, find_thread};
 use crate::domain::token::{Purpose, Subject};
-use crate::mail::parse::Parsed;
+use crate::mail::parse::{Parsed, Person};
 use crate::mail::token::{Keyring, delivery_in_message_id};
 use crate::mail::trim;
 use crate::runtime::Timestamp;
@@ -20,6 +20,10 @@ use crate::store::staff::StaffRow;
 use crate::store::threads::{self, Attachment, NewPost, NewThread};
 use crate::store::{StoreError, Tx, editions};
 
+/// Conversations of people who are no subscribers that staff are told about in an hour.
+const STRANGERS_AN_HOUR: i64 = 20;
+const HOUR: Duration = Duration::from_secs(3600);
+
 /// A second answer to the same edition within this time goes on in the same thread.
 const SAME_EDITION: Duration = Duration::from_secs(14 * 86_400);
 
@@ -28,6 +32,7 @@ const SAME_EDITION: Duration = Duration::from_secs(14 * 86_400);
 pub struct Message<'a> {
     pub inbound: i64,
     pub token: Option<Subject>,
+    pub from: Option<&'a Person>,
     pub parsed: &'a Parsed,
 }
 
@@ -53,22 +58,21 @@ impl Desk {
         message: Message<'_>,
         now: Timestamp,
     ) -> Result<i64, EffectProblem> {
-        let (from_name, from) = sender(message.parsed)?;
-        let key = from.key();
-        let leads = leads(tx, keyring, message, &key, now).await?;
-        let thread = match find_thread(&key, &leads.candidates) {
+        let from = sender(message)?;
+        let leads = leads(tx, keyring, message, &from.key, now).await?;
+        let thread = match find_thread(&from.key, &leads.candidates) {
             Belongs::To { thread, .. } => thread,
             Belongs::New { suspected } => {
-                let subscriber = people::by_key(tx, &key).await?;
+                let subscriber = people::by_key(tx, &from.key).await?;
                 let name = subscriber
                     .as_ref()
                     .map(|person| person.name.as_str())
                     .filter(|name| !name.is_empty())
-                    .unwrap_or(from_name);
+                    .unwrap_or(from.name);
                 let new = NewThread {
                     subscriber_id: subscriber.as_ref().map(|person| person.id),
-                    address: from.as_str(),
-                    address_key: &key,
+                    address: &from.address,
+                    address_key: &from.key,
                     name,
                     subject: bare_subject(&message.parsed.subject),
                     edition_id: leads.edition_id,
@@ -90,9 +94,9 @@ impl Desk {
         message: Message<'_>,
         now: Timestamp,
     ) -> Result<Option<i64>, EffectProblem> {
-        let Ok((_, from)) = sender(message.parsed) else { return Ok(None) };
-        let leads = leads(tx, keyring, message, &from.key(), now).await?;
-        let Belongs::To { thread, .. } = find_thread(&from.key(), &leads.candidates) else {
+        let Ok(from) = sender(message) else { return Ok(None) };
+        let leads = leads(tx, keyring, message, &from.key, now).await?;
+        let Belongs::To { thread, .. } = find_thread(&from.key, &leads.candidates) else {
             return Ok(None);
         };
         self.post(tx, thread, PostKind::Automatic, message, now).await?;
@@ -107,7 +111,7 @@ impl Desk {
         message: Message<'_>,
         now: Timestamp,
     ) -> Result<i64, EffectProblem> {
-        let (from_name, from) = sender(message.parsed)?;
+        let from = sender(message)?;
         let trimmed = trim::trim(&message.parsed.text);
         let attachments: Vec<Attachment> = message
             .parsed
@@ -122,8 +126,8 @@ impl Desk {
         let post = NewPost {
             thread,
             kind,
-            from_name,
-            from_address: from.as_str(),
+            from_name: from.name,
+            from_address: &from.address,
             text: &trimmed.shown,
             folded: &trimmed.folded,
             message_id: message.parsed.message_id.as_deref(),
@@ -133,9 +137,26 @@ impl Desk {
         Ok(threads::add_post(tx, &post, now).await?)
     }
 
+    /// Whether notices about people whom nobody knows have come too thick to send another: anybody can write to the desk, and staff's
+    /// mailboxes are not to be filled by it. The conversation is in the inbox all the same.
+    async fn too_many_strangers(
+        &self,
+        tx: &mut Tx,
+        thread: i64,
+        now: Timestamp,
+    ) -> Result<bool, EffectProblem> {
+        let since = Timestamp(now.millis() - HOUR.as_millis() as i64);
+        let many = threads::is_a_strangers(tx, thread).await?
+            && threads::strangers_since(tx, since).await? > STRANGERS_AN_HOUR;
+        if many {
+            tracing::warn!(thread, "no notice: more than {STRANGERS_AN_HOUR} strangers wrote within an hour");
+        }
+        Ok(many)
+    }
+
     /// One notice to each member, due now.
     async fn tell_staff(&self, tx: &mut Tx, thread: i64, now: Timestamp) -> Result<(), EffectProblem> {
-        if self.staff.is_empty() {
+        if self.staff.is_empty() || self.too_many_strangers(tx, thread, now).await? {
             return Ok(());
         }
         let printed = self.press.print(tx, thread).await?;
@@ -154,11 +175,21 @@ impl Desk {
     }
 }
 
-fn sender(parsed: &Parsed) -> Result<(&str, Address), EffectProblem> {
-    let from = parsed.from.as_ref().ok_or_else(|| EffectProblem::Message("it names no sender".into()))?;
-    let address = Address::parse(&from.address)
-        .map_err(|problem| EffectProblem::Message(format!("its sender is not an address: {problem}")))?;
-    Ok((from.name.as_str(), address))
+/// Who writes, as the thread names them.
+struct Sender<'a> {
+    name: &'a str,
+    address: String,
+    key: String,
+}
+
+/// An address that we would not send to is still a person's: it is kept as it stands, and nothing is ever sent there.
+fn sender(message: Message<'_>) -> Result<Sender<'_>, EffectProblem> {
+    let from = message.from.ok_or_else(|| EffectProblem::Message("it names no sender".into()))?;
+    let address = match Address::parse(&from.address) {
+        Ok(address) => address.as_str().to_owned(),
+        Err(_) => from.address.chars().filter(|c| !c.is_control()).take(254).collect(),
+    };
+    Ok(Sender { name: &from.name, key: address.to_lowercase(), address })
 }
 
 async fn leads(

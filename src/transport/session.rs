@@ -4,7 +4,7 @@
 //! is followed by RSET and the connection goes on; after a lost connection, a timer or a 421 the session is spent and its owner
 //! opens another. MAIL, RCPT and DATA travel in one write where the server offers PIPELINING, and body and final dot in one.
 //!
-//! Known gaps: plain connections only; a reply that is not UTF-8 counts as lost.
+//! Known gap: plain connections only.
 
 use std::fmt::Display;
 use std::io;
@@ -173,7 +173,7 @@ impl Session {
             return Err(Outcome::Refused(Reply {
                 code: 550,
                 enhanced: Some("5.6.7".into()),
-                text: "not sent: the address needs SMTPUTF8, which is not offered".into(),
+                text: "not sent: the address needs SMTPUTF8, which this version does not speak".into(),
                 phase: Phase::Rcpt,
             }));
         }
@@ -230,7 +230,7 @@ impl Session {
                 return if recycled {
                     Attempt::Recycled(why)
                 } else {
-                    Attempt::Made(Outcome::Unreachable(why))
+                    Attempt::Made(Outcome::Unreachable(phase, why))
                 };
             }
             Answer::Positive(reply) | Answer::Negative(reply) => reply,
@@ -265,7 +265,7 @@ impl Session {
                 self.usable = false;
                 // Only when the operating system took the dot may the peer have the message (W90, W100).
                 if self.written.load(Ordering::Relaxed) - before < size {
-                    Outcome::Unreachable(format!("{why} (in the body)"))
+                    Outcome::Unreachable(Phase::Dot, format!("{why} (in the body)"))
                 } else {
                     Outcome::Unknown(format!("{why} (after the final dot)"))
                 }
@@ -386,7 +386,8 @@ async fn limited<T, E: Display>(
     }
 }
 
-/// A stream that counts what the operating system took, to tell a message that was cut short from one in doubt.
+/// A stream that counts what the operating system took, to tell a message that was cut short from one in doubt, and that reads
+/// replies as ASCII.
 #[derive(Debug)]
 struct Counted {
     stream: TcpStream,
@@ -405,7 +406,15 @@ impl AsyncRead for Counted {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(cx, buf)
+        let before = buf.filled().len();
+        let polled = Pin::new(&mut self.stream).poll_read(cx, buf);
+        // A reply is decided by its code; words that are not UTF-8 would make lettre lose the reply with the words (W85).
+        for byte in &mut buf.filled_mut()[before..] {
+            if !byte.is_ascii() {
+                *byte = b'?';
+            }
+        }
+        polled
     }
 }
 

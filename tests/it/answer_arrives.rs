@@ -199,3 +199,70 @@ async fn an_old_conversation_about_an_edition_is_not_dug_up() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn an_address_that_we_would_not_mail_still_gets_a_conversation() {
+    on_every_store(|store| async move {
+        let line = Receiving::start(&store).await;
+        let odd = message("Bob <bob@my_host.example>", "m1@x.example", "", "Hello");
+        let row = line.take("support@news.example.org", "bob@my_host.example", &odd).await;
+        assert_eq!((row.state, row.verdict), (InboundState::Done, Some(Verdict::SupportMessage)));
+        let nameless = b"Subject: no From\r\nMessage-ID: <m2@x.example>\r\n\r\nHello\r\n";
+        let row = line.take("support@news.example.org", "eve@x.example", nameless).await;
+        assert_eq!((row.state, row.verdict), (InboundState::Done, Some(Verdict::SupportMessage)));
+        let senders: Vec<String> = line.threads().await.into_iter().map(|thread| thread.subscriber).collect();
+        assert_eq!(senders, ["bob@my_host.example", "eve@x.example"]);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_long_subject_silences_nobody() {
+    on_every_store(|store| async move {
+        queued_edition(&store, 1).await;
+        let line = Receiving::start(&store).await;
+        let raw = format!(
+            "From: p00000@x.example\r\nSubject: {}\r\nMessage-ID: <m1@x>\r\n\r\nHi\r\n",
+            "long ".repeat(400)
+        );
+        line.take("support@news.example.org", "p00000@x.example", raw.as_bytes()).await;
+        let told = notices(&store).await;
+        assert_eq!(told.len(), 1);
+        let mut tx = store.read().await.unwrap();
+        let body = deliveries::origin(&mut tx, told[0].id).await.unwrap().unwrap();
+        assert!(body.thread_id.is_some());
+        drop(tx);
+        let peer = crate::support::peer::Peer::willing().await;
+        let retry = tidings::domain::settings::OnUncertain::Resend;
+        let sending = crate::support::sending::Sending::start(&store, &peer, retry).await;
+        sending.drain().await;
+        let taken = peer.taken().into_iter().find(|mail| mail.to == "mira@staff.example.net");
+        assert!(taken.is_some(), "the notice leaves");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_crowd_of_strangers_does_not_fill_the_staffs_mailboxes() {
+    on_every_store(|store| async move {
+        let line = Receiving::start(&store).await;
+        for number in 0..30 {
+            let from = format!("s{number}@x.example");
+            let raw = message(&from, &format!("m{number}@x.example"), "", "Buy");
+            line.take("support@news.example.org", &from, &raw).await;
+        }
+        assert_eq!((line.threads().await.len(), notices(&store).await.len()), (30, 20));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_forged_mail_from_ourselves_opens_nothing() {
+    on_every_store(|store| async move {
+        let line = Receiving::start(&store).await;
+        let raw = message("weekly@news.example.org", "m1@elsewhere.example", "", "Hello");
+        let row = line.take("support@news.example.org", "x@elsewhere.example", &raw).await;
+        assert_eq!((row.verdict, line.threads().await.len()), (Some(Verdict::Loop), 0));
+    })
+    .await;
+}

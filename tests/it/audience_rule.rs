@@ -37,8 +37,11 @@ fn person((tier, status, ends, _): Mix, number: usize) -> Subscriber {
 async fn agree(store: &Store, mixes: &[Mix], tiers: &[&str], lapsed: Option<TierId>, slug: &str) {
     let everyone: Vec<Subscriber> =
         mixes.iter().enumerate().map(|(number, mix)| person(*mix, number)).collect();
-    let audience =
-        Audience { tiers: tiers.iter().map(|tier| TierId::from(*tier)).collect(), lapsed: lapsed.clone() };
+    let audience = Audience {
+        tiers: tiers.iter().map(|tier| TierId::from(*tier)).collect(),
+        lapsed: lapsed.clone(),
+        extra_limits: BTreeMap::new(),
+    };
     let mut tx = store.write().await.unwrap();
     people::add_many(&mut tx, &everyone.iter().collect::<Vec<_>>(), "test", "", TUESDAY).await.unwrap();
     let mut expected = BTreeMap::new();
@@ -52,6 +55,7 @@ async fn agree(store: &Store, mixes: &[Mix], tiers: &[&str], lapsed: Option<Tier
             tier: someone.tier.clone(),
             term_ends_at: someone.term_ends_at,
             suppression,
+            extras_used: 0,
         };
         if let Ok(tier) = audience.body_for(&known, TUESDAY) {
             expected.insert(someone.address.to_string(), tier.to_string());

@@ -500,7 +500,6 @@ fn what_this_version_does_not_act_on_is_said() {
         (21, "intake.imap"),
         (25, "intake.maildir"),
         (27, "web"),
-        (12, "slots"),
     ];
     assert_eq!(found, expected);
     assert!(loaded.settings.is_some());

@@ -65,10 +65,43 @@ async fn a_refusal_ends_one_delivery_and_not_the_connection() {
 
         let seen = story(extensions, Stage::Data, Do::Say("451 4.3.0 later")).await;
         assert_eq!((seen.states, seen.connections), (vec![Accepted, Queued, Accepted], 1));
-
-        let seen = story(extensions, Stage::Mail, Do::Say("550 5.7.1 we do not know you")).await;
-        assert_eq!(seen.states, [Accepted, Queued, Accepted], "W93: the recipient is not to blame");
     }
+}
+
+/// The relay refuses us before it has heard of a recipient: the delivery is as if it had never been claimed, and the relay gets a
+/// rest instead of the whole list.
+#[tokio::test]
+async fn w93_w136_a_refusal_of_the_sender_costs_no_recipient_an_attempt() {
+    for reaction in [Do::Say("550 5.7.1 we do not know you"), Do::Say("451 4.7.1 not now")] {
+        let test = TestStore::sqlite().await;
+        let peer = Peer::start(&["PIPELINING"], second_meets(Stage::Mail, reaction)).await;
+        let sending = Sending::start(&test.store, &peer, OnUncertain::Resend).await;
+        queued_edition(&test.store, 3).await;
+        sending.drain().await;
+        let mut tx = test.store.read().await.unwrap();
+        let rows = deliveries::list(&mut tx, Some("weekly"), None, 0, 10).await.unwrap();
+        drop(tx);
+        let seen: Vec<_> = rows.iter().map(|row| (row.state.as_str(), row.attempt)).collect();
+        assert_eq!(seen, [("accepted", 1), ("queued", 0), ("queued", 0)]);
+        sending.clock.advance(Duration::from_secs(1));
+        sending.drain().await;
+        let counts = sending.counts().await;
+        assert_eq!(counts.accepted, 3);
+    }
+}
+
+/// A message that is too large for the relay is our fault, and would be refused again for ever.
+#[tokio::test]
+async fn too_large_at_mail_is_parked() {
+    let seen = story(&["PIPELINING"], Stage::Mail, Do::Say("552 5.3.4 too large")).await;
+    assert_eq!(seen.states, [Accepted, DeliveryState::Parked, Accepted]);
+}
+
+/// W85: the code decides, whatever its words are.
+#[tokio::test]
+async fn w85_an_acceptance_in_another_charset_is_an_acceptance() {
+    let seen = story(&["PIPELINING"], Stage::Dot, Do::SayBytes(b"250 2.0.0 accept\xe9e\r\n")).await;
+    assert_eq!(seen.states, [Accepted; 3]);
 }
 
 #[tokio::test]

@@ -65,9 +65,10 @@ pub fn publication() -> Publication {
     }
 }
 
-/// Parses an article body with a plain front matter of five lines, so that its first line is line 6.
+/// Parses an article body with a plain front matter of five lines, so that its first line is line 6. It may be given
+/// whole to teaser tiers, which most of them are about.
 pub fn article(body: &str) -> Result<Article, Vec<Problem>> {
-    let text = format!("+++\ntitle = \"A title\"\nsummary = \"A summary\"\nstatus = \"ready\"\n+++\n{body}");
+    let text = format!("+++\ntitle = \"A title\"\nsummary = \"A summary\"\nopen = true\n+++\n{body}");
     Article::parse("config/articles/a.md", &text, Path::new("config/articles"), &publication())
         .map(|(article, _)| article)
 }

@@ -59,7 +59,7 @@ fn settled(claimed: &Claimed, owner: i64, state: DeliveryState, due_at: Option<T
         owner,
         relay: "main".into(),
         at: TUESDAY,
-        settlement: Settlement { state, due_at, last_reply: "250 ok".into() },
+        settlement: Settlement { state, due_at, last_reply: "250 ok".into(), burns_attempt: true },
     }
 }
 

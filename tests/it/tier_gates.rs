@@ -275,7 +275,7 @@ fn links_and_pictures_are_checked() {
 
 #[test]
 fn the_front_matter_may_deny_an_article_to_a_tier() {
-    let text = "+++\ntitle = \"Zqpaid\"\ntiers = [\"yearly\"]\n+++\nwords\n";
+    let text = "+++\ntitle = \"Zqpaid\"\ntiers = [\"yearly\"]\nopen = true\n+++\nwords\n";
     let (paid, _) = Article::parse("a.md", text, std::path::Path::new("."), &publication()).unwrap();
     let open = article("Free words.\n").unwrap();
     let articles = [paid, open];
@@ -644,7 +644,7 @@ proptest! {
     #[test]
     fn arbitrary_titles_stay_text(title in "\\PC{1,60}") {
         prop_assume!(!title.trim().is_empty());
-        let front = format!("+++\ntitle = {}\nstatus = \"ready\"\n+++\nx\n", toml::Value::String(title.clone()));
+        let front = format!("+++\ntitle = {}\nopen = true\n+++\nx\n", toml::Value::String(title.clone()));
         let parsed = Article::parse("a.md", &front, std::path::Path::new("."), &publication());
         prop_assume!(parsed.is_ok());
         let rendered = render(&[parsed.unwrap().0], "free").unwrap();
@@ -654,4 +654,57 @@ proptest! {
         tidings::domain::body::escape_html(title.trim(), &mut escaped);
         prop_assert!(html.contains(&escaped));
     }
+}
+
+/// The likeliest mistake: the one gate that was forgotten.
+#[test]
+fn an_article_without_more_is_not_given_whole_to_a_teaser_tier() {
+    let publication = publication();
+    let parse = |front: &str| {
+        let text = format!("+++\ntitle = \"a\"\n{front}+++\nEverything, paid parts included.\n");
+        Article::parse("a.md", &text, std::path::Path::new("."), &publication).unwrap().0
+    };
+    let render = |article: Article, tier: &str| {
+        let articles = [article];
+        let input = crate::render_support::edition(&publication, &articles);
+        tidings::render::render_edition(&shipped(), &input, publication.tier(&tier.into()).unwrap()).map(drop)
+    };
+    let problems = render(parse(""), "free").unwrap_err();
+    assert_eq!((problems[0].file.as_str(), problems[0].key.as_str()), ("a.md", "more"));
+    assert!(render(parse(""), "yearly").is_ok());
+    assert!(render(parse("open = true\n"), "free").is_ok());
+}
+
+/// What does not show, or looks like another letter, is no way around a gate.
+#[test]
+fn a_gate_is_what_a_person_takes_for_one() {
+    for line in [
+        "<!-- \u{200B}more -->",
+        "<!-- m\u{43E}re -->",
+        "<!-- m ore -->",
+        "<!--read more-->",
+        "<!-- members-only -->",
+        "<!-- \u{FEFF}only: yearly -->",
+    ] {
+        refused(&format!("a\n\n{line}\n\nb\n"), 8, 1);
+    }
+    for line in
+        ["<!-- a note to ourselves -->", "<!-- furthermore, evermore -->", "<!-- TODO: commonly used -->"]
+    {
+        assert!(article(&format!("a\n\n{line}\n\nb\n")).is_ok(), "{line}");
+    }
+}
+
+/// Nesting that no reader could follow is refused before it can exhaust anything.
+#[test]
+fn bottomless_nesting_is_an_error() {
+    for body in [">".repeat(5000) + " a\n", "- ".repeat(400) + "a\n", "*_".repeat(3000) + "a\n"] {
+        match article(&body) {
+            Ok(_) => {}
+            Err(problems) => assert!(problems.iter().any(|problem| problem.key == "nesting"), "{problems:?}"),
+        }
+    }
+    let deep = article(&(">".repeat(60) + " a\n")).unwrap_err();
+    assert_eq!((deep[0].key.as_str(), deep[0].line), ("nesting", 6));
+    assert!(article(&(">".repeat(12) + " a\n")).is_ok());
 }

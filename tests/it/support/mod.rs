@@ -1,8 +1,11 @@
 //! The world that tests live in: temporary stores of both dialects, a clock that stands still, a scripted SMTP peer.
 
 pub mod clock;
+pub mod daemon;
 pub mod stores;
 
+pub mod lmtp;
 pub mod peer;
+pub mod postfix;
 pub mod receiving;
 pub mod sending;

@@ -38,6 +38,8 @@ pub enum Do {
     Say(&'static str),
     /// This reply to RCPT, and yet a 354 to DATA, whose body is refused (RFC 2920 section 3.1).
     SayAndTake(&'static str),
+    /// The usual thing, in these octets.
+    SayBytes(&'static [u8]),
     /// This reply, then the connection ends.
     SayAndClose(&'static str),
     /// The connection ends.
@@ -100,6 +102,11 @@ impl Peer {
 
     pub fn taken(&self) -> Vec<Taken> {
         self.taken.lock().unwrap().clone()
+    }
+
+    /// How many messages it has, without a copy of them.
+    pub fn count(&self) -> usize {
+        self.taken.lock().unwrap().len()
     }
 
     pub fn connections(&self) -> u32 {
@@ -262,6 +269,10 @@ impl Dialogue {
         match reaction {
             Do::Go => self.say(usual).await.map(|()| true),
             Do::Say(reply) | Do::SayAndTake(reply) => self.say(reply).await.map(|()| false),
+            Do::SayBytes(reply) => {
+                self.writer.write_all(reply).await?;
+                Ok(true)
+            }
             Do::SayAndClose(reply) => {
                 self.say(reply).await?;
                 Err(End)

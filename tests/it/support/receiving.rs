@@ -18,11 +18,32 @@ use super::clock::TUESDAY;
 
 /// The shipped example, with a secret and the given settings.
 pub fn example(flags: &[(&str, &str)]) -> Setup {
-    let config = Path::new(env!("CARGO_MANIFEST_DIR")).join("config/tidings.toml");
+    load(&Path::new(env!("CARGO_MANIFEST_DIR")).join("config/tidings.toml"), flags)
+}
+
+fn load(config: &Path, flags: &[(&str, &str)]) -> Setup {
     let env = BTreeMap::from([("TIDINGS_SECRET".to_owned(), "a secret of sixteen or more".to_owned())]);
     let flags: Vec<_> = flags.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
-    let (setup, problems) = Setup::load(&config, &env, &flags);
+    let (setup, problems) = Setup::load(config, &env, &flags);
     setup.unwrap_or_else(|| panic!("{problems:?}"))
+}
+
+/// The example in a folder of its own, without its one-offs: in this zone, with these slots and only these articles. The folder
+/// stays until the operating system clears its temporary files.
+pub fn example_of(zone: &str, slots: &str, articles: &[(String, String)]) -> Setup {
+    let folder = tempfile::tempdir().unwrap().keep();
+    let config = folder.join("config");
+    std::fs::create_dir_all(config.join("articles")).unwrap();
+    let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("config");
+    std::fs::copy(shipped.join("tidings.toml"), config.join("tidings.toml")).unwrap();
+    let publication = std::fs::read_to_string(shipped.join("publication.toml")).unwrap();
+    let (before, _) = publication.split_once("[[editions]]").unwrap();
+    let publication = format!("{}\n{slots}", before.replace("America/New_York", zone));
+    std::fs::write(config.join("publication.toml"), publication).unwrap();
+    for (name, text) in articles {
+        std::fs::write(config.join("articles").join(name), text).unwrap();
+    }
+    load(&config.join("tidings.toml"), &[])
 }
 
 pub struct Receiving {

@@ -1,6 +1,5 @@
 //! A send line on a test store: people, an edition with real bodies, connections that a test steps by hand.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,11 +12,12 @@ use tidings::mail::token::Keyring;
 use tidings::runtime::{Shutdown, Timestamp};
 use tidings::store::{Store, editions, owners, people};
 use tidings::tasks::ledger::{self, Owner};
-use tidings::tasks::send::{Connection, SendLine, Step, Wording};
+use tidings::tasks::send::{Connection, SendLine, Step};
 use tidings::transport::{Pacer, Timeouts};
 
 use super::clock::{StoppedClock, TUESDAY};
 use super::peer::Peer;
+use super::receiving::example;
 
 pub const FIRST_RETRY: Duration = Duration::from_secs(300);
 
@@ -91,6 +91,7 @@ pub fn edition(slug: &str, tiers: &[&str]) -> editions::NewEdition {
         tier: (*tier).into(),
         frame: serde_json::to_string(&frame()).unwrap(),
         body: serde_json::to_string(&body(tier)).unwrap(),
+        extra_limit: None,
     };
     editions::NewEdition {
         slug: slug.into(),
@@ -100,6 +101,8 @@ pub fn edition(slug: &str, tiers: &[&str]) -> editions::NewEdition {
         articles: vec!["one".into()],
         bodies: tiers.iter().map(new).collect(),
         lapsed: Some("free".into()),
+        extra: false,
+        approval: false,
     }
 }
 
@@ -153,7 +156,8 @@ impl Sending {
         let mut tx = store.write().await.unwrap();
         let owner = owners::register(&mut tx, "test", TUESDAY).await.unwrap();
         tx.commit().await.unwrap();
-        let who = Owner { id: owner, key_id: keyring.current_key_id().into(), lapsed: Some("free".into()) };
+        let shelf = example(&[]).shelf;
+        let who = Owner { id: owner, key_id: keyring.current_key_id().into(), shelf: shelf.clone() };
         let (asks, gatherer) = ledger::ledger(store.clone(), who);
         let now = clock.clone();
         tokio::spawn(gatherer.run(move || tidings::runtime::Clock::now(&now)));
@@ -166,7 +170,7 @@ impl Sending {
             timeouts,
             retry: retry(on_uncertain),
             keyring,
-            people: Wording { tier_labels: HashMap::new(), timezone: chrono_tz::UTC },
+            shelf,
             bodies: Default::default(),
             health: Default::default(),
             clock: Arc::new(clock.clone()),
