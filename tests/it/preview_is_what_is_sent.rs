@@ -9,7 +9,6 @@ use tidings::domain::settings::OnUncertain;
 use tidings::runtime::Timestamp;
 use tidings::store::people;
 use tidings::tasks::schedule::Scheduler;
-use tidings::tasks::send::Wording;
 
 use crate::support::peer::Peer;
 use crate::support::receiving::example;
@@ -66,17 +65,13 @@ async fn every_tier_gets_what_its_preview_shows() {
     tx.commit().await.unwrap();
     let edition = &setup.content.publication.editions[0];
     let scheduler =
-        Scheduler::new(test.store.clone(), setup.content.clone(), setup.edition_frame(), Arc::default());
+        Scheduler::new(test.store.clone(), setup.shelf.clone(), setup.settings.clone(), Arc::default());
     scheduler.step(edition.due_at).await.unwrap();
 
     let peer = Peer::willing().await;
     let mut sending = Sending::start(&test.store, &peer, OnUncertain::Resend).await;
     sending.clock.advance(std::time::Duration::from_secs(7 * 86_400));
-    let tiers = &setup.content.publication.tiers;
-    Arc::get_mut(&mut sending.line).unwrap().people = Wording {
-        tier_labels: tiers.iter().map(|tier| (tier.id.clone(), tier.label.clone())).collect(),
-        timezone: setup.content.publication.timezone,
-    };
+    Arc::get_mut(&mut sending.line).unwrap().shelf = setup.shelf.clone();
     assert_eq!(sending.drain().await, 4);
     for mail in peer.taken() {
         let tier = mail.to.split('@').next().unwrap();

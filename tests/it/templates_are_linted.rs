@@ -209,7 +209,7 @@ fn the_mail_itself_is_linted() {
         let (article, _) =
             tidings::render::Article::parse("a.md", front, std::path::Path::new("."), &publication())
                 .unwrap();
-        let rendered = render_with(&crate::render_support::shipped(), &[article], "free");
+        let rendered = render_with(&crate::render_support::shipped(), &[article], "yearly");
         match rendered {
             Ok(rendered) => assert!(
                 rendered.warnings.iter().any(|p| p.problem.contains(words)),
@@ -224,15 +224,15 @@ fn the_mail_itself_is_linted() {
     warn(&titled(79), "79 characters");
     warn(&titled(256), "256 characters");
     let left = with(&[("weekly/subject.hbs", "Hello *|FNAME|*")]).unwrap();
-    let rendered = render_with(&left, &[article("x\n").unwrap()], "free").unwrap();
+    let rendered = render_with(&left, &[article("x\n").unwrap()], "yearly").unwrap();
     assert!(rendered.warnings.iter().any(|p| p.key == "leftover"), "{:#?}", rendered.warnings);
     let shown =
-        render_with(&crate::render_support::shipped(), &[article("`{{x}}`\n").unwrap()], "free").unwrap();
+        render_with(&crate::render_support::shipped(), &[article("`{{x}}`\n").unwrap()], "yearly").unwrap();
     assert!(shown.warnings.is_empty(), "an article may show braces: {:#?}", shown.warnings);
     let nowhere =
         body("<mj-text>{{links.unsubscribe}} {{publication.postal_address}} <a href=\"\">x</a></mj-text>");
     let set = with(&[("weekly/body.mjml", &nowhere)]).unwrap();
-    let problems = render_with(&set, &[article("x\n").unwrap()], "free").unwrap_err();
+    let problems = render_with(&set, &[article("x\n").unwrap()], "yearly").unwrap_err();
     assert!(problems.iter().any(|p| p.problem.contains("leads nowhere")), "{problems:#?}");
 }
 

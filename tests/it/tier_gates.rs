@@ -225,6 +225,14 @@ fn the_shipped_articles_and_templates_go_together() {
         assert!(warnings.is_empty(), "{warnings:#?}");
         article
     };
+    for id in ["small-model-evaluation", "drift-checks", "calibrated-confidence"] {
+        for tier in TIERS {
+            let rendered = render(&[load(id)], tier).unwrap();
+            assert!(rendered.warnings.is_empty(), "{id}: {:#?}", rendered.warnings);
+        }
+    }
+    assert!(load("calibrated-confidence").extra);
+    assert_eq!(load("drift-checks").status, tidings::render::Status::Published);
     let articles = [load("model-compression"), load("federated-learning")];
     assert_eq!(articles[1].media.len(), 1);
     for tier in TIERS {
