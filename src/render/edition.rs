@@ -45,6 +45,11 @@ pub struct RenderedTier {
     pub warnings: Vec<Problem>,
 }
 
+/// How problems name an edition's own subject, which is a file to nobody. Their positions are within it.
+pub fn subject_name(slug: &str) -> String {
+    format!("{slug}: subject")
+}
+
 /// Renders an edition for `tier`. On errors nothing is rendered, and warnings are among them.
 pub fn render_edition(
     templates: &TemplateSet,
@@ -63,7 +68,7 @@ pub fn render_edition(
         return Err(vec![Problem::error(input.slug, Position::FILE, "articles", &what, hint)]);
     }
     let parts = templates.parts(input.template, Some(&tier.id))?;
-    let subject = File { name: format!("{}: subject", input.slug), text: input.subject.to_owned() };
+    let subject = File { name: subject_name(input.slug), text: input.subject.to_owned() };
     let problems = templates.check_subject(&subject.name, &subject.text);
     if !problems.is_empty() {
         return Err(problems);
@@ -209,7 +214,7 @@ fn plans(publication: &Publication) -> Vec<Value> {
         .collect()
 }
 
-/// `Tuesday 24 November 2026`.
+/// `Tuesday 24 November 2026`. Whatever the publication's language is: there are English names only.
 fn long_date(date: NaiveDate) -> String {
     date.format("%A %-d %B %Y").to_string()
 }

@@ -6,6 +6,9 @@
 //! tier and ends in a frozen [`crate::domain::body::Body`]: literals, holes and conditions, no template any more. Mails for
 //! one person (notices, answers, confirmations, reports) are rendered by a function of their own and have no holes.
 //!
+//! Known gap: dates and the templates' own words are English, whatever `publication.language` says; it only names the language
+//! of the mail's markup.
+//!
 //! Pure but for [`Article::load`] and [`TemplateSet::load`], which read files.
 
 mod answer;
@@ -40,7 +43,7 @@ mod values;
 
 pub use answer::{AnswerInput, render_answer};
 pub use article::{Article, Status, TierArticle};
-pub use edition::{EditionInput, RenderedTier, render_edition};
+pub use edition::{EditionInput, RenderedTier, render_edition, subject_name};
 pub use lint::{HTML_STOPS, HTML_WARNS, lint_edition, lint_mail};
 pub use media::Media;
 pub use notice::{NoticeInput, NoticePost, NoticeThread, render_notice};

@@ -228,7 +228,8 @@ impl TemplateSet {
     /// The files of a kind as `tier` gets them.
     pub(super) fn parts(&self, kind: &str, tier: Option<&TierId>) -> Result<Parts<'_>, Vec<Problem>> {
         let file = |name: &str| {
-            self.file(kind, tier, name).ok_or_else(|| {
+            let file = self.file(kind, tier, name).filter(|_| tier.is_none() || fields::is_edition(kind));
+            file.ok_or_else(|| {
                 let kinds = self.kinds().collect::<Vec<_>>().join(", ");
                 let what = format!("there is no template \"{kind}\"");
                 let hint = format!("there are {kinds}");

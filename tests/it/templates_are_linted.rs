@@ -241,3 +241,47 @@ fn the_shipped_set_has_nothing_to_warn_of() {
     let set = crate::render_support::shipped();
     assert!(set.warnings().is_empty(), "{:#?}", set.warnings());
 }
+
+/// A subject is a setting: its file and key are named, and where in it.
+#[test]
+fn a_wrong_subject_is_named_by_its_key() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = folder.path().join("config");
+    std::fs::create_dir_all(config.join("articles/media")).unwrap();
+    let shipped = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("config");
+    for file in [
+        "tidings.toml",
+        "articles/model-compression.md",
+        "articles/federated-learning.md",
+        "articles/media/federated-round.png",
+    ] {
+        std::fs::copy(shipped.join(file), config.join(file)).unwrap();
+    }
+    let text = std::fs::read_to_string(shipped.join("publication.toml")).unwrap();
+    let slot = "\n[[slots]]\nname = \"weekly\"\nat = \"Tue 09:00\"\ntiers = [\"yearly\"]\n\
+                subject = \"News: {{articles.0.titel}}\"\nlate = \"24h\"\ntemplate = \"sign-in\"\n\
+                take = { min = 1, max = 2 }\n";
+    let text =
+        text.replacen("subject = \"{{articles.0.title}}\"", "subject = \"{{edition.slog}}\"", 1) + slot;
+    std::fs::write(config.join("publication.toml"), text).unwrap();
+    let env = [("TIDINGS_SECRET".to_owned(), "a secret of sixteen or more".to_owned())].into();
+    let (_, problems) = tidings::app::Setup::load(&config.join("tidings.toml"), &env, &[]);
+    let told = |key: &str, words: &str| {
+        let found =
+            |p: &Problem| p.file.ends_with("publication.toml") && p.key == key && p.problem.contains(words);
+        assert!(problems.iter().any(found), "{key}: {problems:#?}");
+    };
+    told("editions.first-light.subject", "at character 3 of it, there is no field \"edition.slog\"");
+    told("slots.weekly.subject", "at character 9 of it, there is no field \"articles.0.titel\"");
+    told("slots.weekly.template", "there is no template \"sign-in\"");
+}
+
+#[test]
+fn place_holders_of_other_systems_are_named_in_articles() {
+    let text =
+        "+++\ntitle = \"a\"\n+++\nDear *|FNAME|*,\n\nü {{ name }} and `{{code}}`\n\n```\n*|CODE|*\n```\n";
+    let (_, warnings) =
+        tidings::render::Article::parse("a.md", text, std::path::Path::new("."), &publication()).unwrap();
+    let places: Vec<(usize, usize)> = warnings.iter().map(|p| (p.line, p.column)).collect();
+    assert_eq!(places, [(4, 6), (6, 3)], "{warnings:#?}");
+}
