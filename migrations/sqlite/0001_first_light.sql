@@ -142,7 +142,6 @@ CREATE TABLE deliveries (
 CREATE INDEX deliveries_queued ON deliveries (stream, lane, due_at, id) WHERE state = 'queued';
 CREATE INDEX deliveries_leased ON deliveries (owner) WHERE state = 'leased';
 CREATE INDEX deliveries_doubtful ON deliveries (stream, due_at) WHERE state = 'uncertain' OR state = 'parked';
-CREATE INDEX deliveries_by_subscriber ON deliveries (subscriber_id);
 
 -- What a peer said to every attempt that was not accepted; an accepted one keeps its reply in the delivery.
 CREATE TABLE attempts (

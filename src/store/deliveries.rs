@@ -5,7 +5,7 @@
 //! execution on SQLite, hence `+ 0`; and a plain `state = 'leased'` beside `id = v.id` makes it scan the leased index once
 //! per settlement, hence `state || ''`.
 
-use super::sql::{markers, row, rows, rows_each, run};
+use super::sql::{row, rows, rows_each, run};
 use super::{StoreError, Tx, word};
 use crate::domain::address::Address;
 use crate::domain::delivery::{DeliveryKind, DeliveryState, Settlement, UNCERTAIN_RESENDS};
@@ -77,20 +77,21 @@ struct LeasedRow {
     first_attempt_at: i64,
     uncertain_count: i64,
     key_id: i64,
+    #[sqlx(flatten)]
+    person: PersonRow,
 }
 
+/// The subscriber as they are now, and the tier that the body was made for; all of it empty for staff.
 #[derive(sqlx::FromRow)]
 struct PersonRow {
-    id: i64,
-    address: String,
-    name: String,
-    tier: String,
-    status: String,
+    person_address: Option<String>,
+    person_name: Option<String>,
+    person_tier: Option<String>,
+    person_status: Option<String>,
     term_ends_at: Option<i64>,
     suppression: Option<String>,
     body_tier: Option<String>,
     extra_limit: Option<i64>,
-    extras_used: i64,
 }
 
 /// Candidates are streams with due rows: desk mail first, then sending editions, the newest first. The row locks of PostgreSQL
@@ -109,8 +110,18 @@ const CLAIM: &str = "UPDATE deliveries SET state = 'leased', owner = $1, attempt
                 AND x.stream = c.stream AND x.due_at <= $2 + 0) \
             ORDER BY c.stream > 0, abs(c.stream) DESC LIMIT 1) \
         ORDER BY d.due_at, d.id LIMIT $5 + 0";
+/// The person is read here and not by a query of their own: a call more in each transaction costs more than seven lookups.
 const CLAIM_RETURNING: &str = ") RETURNING id, kind, edition_id, subscriber_id, thread_id, staff_id, address, \
-    body_id, attempt, first_attempt_at, uncertain_count, key_id";
+    body_id, attempt, first_attempt_at, uncertain_count, key_id, \
+    (SELECT s.address FROM subscribers s WHERE s.id = subscriber_id) AS person_address, \
+    (SELECT s.name FROM subscribers s WHERE s.id = subscriber_id) AS person_name, \
+    (SELECT s.tier FROM subscribers s WHERE s.id = subscriber_id) AS person_tier, \
+    (SELECT s.status FROM subscribers s WHERE s.id = subscriber_id) AS person_status, \
+    (SELECT s.term_ends_at FROM subscribers s WHERE s.id = subscriber_id) AS term_ends_at, \
+    (SELECT x.reason FROM subscribers s JOIN suppressions x ON x.address_key = s.address_key \
+        WHERE s.id = subscriber_id) AS suppression, \
+    (SELECT b.tier FROM bodies b WHERE b.id = body_id) AS body_tier, \
+    (SELECT b.extra_limit FROM bodies b WHERE b.id = body_id) AS extra_limit";
 
 /// Leases up to `limit` due deliveries of one lane and reads consent, suppression and entitlement again in the same transaction.
 /// Who may no longer get it becomes `skipped` and is not in the answer; a lapsed person gets the fallback tier's body.
@@ -149,20 +160,18 @@ async fn admit(
     leased: Vec<LeasedRow>,
     claimed: &mut Vec<Claimed>,
 ) -> Result<(), StoreError> {
-    let ids: Vec<i64> = leased.iter().filter(|row| row.subscriber_id.is_some()).map(|row| row.id).collect();
-    let mut people = people_of(tx, &ids).await?;
     let mut skipped = Vec::new();
     for row in leased {
         let kind = word("a delivery's kind", &row.kind, DeliveryKind::from_word)?;
-        let Some(person) = people.remove(&row.id) else {
+        if row.subscriber_id.is_none() {
             match may_get_desk_mail(tx, &row).await? {
                 Ok(()) => claimed.push(to_staff(row, kind)?),
                 Err(skip) => skipped.push((row, skip)),
             }
             continue;
-        };
-        match body_now(tx, request, &row, kind, &person).await? {
-            Ok((body_id, tier)) => claimed.push(to_person(LeasedRow { body_id, ..row }, kind, person, tier)),
+        }
+        match body_now(tx, request, &row, kind).await? {
+            Ok((body_id, tier)) => claimed.push(to_person(LeasedRow { body_id, ..row }, kind, tier)?),
             Err(skip) => skipped.push((row, skip)),
         }
     }
@@ -172,46 +181,25 @@ async fn admit(
     Ok(())
 }
 
-async fn people_of(
-    tx: &mut Tx,
-    ids: &[i64],
-) -> Result<std::collections::HashMap<i64, PersonRow>, StoreError> {
-    if ids.is_empty() {
-        return Ok(Default::default());
-    }
-    let sql = format!(
-        "SELECT d.id, s.address, s.name, s.tier, s.status, s.term_ends_at, x.reason AS suppression, \
-            b.tier AS body_tier, b.extra_limit, \
-            CASE WHEN b.extra_limit IS NULL THEN 0 ELSE (SELECT count(*) FROM deliveries u \
-                JOIN editions g ON g.id = u.edition_id WHERE u.subscriber_id = s.id AND u.id <> d.id AND g.extra = 1 \
-                AND g.queued_at >= coalesce(s.term_started_at, s.created_at) \
-                AND u.state NOT IN ('refused', 'expired', 'skipped')) END AS extras_used \
-        FROM deliveries d JOIN subscribers s ON s.id = d.subscriber_id JOIN bodies b ON b.id = d.body_id \
-        LEFT JOIN suppressions x ON x.address_key = s.address_key WHERE d.id IN ({})",
-        markers(ids.len(), 1)
-    );
-    let found = rows_each!(tx, PersonRow, sql, ids, |query, id| query.bind(*id))?;
-    Ok(found.into_iter().map(|person| (person.id, person)).collect())
-}
-
 /// The body that this person gets now. A delivery that is not of an edition was asked for by the person: it keeps its own.
 async fn body_now(
     tx: &mut Tx,
     request: &ClaimRequest,
     row: &LeasedRow,
     kind: DeliveryKind,
-    person: &PersonRow,
 ) -> Result<Result<(i64, TierId), Skip>, StoreError> {
+    let person = &row.person;
+    let status = person.person_status.as_deref().ok_or_else(nobody)?;
     let now = Person {
-        status: word("a subscriber's status", &person.status, SubscriberStatus::from_word)?,
-        tier: TierId(person.tier.clone()),
+        status: word("a subscriber's status", status, SubscriberStatus::from_word)?,
+        tier: TierId(person.person_tier.clone().unwrap_or_default()),
         term_ends_at: person.term_ends_at.map(Timestamp),
         suppression: person
             .suppression
             .as_deref()
             .map(|reason| word("a suppression", reason, SuppressionReason::from_word))
             .transpose()?,
-        extras_used: person.extras_used,
+        extras_used: extras_used(tx, row).await?,
     };
     let (DeliveryKind::Edition, Some(edition)) = (kind, row.edition_id) else {
         return Ok(match now.suppression {
@@ -246,6 +234,18 @@ async fn body_now(
     Ok(Ok((body, tier)))
 }
 
+/// Extras of this person's term without this one; asked for extra editions only.
+async fn extras_used(tx: &mut Tx, row: &LeasedRow) -> Result<i64, StoreError> {
+    const SQL: &str = "SELECT count(*) FROM subscribers s CROSS JOIN editions g CROSS JOIN deliveries u \
+        WHERE s.id = $1 AND g.extra = 1 AND g.queued_at >= coalesce(s.term_started_at, s.created_at) \
+            AND u.edition_id = g.id AND u.subscriber_id = s.id AND u.id <> $2 \
+            AND u.state NOT IN ('refused', 'expired', 'skipped')";
+    if row.person.extra_limit.is_none() {
+        return Ok(0);
+    }
+    Ok(row!(tx, (i64,), SQL, row.subscriber_id, row.id)?.map_or(0, |(count,)| count))
+}
+
 /// Staff and editors: nothing goes to a suppressed address, and no subscriber's words to somebody who has left the desk.
 async fn may_get_desk_mail(tx: &mut Tx, row: &LeasedRow) -> Result<Result<(), Skip>, StoreError> {
     if let Some(staff) = row.staff_id {
@@ -260,10 +260,7 @@ async fn may_get_desk_mail(tx: &mut Tx, row: &LeasedRow) -> Result<Result<(), Sk
 }
 
 fn to_staff(row: LeasedRow, kind: DeliveryKind) -> Result<Claimed, StoreError> {
-    let address = row
-        .address
-        .clone()
-        .ok_or(StoreError::Corrupt { what: "a delivery", why: "it has no recipient".into() })?;
+    let address = row.address.clone().ok_or_else(nobody)?;
     Ok(Claimed {
         address: Address::trusted(address),
         name: String::new(),
@@ -273,14 +270,19 @@ fn to_staff(row: LeasedRow, kind: DeliveryKind) -> Result<Claimed, StoreError> {
     })
 }
 
-fn to_person(row: LeasedRow, kind: DeliveryKind, person: PersonRow, tier: TierId) -> Claimed {
-    Claimed {
-        address: Address::trusted(person.address),
-        name: person.name,
+fn to_person(mut row: LeasedRow, kind: DeliveryKind, tier: TierId) -> Result<Claimed, StoreError> {
+    let (address, name) = (row.person.person_address.take(), row.person.person_name.take());
+    Ok(Claimed {
+        address: Address::trusted(address.ok_or_else(nobody)?),
+        name: name.unwrap_or_default(),
         tier: Some(tier),
-        term_ends_at: person.term_ends_at.map(Timestamp),
+        term_ends_at: row.person.term_ends_at.map(Timestamp),
         ..bare(row, kind)
-    }
+    })
+}
+
+fn nobody() -> StoreError {
+    StoreError::Corrupt { what: "a delivery", why: "it has no recipient".into() }
 }
 
 fn bare(row: LeasedRow, kind: DeliveryKind) -> Claimed {

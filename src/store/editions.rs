@@ -103,16 +103,19 @@ async fn queue_deliveries(
             CASE WHEN s.term_ends_at IS NOT NULL AND s.term_ends_at <= $2 THEN $3 ELSE s.tier END \
         WHERE s.status = 'active' AND s.id NOT IN \
             (SELECT y.id FROM suppressions x JOIN subscribers y ON y.address_key = x.address_key) \
-        AND (b.extra_limit IS NULL OR b.extra_limit > (SELECT count(*) \
-            FROM deliveries u JOIN editions g ON g.id = u.edition_id WHERE u.subscriber_id = s.id AND g.extra = 1 \
-            AND g.queued_at >= coalesce(s.term_started_at, s.created_at) \
-            AND u.state NOT IN ('refused', 'expired', 'skipped')))";
+        AND (b.extra_limit IS NULL OR b.extra_limit > (SELECT count(*) FROM editions g CROSS JOIN deliveries u \
+            WHERE g.extra = 1 AND g.queued_at >= coalesce(s.term_started_at, s.created_at) \
+            AND u.edition_id = g.id AND u.subscriber_id = s.id AND u.state NOT IN ('refused', 'expired', 'skipped')))";
     let lapsed = lapsed.map(|tier| tier.0.clone());
+    let newest =
+        row!(tx, (Option<i64>,), "SELECT max(id) FROM deliveries")?.and_then(|(id,)| id).unwrap_or(0);
     let total = run!(tx, DELIVERIES, edition_id, now.millis(), lapsed)? as i64;
-    const PER_BODY: &str = "UPDATE bodies SET audience = \
-            (SELECT count(*) FROM deliveries d WHERE d.edition_id = $1 AND d.body_id = bodies.id) \
-        WHERE edition_id = $1";
-    run!(tx, PER_BODY, edition_id)?;
+    // By the rows just written, one after the other; the index by edition would fetch each of them for every tier.
+    const PER_BODY: &str = "UPDATE bodies SET audience = c.people FROM \
+            (SELECT d.body_id, count(*) AS people FROM deliveries d WHERE d.id > $2 AND +d.edition_id = $1 \
+                GROUP BY d.body_id) AS c \
+        WHERE bodies.id = c.body_id";
+    run!(tx, PER_BODY, edition_id, newest)?;
     run!(tx, "UPDATE editions SET audience = $2 WHERE id = $1", edition_id, total)?;
     const TIERS: &str = "SELECT tier, audience FROM bodies WHERE edition_id = $1 AND tier IS NOT NULL";
     let tiers = rows!(tx, (String, i64), TIERS, edition_id)?;

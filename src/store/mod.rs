@@ -36,6 +36,8 @@ pub enum StoreError {
     Migrate(#[from] sqlx::migrate::MigrateError),
     #[error("{path}: {error}", path = path.display())]
     File { path: PathBuf, error: std::io::Error },
+    #[error("{path} was removed or replaced while it was open; nothing is written until this process is started again", path = .0.display())]
+    Gone(PathBuf),
     #[error("another daemon works on {path}; stop it first, or give this one a database of its own", path = .0.display())]
     Locked(PathBuf),
     #[error("the schema is version {found}, this binary knows {known}: run the newer binary")]
@@ -65,7 +67,7 @@ impl StoreError {
                 use sqlx::Error::{Io, PoolClosed, PoolTimedOut, Protocol, Tls, WorkerCrashed};
                 matches!(error, Io(_) | PoolClosed | PoolTimedOut | Protocol(_) | Tls(_) | WorkerCrashed)
             }
-            StoreError::File { .. } | StoreError::Locked(_) => true,
+            StoreError::File { .. } | StoreError::Locked(_) | StoreError::Gone(_) => true,
             _ => false,
         }
     }

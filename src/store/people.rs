@@ -237,9 +237,9 @@ pub async fn count_entitled(
     const SQL: &str = "SELECT count(*) FROM subscribers s WHERE s.status = 'active' AND $1 = \
             CASE WHEN s.term_ends_at IS NOT NULL AND s.term_ends_at <= $2 THEN $3 ELSE s.tier END \
         AND s.id NOT IN (SELECT y.id FROM suppressions x JOIN subscribers y ON y.address_key = x.address_key) \
-        AND ($4 < 0 OR $4 > (SELECT count(*) FROM deliveries u JOIN editions g ON g.id = u.edition_id \
-            WHERE u.subscriber_id = s.id AND g.extra = 1 AND g.queued_at >= coalesce(s.term_started_at, s.created_at) \
-            AND u.state NOT IN ('refused', 'expired', 'skipped')))";
+        AND ($4 < 0 OR $4 > (SELECT count(*) FROM editions g CROSS JOIN deliveries u \
+            WHERE g.extra = 1 AND g.queued_at >= coalesce(s.term_started_at, s.created_at) \
+            AND u.edition_id = g.id AND u.subscriber_id = s.id AND u.state NOT IN ('refused', 'expired', 'skipped')))";
     let lapsed = lapsed.map_or("", TierId::as_str);
     let found = row!(tx, (i64,), SQL, tier.as_str(), at.millis(), lapsed, extra_limit.unwrap_or(-1))?;
     Ok(found.map_or(0, |(count,)| count))

@@ -25,6 +25,10 @@ const HEARD_OF: Duration = Duration::from_secs(1);
 /// More rows than this in one statement do not make it cheaper.
 const BATCH: usize = 64;
 
+/// So many yields in a row that bring no further ask end the gathering; each takes one or two microseconds, because it looks
+/// at the sockets. Measured with 8 connections: none 3100 messages a second, three 5900, twelve 6800.
+const PATIENCE: usize = 12;
+
 /// The ledger could not write. The settlement that went with the ask is not durable: ask again with it.
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("the ledger cannot write: {0}")]
@@ -69,7 +73,8 @@ pub struct Gatherer {
     owner: Owner,
     asks: mpsc::Receiver<Ask>,
     heard_of: Option<Timestamp>,
-    /// What connections have in hand: claimed and not settled.
+    /// What connections have in hand: claimed and not settled. One whose connection broke down stays in it: that costs patience
+    /// only.
     held: HashSet<i64>,
     /// A transaction failed, and may have happened all the same.
     in_doubt: bool,
@@ -90,18 +95,26 @@ impl Gatherer {
         }
     }
 
-    /// Takes what waits. Yielding lets the other connections of this thread read their replies and ask too, which halves the
-    /// commits at eight connections; a timer would round up to a millisecond and more.
+    /// Takes what waits, and waits a little for more: the fewer commits, the less each message costs. Yielding lets the other
+    /// connections of this thread read their replies and ask too; a timer would round up to a millisecond and more. There
+    /// is nothing to wait for once every delivery in flight has come back.
     async fn gather(&mut self, first: Ask) -> Vec<Ask> {
+        let mut back = usize::from(first.settled.is_some());
         let mut asks = vec![first];
-        for _ in 0..3 {
-            while asks.len() < BATCH {
-                match self.asks.try_recv() {
-                    Ok(ask) => asks.push(ask),
-                    Err(_) => break,
+        let mut idle = 0;
+        while asks.len() < BATCH && idle < PATIENCE {
+            match self.asks.try_recv() {
+                Ok(ask) => {
+                    back += usize::from(ask.settled.is_some());
+                    asks.push(ask);
+                    idle = 0;
+                }
+                Err(_) if back >= self.held.len() => break,
+                Err(_) => {
+                    idle += 1;
+                    tokio::task::yield_now().await;
                 }
             }
-            tokio::task::yield_now().await;
         }
         asks
     }

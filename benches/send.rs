@@ -1,0 +1,250 @@
+//! The whole line: deliveries from SQLite, filled, composed, sent over SMTP and settled, with 8 and with 32 connections, beside
+//! Postfix's `smtp-source -d` on the same `smtp-sink` in the same rounds. Without Postfix's tools a sink of our own takes the mail
+//! and only our own figures are printed.
+
+mod common;
+
+use std::net::TcpListener;
+use std::process::{Child, Command, ExitCode, Stdio};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use common::world::{NOW, World, keyring, shelf};
+use common::{Report, cpu, median, ratio, rounds, size};
+use tidings::domain::settings::{OnUncertain, RelaySecurity, RelaySettings, RetrySettings};
+use tidings::runtime::{Shutdown, SystemClock};
+use tidings::tasks::ledger::{Owner, ledger};
+use tidings::tasks::send::{Connection, SendLine, Step};
+use tidings::transport::Pacer;
+
+/// smtp-source's own octets a message; ours are printed.
+const SOURCE_LENGTH: usize = 30_000;
+
+/// One way to send the messages: seconds and processor seconds a message, round by round.
+#[derive(Default)]
+struct Way {
+    wall: Vec<f64>,
+    cpu: Vec<f64>,
+}
+
+impl Way {
+    fn add(&mut self, count: usize, (wall, cpu): (f64, f64)) {
+        self.wall.push(wall / count as f64);
+        self.cpu.push(cpu / count as f64);
+    }
+
+    fn print(&self, report: &Report, name: &str) {
+        report.figure(&format!("{name}: messages a second"), 1.0 / median(&self.wall), "/s");
+        report.figure(&format!("{name}: processor time a message"), median(&self.cpu) * 1e6, "us");
+    }
+}
+
+/// Postfix's sink, or ours where that is missing. Ends with this value.
+struct Sink {
+    port: u16,
+    child: Option<Child>,
+}
+
+impl Sink {
+    fn start() -> Sink {
+        let free = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = free.local_addr().unwrap().port();
+        let mut command = Command::new(tool("smtp-sink"));
+        // Started as root, it wants a user to become.
+        // SAFETY: geteuid has no preconditions.
+        if unsafe { libc::geteuid() } == 0 {
+            command.args(["-u", "nobody"]);
+        }
+        command.args([&format!("127.0.0.1:{port}"), "1024"]).stdout(Stdio::null());
+        drop(free);
+        match command.spawn() {
+            Ok(child) => {
+                let sink = Sink { port, child: Some(child) };
+                while std::net::TcpStream::connect(("127.0.0.1", port)).is_err() {
+                    std::thread::sleep(Duration::from_millis(20));
+                }
+                sink
+            }
+            Err(_) => Sink { port: own_sink(), child: None },
+        }
+    }
+}
+
+impl Drop for Sink {
+    fn drop(&mut self) {
+        if let Some(child) = &mut self.child {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+fn tool(name: &str) -> String {
+    let there = format!("/usr/sbin/{name}");
+    if std::path::Path::new(&there).exists() { there } else { name.to_owned() }
+}
+
+/// Takes everything, one thread a connection.
+fn own_sink() -> u16 {
+    use std::io::{BufRead, BufReader, Write};
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let talk = |stream: std::net::TcpStream| -> std::io::Result<()> {
+        stream.set_nodelay(true)?;
+        let mut write = stream.try_clone()?;
+        let mut lines = BufReader::with_capacity(65_536, stream);
+        let mut line = Vec::new();
+        let mut body = false;
+        write.write_all(b"220 sink\r\n")?;
+        loop {
+            line.clear();
+            if lines.read_until(b'\n', &mut line)? == 0 {
+                return Ok(());
+            }
+            let reply: &[u8] = match (body, &line[..]) {
+                (true, b".\r\n") => b"250 ok\r\n",
+                (true, _) => continue,
+                (false, [b'E' | b'e', ..]) => b"250-sink\r\n250 PIPELINING\r\n",
+                (false, [b'D' | b'd', ..]) => b"354 go\r\n",
+                _ => b"250 ok\r\n",
+            };
+            body = reply.starts_with(b"354");
+            write.write_all(reply)?;
+        }
+    };
+    std::thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            std::thread::spawn(move || talk(stream));
+        }
+    });
+    port
+}
+
+/// Seconds and processor seconds of `smtp-source` for `count` messages over 8 connections.
+fn source(port: u16, count: usize) -> Option<(f64, f64)> {
+    let (start, before) = (Instant::now(), cpu(libc::RUSAGE_CHILDREN));
+    let (length, count) = (SOURCE_LENGTH.to_string(), count.to_string());
+    let arguments = ["-d", "-s", "8", "-l", &length, "-m", &count, &format!("127.0.0.1:{port}")];
+    let status = Command::new(tool("smtp-source")).args(arguments).status().ok()?;
+    assert!(status.success(), "smtp-source failed");
+    Some((start.elapsed().as_secs_f64(), cpu(libc::RUSAGE_CHILDREN) - before))
+}
+
+fn line(world: &World, port: u16, owner: i64) -> (SendLine, tidings::tasks::ledger::Gatherer) {
+    let keyring = Arc::new(keyring());
+    let who = Owner { id: owner, key_id: keyring.current_key_id().into(), shelf: shelf() };
+    let (asks, gatherer) = ledger(world.store.clone(), who);
+    let relay = RelaySettings {
+        name: "main".into(),
+        security: RelaySecurity::None,
+        host: "127.0.0.1".into(),
+        port,
+        username: None,
+        password: None,
+        connections: 8,
+        rates: Vec::new(),
+        messages_per_connection: 100,
+        weight: 1,
+        hello: "news.example.org".into(),
+    };
+    let line = SendLine {
+        store: world.store.clone(),
+        ledger: asks,
+        owner,
+        pacer: Pacer::new(&relay.rates),
+        relay,
+        timeouts: Default::default(),
+        retry: RetrySettings {
+            schedule: vec![Duration::from_secs(300)],
+            give_up: Duration::from_secs(86_400),
+            on_uncertain: OnUncertain::Resend,
+        },
+        keyring,
+        shelf: shelf(),
+        bodies: Default::default(),
+        health: Default::default(),
+        clock: Arc::new(SystemClock),
+        shutdown: Shutdown::new(),
+        wake: Default::default(),
+    };
+    (line, gatherer)
+}
+
+/// Sends everything that is queued. Seconds and processor seconds.
+async fn ours(world: &World, port: u16, owner: i64, connections: usize, count: usize) -> (f64, f64) {
+    let (line, gatherer) = line(world, port, owner);
+    let line = Arc::new(line);
+    let (start, before) = (Instant::now(), cpu(libc::RUSAGE_SELF));
+    let gathering = tokio::spawn(gatherer.run(|| NOW));
+    let sending: Vec<_> = (0..connections)
+        .map(|_| {
+            let mut connection = Connection::new(line.clone());
+            tokio::spawn(async move {
+                let mut tried = 0;
+                loop {
+                    match connection.step().await {
+                        Step::Tried => tried += 1,
+                        Step::Idle | Step::Stopped => return tried,
+                        Step::Down(wait) => panic!("the sink is away: {wait:?}"),
+                    }
+                }
+            })
+        })
+        .collect();
+    drop(line);
+    let mut tried = 0;
+    for one in sending {
+        tried += one.await.unwrap();
+    }
+    gathering.await.unwrap();
+    let took = (start.elapsed().as_secs_f64(), cpu(libc::RUSAGE_SELF) - before);
+    assert_eq!(tried, count, "every queued message is tried");
+    took
+}
+
+fn main() -> ExitCode {
+    let count = size(5_000);
+    let mut report = Report::new(&format!("send: {count} messages from the store to a sink"));
+    let sink = Sink::start();
+    let (mut theirs, mut eight, mut many) = (Way::default(), Way::default(), Way::default());
+    common::runtime().block_on(async {
+        let world = World::new().await;
+        world.people(count).await;
+        let owner = world.owner().await;
+        common::reset_peak();
+        for round in 0..rounds(5) {
+            if let Some(took) = source(sink.port, count) {
+                theirs.add(count, took);
+            }
+            for (way, connections) in [(&mut eight, 8), (&mut many, 32)] {
+                world.edition(&format!("edition-{round}-{connections}")).await;
+                way.add(count, ours(&world, sink.port, owner, connections, count).await);
+            }
+        }
+        accepted(&world, count * 2 * rounds(5)).await;
+    });
+    eight.print(&report, "8 connections");
+    many.print(&report, "32 connections");
+    report.figure("peak memory", common::peak_mb(), "MB");
+    if sink.child.is_none() || theirs.wall.is_empty() {
+        println!(
+            "  Postfix's smtp-sink and smtp-source are not installed: there is nothing to compare with."
+        );
+        return report.finish();
+    }
+    theirs.print(&report, "smtp-source, 8 connections");
+    report.at_least("8: rate / smtp-source", ratio(&theirs.wall, &eight.wall), 0.8);
+    report.at_most("8: processor time / smtp-source", ratio(&eight.cpu, &theirs.cpu), 3.0);
+    report.at_least("32: rate / smtp-source", ratio(&theirs.wall, &many.wall), 0.95);
+    report.at_most("32: processor time / smtp-source", ratio(&many.cpu, &theirs.cpu), 2.0);
+    report.finish()
+}
+
+async fn accepted(world: &World, expected: usize) {
+    let mut sql = world.sql().await;
+    let found: i64 = sqlx::query_scalar("SELECT count(*) FROM deliveries WHERE state = 'accepted'")
+        .fetch_one(&mut sql)
+        .await
+        .unwrap();
+    assert_eq!(usize::try_from(found).unwrap(), expected, "every message is accepted and settled");
+}
