@@ -4,6 +4,7 @@
 mod conversation;
 pub mod daemon;
 mod failure;
+pub mod gallery;
 mod setup;
 
 pub use conversation::conversation;

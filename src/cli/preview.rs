@@ -1,10 +1,11 @@
-//! `tidings preview`: the very mail that one tier will get, before anybody does.
+//! `tidings preview`: the very mail that one tier will get, or all of them side by side, before anybody does.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 
 use super::Context;
+use crate::app::gallery::{self, Shown};
 use crate::app::{Failure, Setup};
 use crate::domain::address::Address;
 use crate::domain::body::{Field, Values, fill};
@@ -17,8 +18,9 @@ use crate::store::{Store, people};
 pub struct PreviewArgs {
     /// The slug of a configured edition.
     edition: String,
-    #[arg(long)]
-    tier: String,
+    /// Without it: all tiers, as files in --out and side by side in its index.html.
+    #[arg(long, required_unless_present = "out")]
+    tier: Option<String>,
     /// Fills in a subscriber's own name and term; without it, a sample reader's.
     #[arg(long = "as", value_name = "ADDRESS")]
     as_address: Option<String>,
@@ -40,30 +42,74 @@ pub async fn preview(context: &Context, args: &PreviewArgs) -> Result<(), Failur
                 slugs.join(", ")
             ))
         })?;
-    let tier = TierId::from(args.tier.as_str());
+    let Some(tier) = &args.tier else { return all_tiers(context, args, &setup, edition).await };
+    let tier = TierId::from(tier.as_str());
     if !edition.tiers.contains(&tier) {
         let tiers: Vec<&str> = edition.tiers.iter().map(TierId::as_str).collect();
         return Err(Failure::Usage(format!("`{tier}` gets nothing of it; tiers are {}", tiers.join(", "))));
     }
-    let recipient = recipient(&setup, args, &tier).await?;
-    let mail = previewed(&setup, edition, &tier, &recipient)?;
+    let mail = warned(&setup, edition, &tier, args).await?;
+    match &args.out {
+        None => context.output.line(format!("Subject: {}\n\n{}", mail.subject, mail.text)),
+        Some(folder) => write(context, folder, &format!("{}-{tier}", edition.slug), &mail)?,
+    }
+    Ok(())
+}
+
+async fn all_tiers(
+    context: &Context,
+    args: &PreviewArgs,
+    setup: &Setup,
+    edition: &PlannedEdition,
+) -> Result<(), Failure> {
+    let folder = args.out.as_deref().ok_or_else(|| Failure::Usage("name --tier or --out".into()))?;
+    let mut shown = Vec::new();
+    for tier in &edition.tiers {
+        let mail = warned(setup, edition, tier, args).await?;
+        let base = format!("{}-{tier}", edition.slug);
+        write(context, folder, &base, &mail)?;
+        let label = setup.content.publication.tier(tier).map(|tier| tier.label.clone());
+        shown.push(Shown {
+            tier: tier.to_string(),
+            caption: label.unwrap_or_default(),
+            bytes: mail.eml.len(),
+            eml: format!("{base}.eml"),
+            subject: mail.subject,
+            html: mail.html,
+            text: mail.text,
+        });
+    }
+    let title = format!("{}: what each tier will get of {}", setup.content.publication.name, edition.slug);
+    gallery::write(folder, setup, &title, &shown, None)
+        .map_err(|error| Failure::No(format!("{}: {error}", folder.display())))?;
+    context.output.line(folder.join("index.html").display());
+    Ok(())
+}
+
+/// Renders, and tells warnings.
+async fn warned(
+    setup: &Setup,
+    edition: &PlannedEdition,
+    tier: &TierId,
+    args: &PreviewArgs,
+) -> Result<Previewed, Failure> {
+    let recipient = recipient(setup, args, tier).await?;
+    let mail = previewed(setup, edition, tier, &recipient)?;
     for warning in &mail.warnings {
         eprintln!("tidings: {warning}");
     }
-    match &args.out {
-        None => context.output.line(format!("Subject: {}\n\n{}", mail.subject, mail.text)),
-        Some(folder) => {
-            let failed = |error: std::io::Error| Failure::No(format!("{}: {error}", folder.display()));
-            std::fs::create_dir_all(folder).map_err(failed)?;
-            let base = folder.join(format!("{}-{tier}", edition.slug));
-            for (extension, bytes) in
-                [("eml", &mail.eml), ("html", &mail.html.into_bytes()), ("txt", &mail.text.into_bytes())]
-            {
-                let path = base.with_extension(extension);
-                std::fs::write(&path, bytes).map_err(failed)?;
-                context.output.line(path.display());
-            }
-        }
+    Ok(mail)
+}
+
+fn write(context: &Context, folder: &Path, base: &str, mail: &Previewed) -> Result<(), Failure> {
+    let failed = |error: std::io::Error| Failure::No(format!("{}: {error}", folder.display()));
+    std::fs::create_dir_all(folder).map_err(failed)?;
+    let forms = [("eml", mail.eml.as_slice()), ("html", mail.html.as_bytes()), ("txt", mail.text.as_bytes())];
+    for (extension, bytes) in forms {
+        // Not `with_extension`: a slug may hold a dot.
+        let path = folder.join(format!("{base}.{extension}"));
+        std::fs::write(&path, bytes).map_err(failed)?;
+        context.output.line(path.display());
     }
     Ok(())
 }
@@ -116,7 +162,8 @@ pub fn previewed(
 async fn recipient(setup: &Setup, args: &PreviewArgs, tier: &TierId) -> Result<Recipient, Failure> {
     let publication = &setup.content.publication;
     let mut recipient = Recipient {
-        delivery: 0,
+        // Any but 0: what belongs to no delivery has no link to view it.
+        delivery: 1,
         subscriber: 1,
         thread: 0,
         staff: 0,

@@ -6,11 +6,20 @@ use std::path::Path;
 
 use crate::app::Failure;
 
-const FILES: [(&str, &[u8]); 5] = [
+const FILES: [(&str, &[u8]); 8] = [
     ("config/tidings.toml", include_bytes!("../../config/tidings.toml")),
     ("config/publication.toml", include_bytes!("../../config/publication.toml")),
     ("config/articles/model-compression.md", include_bytes!("../../config/articles/model-compression.md")),
     ("config/articles/federated-learning.md", include_bytes!("../../config/articles/federated-learning.md")),
+    (
+        "config/articles/small-model-evaluation.md",
+        include_bytes!("../../config/articles/small-model-evaluation.md"),
+    ),
+    ("config/articles/drift-checks.md", include_bytes!("../../config/articles/drift-checks.md")),
+    (
+        "config/articles/calibrated-confidence.md",
+        include_bytes!("../../config/articles/calibrated-confidence.md"),
+    ),
     (
         "config/articles/media/federated-round.png",
         include_bytes!("../../config/articles/media/federated-round.png"),

@@ -169,6 +169,11 @@ impl Article {
             full_minutes: 1,
         };
         problems.extend(bad_id(&article.id, file));
+        problems.extend(markdown::place_holders(&article.source).into_iter().map(|at| {
+            let (what, hint) =
+                ("looks like a place holder", "nothing is filled in in an article; write it as `code`");
+            Problem::warning(file, Position::of(&text, at), "leftover", what, hint)
+        }));
         article.full_minutes = minutes(&article.rendered(&article.source).1);
         problems.extend(publication.tiers.iter().flat_map(|tier| article.dangling(tier)));
         problems.sort();

@@ -6,7 +6,9 @@
 //! in parentheses, partials without parameters, and in text `{{wrap path}}` and `{{heading path}}`.
 
 use super::fields::Shape;
-use super::mjml::{Finding, Markup, State, unclosed_element};
+use super::includes::{self, Include};
+use super::mjml::{Finding, Markup, State};
+use super::scope::Scopes;
 use super::tags::{self, Kind, Tag, Word};
 use crate::domain::body::Field;
 use crate::domain::problem::{Position, Problem};
@@ -15,8 +17,6 @@ use crate::domain::problem::{Position, Problem};
 const COMPARISONS: &[&str] = &["eq", "ne", "gt", "gte", "lt", "lte", "and", "or", "not", "len"];
 /// Functions of the text part.
 pub(super) const TEXT_FUNCTIONS: &[&str] = &["wrap", "heading"];
-/// What each iteration of `{{#each}}` knows.
-const LOCALS: &[&str] = &["@index", "@first", "@last"];
 
 const TAGS_HINT: &str =
     "write {{FIELD}}, {{#if}}, {{#unless}}, {{#each}}, {{else}}, {{> PARTIAL}} or {{!-- a comment --}}";
@@ -42,6 +42,18 @@ pub(super) struct Source<'a> {
     pub text: &'a str,
 }
 
+/// Answers the file that a partial or an include means.
+pub(super) type Finder<'a> = &'a dyn Fn(Called<'_>) -> Option<Source<'a>>;
+
+/// How a file names another one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Called<'a> {
+    /// `{{> NAME}}`
+    Partial(&'a str),
+    /// `<mj-include path="PATH" />`
+    Include(&'a str),
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Part {
     Subject,
@@ -54,36 +66,31 @@ pub(super) fn check<'a>(
     part: Part,
     fields: &'static Shape,
     root: Source<'a>,
-    partial: &'a dyn Fn(&str) -> Option<Source<'a>>,
+    find: Finder<'a>,
 ) -> Vec<Problem> {
     let mut walker = Walker {
         part,
-        root: fields,
-        partial,
+        find,
         files: Vec::new(),
         calls: Vec::new(),
-        scopes: vec![fields],
-        floor: 0,
+        scopes: Scopes::new(fields),
         markup: Markup::new(),
         findings: Vec::new(),
     };
     walker.file(root);
-    for element in std::mem::take(&mut walker.markup.stack) {
-        walker.findings.push(unclosed_element(&element));
+    if part == Part::Html {
+        walker.markup.finish(Place { file: 0, at: 0 }, &mut walker.findings);
     }
     walker.problems()
 }
 
 struct Walker<'a> {
     part: Part,
-    root: &'static Shape,
-    partial: &'a dyn Fn(&str) -> Option<Source<'a>>,
+    find: Finder<'a>,
     files: Vec<Source<'a>>,
-    /// The partials that are being walked, outermost first.
-    calls: Vec<String>,
-    scopes: Vec<&'static Shape>,
-    /// `../` of a partial climbs no further than what it opened itself.
-    floor: usize,
+    /// The partials that are being walked, outermost first: the file, and its name in the call.
+    calls: Vec<(usize, String)>,
+    scopes: Scopes,
     markup: Markup,
     findings: Vec<Finding>,
 }
@@ -102,21 +109,20 @@ struct Open {
 
 impl<'a> Walker<'a> {
     fn problems(self) -> Vec<Problem> {
-        let mut problems: Vec<Problem> = self
-            .findings
-            .iter()
-            .map(|(place, what, hint)| {
-                let file = &self.files[place.file];
-                Problem::error(file.name, Position::of(file.text, place.at), "template", what, hint)
-            })
-            .collect();
+        let problem = |finding: &Finding| {
+            let file = &self.files[finding.place.file];
+            let at = Position::of(file.text, finding.place.at);
+            let make = if finding.warning { Problem::warning } else { Problem::error };
+            make(file.name, at, "template", &finding.what, &finding.hint)
+        };
+        let mut problems: Vec<Problem> = self.findings.iter().map(problem).collect();
         problems.sort();
         problems.dedup();
         problems
     }
 
     fn wrong(&mut self, place: Place, what: impl Into<String>, hint: &'static str) {
-        self.findings.push((place, what.into(), hint));
+        self.findings.push(Finding::error(place, what, hint));
     }
 
     fn file(&mut self, source: Source<'a>) {
@@ -127,12 +133,23 @@ impl<'a> Walker<'a> {
             Ok(tags) => tags,
             Err((at, what)) => return self.wrong(Place { file, at }, what, TAGS_HINT),
         };
+        let mut includes = self.includes(text, file).into_iter().peekable();
         let mut open: Vec<Open> = Vec::new();
         let mut at = 0;
         for tag in &tags {
+            while let Some(include) = includes.next_if(|include| include.range.start < tag.range.start) {
+                self.markup_of(&text[at..include.range.start], Place { file, at });
+                at = include.range.end;
+                self.include(&include, Place { file, at: include.range.start });
+            }
             self.markup_of(&text[at..tag.range.start], Place { file, at });
             at = tag.range.end;
             self.tag(tag, file, &mut open);
+        }
+        for include in includes {
+            self.markup_of(&text[at..include.range.start], Place { file, at });
+            at = include.range.end;
+            self.include(&include, Place { file, at: include.range.start });
         }
         self.markup_of(&text[at..], Place { file, at });
         while let Some(block) = open.pop() {
@@ -147,6 +164,28 @@ impl<'a> Walker<'a> {
             let at = text.find('\n').unwrap_or(0);
             self.wrong(Place { file, at }, "the subject has more than one line", "write it on one line");
         }
+    }
+
+    fn includes(&mut self, text: &str, file: usize) -> Vec<Include> {
+        if self.part != Part::Html {
+            return Vec::new();
+        }
+        let (includes, faults) = includes::scan(text);
+        for (at, what, hint) in faults {
+            self.wrong(Place { file, at }, what, hint);
+        }
+        includes
+    }
+
+    fn include(&mut self, include: &Include, place: Place) {
+        if self.markup.state != State::Text {
+            return self.wrong(
+                place,
+                "an mj-include stands inside of a tag or a style",
+                "put it between elements",
+            );
+        }
+        self.enter(Called::Include(&include.path), &include.path, place);
     }
 
     fn markup_of(&mut self, text: &str, place: Place) {
@@ -165,6 +204,9 @@ impl<'a> Walker<'a> {
             );
             return;
         }
+        if tag.kind != Kind::Comment {
+            self.markup.dynamic();
+        }
         match tag.kind {
             Kind::Comment => {}
             Kind::Value | Kind::Triple => self.value(tag, place),
@@ -177,7 +219,7 @@ impl<'a> Walker<'a> {
 
     fn value(&mut self, tag: &Tag<'_>, place: Place) {
         let [word] = tag.words[..] else { return self.function(tag, place) };
-        if self.mentions_hole(word.text) {
+        if self.scopes.mentions_hole(word.text) {
             let plain = Field::named(word.text).is_some() && tag.kind == Kind::Value && !tag.trims;
             if !plain {
                 self.wrong_hole(word, &place);
@@ -199,6 +241,11 @@ impl<'a> Walker<'a> {
             (Shape::Markup, Kind::Value) => self.wrong(here, "HTML needs three braces", "write {{{html}}}"),
             (Shape::Markup, _) if self.markup.state != State::Text => {
                 self.wrong(here, "HTML has no place in an attribute", "put it into the text of an mj-text");
+            }
+            (Shape::Value | Shape::Markup, _)
+                if self.part == Part::Html && self.markup.between_elements() =>
+            {
+                self.wrong(here, "words stand between elements", "put them into an mj-text");
             }
             (Shape::Value | Shape::Markup, _) => {}
             (Shape::Hole, _) => self.wrong_hole(word, &here),
@@ -237,7 +284,7 @@ impl<'a> Walker<'a> {
                 self.wrong(here, "named arguments are not part of the template language", "leave it out");
             } else if !matches!(word.text, "(" | ")")
                 && !literal(word.text)
-                && (self.mentions_hole(word.text) || self.path(*word, &here) == Some(&Shape::Hole))
+                && (self.scopes.mentions_hole(word.text) || self.path(*word, &here) == Some(&Shape::Hole))
             {
                 self.wrong_hole(*word, &here);
             }
@@ -266,7 +313,7 @@ impl<'a> Walker<'a> {
             has_else: false,
         };
         match (name, rest) {
-            ("if" | "unless", [word]) if self.mentions_hole(word.text) => {
+            ("if" | "unless", [word]) if self.scopes.mentions_hole(word.text) => {
                 block.hole = true;
                 if Field::named(word.text).is_none_or(Field::is_link) || tag.trims {
                     self.wrong_hole(*word, &place);
@@ -278,7 +325,7 @@ impl<'a> Walker<'a> {
                 }
             }
             ("if" | "unless", [_, ..]) => self.arguments(rest, &place),
-            ("each", [word]) if !self.mentions_hole(word.text) => {
+            ("each", [word]) if !self.scopes.mentions_hole(word.text) => {
                 let here = Place { at: word.at, ..place };
                 match self.path(*word, &here) {
                     Some(Shape::List(inner)) => block.each = Some(inner),
@@ -294,7 +341,7 @@ impl<'a> Walker<'a> {
             ("?", _) => {}
             _ => self.wrong(place, format!("{{{{#{name}}}}} needs one argument"), "name a field"),
         }
-        self.scopes.extend(block.each);
+        self.scopes.enter(block.each);
         open.push(block);
     }
 
@@ -316,7 +363,7 @@ impl<'a> Walker<'a> {
         }
         block.has_else = !chained;
         if block.each.is_some() {
-            self.scopes.pop();
+            self.scopes.leave();
         }
         self.balanced(&open[open.len() - 1], place.clone());
         if chained {
@@ -352,7 +399,7 @@ impl<'a> Walker<'a> {
 
     fn leave(&mut self, each: &Option<&'static Shape>, has_else: bool) {
         if each.is_some() && !has_else {
-            self.scopes.pop();
+            self.scopes.leave();
         }
     }
 
@@ -376,32 +423,40 @@ impl<'a> Walker<'a> {
             let what = "partials take no parameters";
             return self.wrong(place, what, "a partial sees the fields of the place where it is called");
         }
-        if self.calls.iter().any(|call| call == name) {
-            let chain = [self.calls.join(" > "), name.to_owned()].join(" > ");
-            return self.wrong(place, format!("partials include each other: {chain}"), "break the circle");
-        }
-        let Some(source) = (self.partial)(name) else {
-            return self.wrong(
-                place,
-                format!("there is no partial \"{name}\""),
-                "put it into templates/partials/",
-            );
-        };
-        let (depth, state) = (self.markup.stack.len(), self.markup.state);
-        let floor = std::mem::replace(&mut self.floor, self.scopes.len() - 1);
-        self.calls.push(name.to_owned());
-        self.file(source);
-        self.calls.pop();
-        self.floor = floor;
-        if self.markup.stack.len() != depth || self.markup.state != state {
-            self.wrong(place, format!("the partial \"{name}\" opens or closes other elements"), "balance it");
-            self.markup.stack.truncate(depth);
-        }
+        self.enter(Called::Partial(name), name, place);
     }
 
-    fn mentions_hole(&self, path: &str) -> bool {
-        let first = path.trim_start_matches("this.").split(['.', '/', '[']).next().unwrap_or_default();
-        matches!(first, "subscriber" | "links") && self.root.field(first).is_some()
+    /// Walks another file as if it stood here.
+    fn enter(&mut self, called: Called<'_>, name: &str, place: Place) {
+        let Some(source) = (self.find)(called) else {
+            let (what, hint) = match called {
+                Called::Partial(_) => {
+                    (format!("there is no partial \"{name}\""), "put it into templates/partials/")
+                }
+                Called::Include(_) => (
+                    format!("there is no file \"{name}\" in the template folder"),
+                    "write its path from the template folder on, like partials/NAME.mjml",
+                ),
+            };
+            return self.wrong(place, what, hint);
+        };
+        let among = |file: &usize| self.files[*file].name == source.name;
+        let inside = self.calls.iter().map(|(file, _)| file);
+        if among(&0) || inside.into_iter().any(among) {
+            let chain: Vec<&str> = self.calls.iter().map(|(_, call)| call.as_str()).chain([name]).collect();
+            let what = format!("partials include each other: {}", chain.join(" > "));
+            return self.wrong(place, what, "break the circle");
+        }
+        let (depth, state) = (self.markup.stack.len(), self.markup.state);
+        let floor = self.scopes.shut();
+        self.calls.push((self.files.len(), name.to_owned()));
+        self.file(source);
+        self.calls.pop();
+        self.scopes.reopen(floor);
+        if self.markup.stack.len() != depth || self.markup.state != state {
+            self.wrong(place, format!("\"{name}\" opens or closes other elements"), "balance it");
+            self.markup.stack.truncate(depth);
+        }
     }
 
     fn wrong_hole(&mut self, word: Word<'_>, place: &Place) {
@@ -418,7 +473,7 @@ impl<'a> Walker<'a> {
 
     /// What a path leads to; reports and answers nothing if it leads nowhere.
     fn path(&mut self, word: Word<'_>, place: &Place) -> Option<&'static Shape> {
-        match self.resolve(word.text) {
+        match self.scopes.resolve(word.text) {
             Ok(shape) => Some(shape),
             Err(why) => {
                 self.wrong(
@@ -429,39 +484,6 @@ impl<'a> Walker<'a> {
                 None
             }
         }
-    }
-
-    fn resolve(&self, path: &str) -> Result<&'static Shape, String> {
-        if LOCALS.contains(&path) {
-            let inside = self.scopes.len() > 1;
-            return if inside { Ok(&Shape::Value) } else { Err(" outside of {{#each}}".to_owned()) };
-        }
-        let mut scope = self.scopes.len() - 1;
-        let mut rest = path;
-        let mut shape = self.scopes[scope];
-        if let Some(from_root) = path.strip_prefix("@root.") {
-            (rest, shape) = (from_root, self.root);
-        }
-        while let Some(up) = rest.strip_prefix("../") {
-            if scope <= self.floor {
-                return Err(": ../ climbs out of this file; write @root.".to_owned());
-            }
-            scope -= 1;
-            (rest, shape) = (up, self.scopes[scope]);
-        }
-        rest = rest.strip_prefix("./").unwrap_or(rest);
-        if rest == "this" || rest == "." {
-            return Ok(shape);
-        }
-        rest = rest.strip_prefix("this.").unwrap_or(rest);
-        for segment in rest.split('.') {
-            let name = segment.strip_prefix('[').and_then(|inner| inner.strip_suffix(']')).unwrap_or(segment);
-            shape = shape.field(name).ok_or_else(|| {
-                let names = shape.names();
-                if names.is_empty() { String::new() } else { format!("; here are {names}") }
-            })?;
-        }
-        Ok(shape)
     }
 }
 

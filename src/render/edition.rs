@@ -45,6 +45,11 @@ pub struct RenderedTier {
     pub warnings: Vec<Problem>,
 }
 
+/// How problems name an edition's own subject, which is a file to nobody. Their positions are within it.
+pub fn subject_name(slug: &str) -> String {
+    format!("{slug}: subject")
+}
+
 /// Renders an edition for `tier`. On errors nothing is rendered, and warnings are among them.
 pub fn render_edition(
     templates: &TemplateSet,
@@ -63,7 +68,7 @@ pub fn render_edition(
         return Err(vec![Problem::error(input.slug, Position::FILE, "articles", &what, hint)]);
     }
     let parts = templates.parts(input.template, Some(&tier.id))?;
-    let subject = File { name: format!("{}: subject", input.slug), text: input.subject.to_owned() };
+    let subject = File { name: subject_name(input.slug), text: input.subject.to_owned() };
     let problems = templates.check_subject(&subject.name, &subject.text);
     if !problems.is_empty() {
         return Err(problems);
@@ -73,7 +78,7 @@ pub fn render_edition(
     let own = engine::fill(Part::Subject, &parts, &subject, &fields, &mut sentinels)?;
     fields["edition"]["subject"] = Value::String(one_line(&own));
     let body = body(&parts, &fields, &mut sentinels)?;
-    let mut found = lint::lint_edition(&body, input, tier);
+    let mut found = lint::lint_edition(&body, input, tier, &articles);
     found.sort();
     if found.iter().any(Problem::is_error) { Err(found) } else { Ok(RenderedTier { body, warnings: found }) }
 }
@@ -89,7 +94,7 @@ pub(super) fn body(
     let mut text = engine::fill(Part::Text, parts, parts.text, fields, sentinels)
         .and_then(|text| sentinels.split(&text, false));
     let mut html = engine::fill(Part::Html, parts, parts.html, fields, sentinels).and_then(|mjml| {
-        let html = engine::mjml(&parts.html.name, &mjml)?;
+        let html = engine::mjml(parts, &mjml)?;
         let lost = sentinels.lost(&mjml, &html);
         if lost.is_empty() { sentinels.split(&html, true) } else { Err(lost) }
     });
@@ -209,7 +214,7 @@ fn plans(publication: &Publication) -> Vec<Value> {
         .collect()
 }
 
-/// `Tuesday 24 November 2026`.
+/// `Tuesday 24 November 2026`. Whatever the publication's language is: there are English names only.
 fn long_date(date: NaiveDate) -> String {
     date.format("%A %-d %B %Y").to_string()
 }

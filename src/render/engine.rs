@@ -4,12 +4,13 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 
 use handlebars::{Handlebars, RenderErrorReason, handlebars_helper};
-use mrml::prelude::parser::ParserOptions;
+use mrml::prelude::parser::{Error as MrmlError, ParserOptions};
 use mrml::prelude::render::RenderOptions;
 use serde_json::Value;
 
-use super::check::Part;
+use super::check::{Called, Part};
 use super::holes::{Sentinels, Swapped};
+use super::includes;
 use super::plain;
 use super::tags::{self, Kind};
 use super::template::{File, Parts};
@@ -41,20 +42,13 @@ pub(super) fn fill(
     fields: &Value,
     sentinels: &mut Sentinels,
 ) -> Result<String, Vec<Problem>> {
-    let mut files: BTreeMap<String, (&File, Swapped)> = BTreeMap::new();
-    let mut wanted = vec![(MAIN.to_owned(), root)];
-    while let Some((name, file)) = wanted.pop() {
-        for tag in tags::scan(&file.text).unwrap_or_default() {
-            let Some(called) = tag.words.first().filter(|_| tag.kind == Kind::Partial) else { continue };
-            if let Some(partial) =
-                parts.partial(part, called.text).filter(|_| !files.contains_key(called.text))
-            {
-                wanted.push((called.text.to_owned(), partial));
-            }
-        }
-        let swapped = sentinels.swap(&file.name, &file.text);
-        files.insert(name, (file, swapped));
-    }
+    let files: BTreeMap<String, (&File, Swapped)> = all(part, parts, root)
+        .into_iter()
+        .map(|(name, file)| {
+            let includes = if part == Part::Html { includes::scan(&file.text).0 } else { Vec::new() };
+            (name, (file, sentinels.swap(&file.name, &file.text, parts.shape, includes)))
+        })
+        .collect();
     let registry = registry(part, &files)?;
     registry.render(MAIN, fields).map_err(|error| {
         let name = error.template_name.as_deref().unwrap_or(MAIN);
@@ -75,6 +69,27 @@ pub(super) fn fill(
             "put it inside of {{#if}} if it may be missing",
         )]
     })
+}
+
+/// A file and all that it calls, each with the name that it has in the registry.
+fn all<'a>(part: Part, parts: &'a Parts<'_>, root: &'a File) -> BTreeMap<String, &'a File> {
+    let mut files = BTreeMap::new();
+    let mut wanted = vec![(MAIN.to_owned(), root)];
+    while let Some((name, file)) = wanted.pop() {
+        for tag in tags::scan(&file.text).unwrap_or_default() {
+            let Some(word) = tag.words.first().filter(|_| tag.kind == Kind::Partial) else { continue };
+            let called = parts.called(part, Called::Partial(word.text));
+            wanted.extend(called.map(|file| (word.text.to_owned(), file)));
+        }
+        let includes = if part == Part::Html { includes::scan(&file.text).0 } else { Vec::new() };
+        for include in includes {
+            let called = parts.called(part, Called::Include(&include.path));
+            wanted.extend(called.map(|file| (includes::partial_name(&include.path), file)));
+        }
+        files.insert(name, file);
+        wanted.retain(|(name, _)| !files.contains_key(name));
+    }
+    files
 }
 
 fn registry(
@@ -114,14 +129,69 @@ fn registry(
 }
 
 /// MJML to HTML. No fonts are linked and no comments kept.
-pub(super) fn mjml(file: &str, mjml: &str) -> Result<String, Vec<Problem>> {
-    let wrong = |what: String| {
-        let hint = "check the elements of the template and their order";
-        vec![Problem::error(file, Position::FILE, "template", &what, hint)]
-    };
-    let parsed = mrml::parse_with_options(mjml, &ParserOptions::default())
-        .map_err(|error| wrong(format!("the MJML cannot be read: {error}")))?;
+pub(super) fn mjml(parts: &Parts<'_>, mjml: &str) -> Result<String, Vec<Problem>> {
+    let parsed = mrml::parse_with_options(mjml, &ParserOptions::default()).map_err(|error| {
+        let what = format!("the MJML cannot be read: {}", reason(&error));
+        vec![located(parts, mjml, offset(&error, mjml), &what)]
+    })?;
     let fonts: HashMap<String, Cow<'static, str>> = HashMap::new();
     let options = RenderOptions { disable_comments: true, social_icon_origin: None, fonts };
-    parsed.element.render(&options).map_err(|error| wrong(format!("the MJML cannot be rendered: {error}")))
+    parsed
+        .element
+        .render(&options)
+        .map_err(|error| vec![located(parts, mjml, None, &format!("the MJML cannot be rendered: {error}"))])
+}
+
+/// What mrml says, without its own positions: they are offsets in a text that nobody has seen.
+fn reason(error: &MrmlError) -> String {
+    match error {
+        MrmlError::UnexpectedElement { .. } => "an element stands where it cannot".to_owned(),
+        MrmlError::UnexpectedToken { .. } => "something unexpected stands here".to_owned(),
+        MrmlError::MissingAttribute { name, .. } => format!("the attribute {name} is missing"),
+        MrmlError::InvalidAttribute { .. } => "an attribute is not understood".to_owned(),
+        MrmlError::InvalidFormat { .. } => "a value is not understood".to_owned(),
+        MrmlError::EndOfStream { .. } => "it ends inside of an element".to_owned(),
+        MrmlError::ParserError { source, .. } => source.to_string(),
+        other => other.to_string(),
+    }
+}
+
+/// Where in the filled MJML mrml gave up, if it says so.
+fn offset(error: &MrmlError, mjml: &str) -> Option<usize> {
+    match error {
+        MrmlError::UnexpectedElement { position, .. }
+        | MrmlError::UnexpectedToken { position, .. }
+        | MrmlError::MissingAttribute { position, .. }
+        | MrmlError::InvalidAttribute { position, .. }
+        | MrmlError::InvalidFormat { position, .. } => Some(position.start),
+        MrmlError::ParserError { source, .. } => {
+            let at = source.pos();
+            let line = usize::try_from(at.row).ok()?.saturating_sub(1);
+            let column = usize::try_from(at.col).ok()?.saturating_sub(1);
+            let start: usize = mjml.split_inclusive('\n').take(line).map(str::len).sum();
+            mjml[start..].char_indices().nth(column).map(|(plus, _)| start + plus)
+        }
+        _ => None,
+    }
+}
+
+/// A problem of the filled MJML, at the line of the template that it came from if there is exactly one like it.
+fn located(parts: &Parts<'_>, mjml: &str, at: Option<usize>, what: &str) -> Problem {
+    const HINT: &str = "check the elements of the template and their order";
+    let whole = |what: &str| Problem::error(&parts.html.name, Position::FILE, "template", what, HINT);
+    let Some(at) = at.filter(|at| mjml.is_char_boundary(*at)) else { return whole(what) };
+    let start = mjml[..at].rfind('\n').map_or(0, |end| end + 1);
+    let line = mjml[start..].lines().next().unwrap_or_default().trim();
+    let files = all(Part::Html, parts, parts.html);
+    let mut found = files
+        .values()
+        .flat_map(|file| file.text.match_indices(line).map(|(at, _)| (*file, at)).collect::<Vec<_>>());
+    match (found.next(), found.next()) {
+        (Some((file, place)), None) if !line.is_empty() => {
+            let indent = mjml[start..].len() - mjml[start..].trim_start().len();
+            let place = place + at.saturating_sub(start + indent).min(line.len());
+            Problem::error(&file.name, Position::of(&file.text, place), "template", what, HINT)
+        }
+        _ => whole(&format!("{what}, near \"{}\"", line.chars().take(60).collect::<String>())),
+    }
 }

@@ -23,6 +23,17 @@ impl Shape {
         }
     }
 
+    /// Whether it is an object of things that differ from recipient to recipient.
+    pub(super) fn has_holes(&self) -> bool {
+        matches!(self, Shape::Object(fields) if fields.iter().any(|(_, shape)| *shape == Shape::Hole))
+    }
+
+    /// Whether a whole path, as templates write it, is a hole in this kind of mail.
+    pub(super) fn is_hole(&self, path: &str) -> bool {
+        let (first, second) = path.split_once('.').unwrap_or((path, ""));
+        self.field(first).and_then(|shape| shape.field(second)) == Some(&Shape::Hole)
+    }
+
     /// The names of an object, for hints.
     pub(super) fn names(&self) -> String {
         match self {
@@ -139,10 +150,152 @@ pub static SUPPORT_NOTICE: Shape = Object(&[
     ("desk", Object(&[("name", Value)])),
 ]);
 
-/// The name of the kind that is not an edition.
+/// Asks for a confirmation.
+pub static CONFIRM: Shape = Object(&[
+    ("publication", PUBLICATION),
+    // Empty ones are left out.
+    (
+        "request",
+        Object(&[("address", Value), ("at", Value), ("where", Value), ("gets", Value), ("expires", Value)]),
+    ),
+    ("links", Object(&[("confirm", Value)])),
+]);
+
+const TIER_SHOWN: Shape = Object(&[
+    ("id", Value),
+    ("label", Value),
+    ("price", Value),
+    ("note", Value),
+    ("archive", Value),
+    ("chat_support", Value),
+    ("refund_days", Value),
+]);
+
+/// Greets somebody who is subscribed from now on. Its links are whole addresses, or empty.
+pub static WELCOME: Shape = Object(&[
+    ("publication", PUBLICATION),
+    (
+        "subscriber",
+        Object(&[("name", Value), ("address", Value), ("tier_label", Value), ("term_ends", Value)]),
+    ),
+    ("tier", TIER_SHOWN),
+    ("next", Object(&[("at", Value)])),
+    ("links", Object(&[("unsubscribe", Value), ("preferences", Value), ("archive", Value)])),
+]);
+
+/// Signs somebody in.
+pub static SIGN_IN: Shape = Object(&[
+    ("publication", PUBLICATION),
+    ("request", Object(&[("address", Value), ("until", Value), ("minutes", Value)])),
+    ("links", Object(&[("sign_in", Value)])),
+]);
+
+/// What staff wrote, to a subscriber.
+pub static SUPPORT_ANSWER: Shape = Object(&[
+    ("publication", PUBLICATION),
+    ("thread", Object(&[("subject", Value), ("reply_subject", Value)])),
+    ("answer", Object(&[("html", Markup), ("text", Value)])),
+    ("desk", Object(&[("name", Value)])),
+]);
+
+/// The automatic answer to a question.
+pub static SUPPORT_ACK: Shape = Object(&[
+    ("publication", PUBLICATION),
+    ("thread", Object(&[("subject", Value), ("reply_subject", Value)])),
+    ("subscriber", Object(&[("name", Value)])),
+    ("tier", TIER_SHOWN),
+    ("desk", Object(&[("name", Value), ("promise", Value)])),
+]);
+
+const REPORT_TIER: Shape = Object(&[
+    ("label", Value),
+    ("audience", Value),
+    ("accepted", Value),
+    ("refused", Value),
+    ("skipped", Value),
+    ("uncertain", Value),
+    ("parked", Value),
+    ("queued", Value),
+    ("has_refused", Value),
+    ("has_skipped", Value),
+    ("has_queued", Value),
+    ("has_uncertain", Value),
+    ("has_parked", Value),
+    // Where its mail can be read.
+    ("proof", Value),
+    // One number for each of report.columns.
+    ("cells", List(&Value)),
+]);
+
+/// Tells editors what became of an edition.
+pub static EDITOR_REPORT: Shape = Object(&[
+    ("publication", PUBLICATION),
+    (
+        "report",
+        Object(&[
+            // queued, skipped, missed, blocked, paused or first_pass_done.
+            ("event", Value),
+            ("reason", Value),
+            ("action", Value),
+            ("notes", List(&Value)),
+            // How many notes are not shown.
+            ("more_notes", Value),
+            ("next", Value),
+            // All of it as aligned text.
+            ("table", Value),
+            ("columns", List(&Value)),
+            // Whether any tier has one.
+            ("proofs", Value),
+        ]),
+    ),
+    (
+        "edition",
+        Object(&[
+            ("slug", Value),
+            ("subject", Value),
+            ("slot", Value),
+            ("due_at", Value),
+            ("queued_at", Value),
+            ("settled_at", Value),
+        ]),
+    ),
+    ("tiers", List(&REPORT_TIER)),
+    ("total", REPORT_TIER),
+    ("links", Object(&[("board", Value)])),
+]);
+
+/// The kinds that are not editions: each is rendered for one message, so they have no holes and no tiers.
+const ONE_OFF: &[(&str, &Shape)] = &[
+    (NOTICE_KIND, &SUPPORT_NOTICE),
+    (CONFIRM_KIND, &CONFIRM),
+    (WELCOME_KIND, &WELCOME),
+    (SIGN_IN_KIND, &SIGN_IN),
+    (SUPPORT_ANSWER_KIND, &SUPPORT_ANSWER),
+    (SUPPORT_ACK_KIND, &SUPPORT_ACK),
+    (REPORT_KIND, &EDITOR_REPORT),
+];
+
+/// The notice to staff.
 pub const NOTICE_KIND: &str = "support-notice";
+/// The mail that asks for a confirmation.
+pub const CONFIRM_KIND: &str = "confirm";
+/// The first mail to a subscriber.
+pub const WELCOME_KIND: &str = "welcome";
+/// The mail with a sign-in link.
+pub const SIGN_IN_KIND: &str = "sign-in";
+/// A staff member's answer.
+pub const SUPPORT_ANSWER_KIND: &str = "support-answer";
+/// The automatic answer.
+pub const SUPPORT_ACK_KIND: &str = "support-ack";
+/// The mail to editors.
+pub const REPORT_KIND: &str = "editor-report";
+
+/// Whether a kind is rendered per edition and tier.
+pub fn is_edition(kind: &str) -> bool {
+    !ONE_OFF.iter().any(|(name, _)| *name == kind)
+}
 
 /// The fields of a kind of template.
 pub fn of_kind(kind: &str) -> &'static Shape {
-    if kind == NOTICE_KIND { &SUPPORT_NOTICE } else { &EDITION }
+    ONE_OFF.iter().find(|(name, _)| *name == kind).map_or(&EDITION, |(_, shape)| shape)
 }

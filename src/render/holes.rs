@@ -8,6 +8,8 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 
 use super::context::Html;
+use super::fields::Shape;
+use super::includes::{self, Include};
 use super::tags::{self, Kind};
 use crate::domain::body::{Context, Field, Piece};
 use crate::domain::problem::{Position, Problem};
@@ -52,6 +54,15 @@ pub(super) struct Swapped {
 }
 
 impl Swapped {
+    /// Takes over the source up to `range` and puts `text` in its place. `at` is how far the source was taken over.
+    fn put(&mut self, source: &str, at: &mut usize, range: Range<usize>, text: &str) {
+        self.text.push_str(&source[*at..range.start]);
+        let start = self.text.len();
+        self.text.push_str(text);
+        *at = range.end;
+        self.moved.push((range, start..self.text.len()));
+    }
+
     /// The place in the original of a place in the swapped text.
     pub fn original(&self, source: &str, line: usize, column: usize) -> Position {
         let start: usize = self.text.split_inclusive('\n').take(line.saturating_sub(1)).map(str::len).sum();
@@ -89,16 +100,21 @@ impl Sentinels {
         self.add(Site { meaning: Meaning::Markup(html), file, at, whole_line: false })
     }
 
-    /// Swaps the holes of a template that has been checked.
-    pub fn swap(&mut self, file: &str, source: &str) -> Swapped {
+    /// Swaps the holes of a template that has been checked, those that `shape` has, and its includes for calls of partials.
+    pub fn swap(&mut self, file: &str, source: &str, shape: &Shape, includes: Vec<Include>) -> Swapped {
         let mut swapped = Swapped { text: String::new(), moved: Vec::new() };
         let mut open: Vec<bool> = Vec::new();
         let mut at = 0;
+        let hole = |path: &str| Field::named(path).filter(|_| shape.is_hole(path));
+        let mut includes = includes.into_iter().peekable();
         for tag in tags::scan(source).unwrap_or_default() {
+            while let Some(include) = includes.next_if(|include| include.range.start < tag.range.start) {
+                swapped.put(source, &mut at, include.range, &call_of(&include.path));
+            }
             let first = tag.words.first().map_or("", |word| word.text);
-            let argument = tag.words.get(1).and_then(|word| Field::named(word.text));
+            let argument = tag.words.get(1).and_then(|word| hole(word.text));
             let meaning = match tag.kind {
-                Kind::Value => Field::named(first).map(Meaning::Value),
+                Kind::Value => hole(first).map(Meaning::Value),
                 Kind::Open => {
                     let meaning = argument.map(|field| Meaning::If { field, unless: first == "unless" });
                     open.push(meaning.is_some());
@@ -112,11 +128,10 @@ impl Sentinels {
             let whole_line = !matches!(meaning, Meaning::Value(_)) && alone(source, &tag.range);
             let place = Position::of(source, tag.range.start);
             let mark = self.add(Site { meaning, file: file.to_owned(), at: place, whole_line });
-            swapped.text.push_str(&source[at..tag.range.start]);
-            let start = swapped.text.len();
-            swapped.text.push_str(&mark);
-            swapped.moved.push((tag.range.clone(), start..swapped.text.len()));
-            at = tag.range.end;
+            swapped.put(source, &mut at, tag.range, &mark);
+        }
+        for include in includes {
+            swapped.put(source, &mut at, include.range, &call_of(&include.path));
         }
         swapped.text.push_str(&source[at..]);
         swapped
@@ -196,6 +211,10 @@ impl Sentinels {
             Piece::If { then, otherwise, .. } => self.leftover(then) || self.leftover(otherwise),
         })
     }
+}
+
+fn call_of(path: &str) -> String {
+    format!("{{{{> {}}}}}", includes::partial_name(path))
 }
 
 /// Whether a tag is the only thing on its line.
@@ -339,6 +358,7 @@ impl Splitter<'_> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::fields::EDITION;
     use super::*;
     use crate::domain::body::{Values, fill};
 
@@ -350,7 +370,7 @@ mod tests {
 
     fn split(template: &str, html: bool) -> Result<Vec<Piece>, Vec<Problem>> {
         let mut sentinels = Sentinels::new();
-        let swapped = sentinels.swap("t", template);
+        let swapped = sentinels.swap("t", template, &EDITION, Vec::new());
         sentinels.split(&swapped.text, html)
     }
 
@@ -409,7 +429,7 @@ mod tests {
     #[test]
     fn a_lost_hole_is_named() {
         let mut sentinels = Sentinels::new();
-        let swapped = sentinels.swap("t", "a\n {{subscriber.name}}");
+        let swapped = sentinels.swap("t", "a\n {{subscriber.name}}", &EDITION, Vec::new());
         let problems = sentinels.lost(&swapped.text, "a");
         assert_eq!((problems[0].file.as_str(), problems[0].line, problems[0].column), ("t", 2, 2));
         assert!(sentinels.lost(&swapped.text, &swapped.text.repeat(2)).is_empty());
@@ -418,7 +438,7 @@ mod tests {
     #[test]
     fn positions_lead_back_to_the_source() {
         let source = "ä{{subscriber.name}}b{{x}}\nc {{links.view}} d";
-        let swapped = Sentinels::new().swap("t", source);
+        let swapped = Sentinels::new().swap("t", source, &EDITION, Vec::new());
         let at = swapped.text.find("{{x}}").unwrap();
         let column = swapped.text[..at].chars().count() + 1;
         assert_eq!(swapped.original(source, 1, column), Position::of(source, source.find("{{x}}").unwrap()));

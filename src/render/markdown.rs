@@ -137,6 +137,26 @@ pub(super) fn references(text: &str) -> BTreeSet<usize> {
         .collect()
 }
 
+/// Where words, but for code, look like a place holder that another system would fill: `{{name}}`, `*|FNAME|*`.
+pub(super) fn place_holders(text: &str) -> Vec<usize> {
+    let mut found = Vec::new();
+    let mut in_code = false;
+    for (event, range) in parser(text).into_offset_iter() {
+        match event {
+            Event::Start(Tag::CodeBlock(_)) => in_code = true,
+            Event::End(TagEnd::CodeBlock) => in_code = false,
+            Event::Text(_) if !in_code => {
+                // A text ends at any mark, also within what is looked for.
+                let starts = |at: &usize| text[*at..].starts_with("{{") || text[*at..].starts_with("*|");
+                let places = (range.start..range.end).filter(|at| text.is_char_boundary(*at));
+                found.extend(places.filter(starts));
+            }
+            _ => {}
+        }
+    }
+    found
+}
+
 /// The words without any markup, for alt texts and labels.
 pub(super) fn words(inlines: &[Inline]) -> String {
     let mut out = String::new();

@@ -4,9 +4,10 @@ use std::fmt::Write;
 
 use serde_json::json;
 
-use super::edition::{body, of_publication, one_line};
+use super::edition::{of_publication, one_line};
 use super::fields::NOTICE_KIND;
 use super::holes::Sentinels;
+use super::one_off::print_with;
 use super::template::TemplateSet;
 use crate::domain::body::{Body, escape_html};
 use crate::domain::problem::Problem;
@@ -79,12 +80,11 @@ pub fn render_notice(templates: &TemplateSet, input: &NoticeInput<'_>) -> Result
         },
         "desk": { "name": input.desk },
     });
-    let parts = templates.parts(NOTICE_KIND, None)?;
-    body(&parts, &fields, &mut sentinels)
+    print_with(templates, NOTICE_KIND, &fields, &mut sentinels)
 }
 
 /// Line ends as `\n`, other control characters as blanks.
-fn visible(text: &str) -> String {
+pub(super) fn visible(text: &str) -> String {
     let text = text.replace("\r\n", "\n").replace('\r', "\n");
     let text: String = text.chars().map(|c| if c == '\n' || !c.is_control() { c } else { ' ' }).collect();
     text.trim().to_owned()

@@ -8,8 +8,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use super::check::{self, Part, Source};
-use super::fields;
+use super::check::{self, Called, Part, Source};
+use super::fields::{self, Shape};
 use crate::domain::problem::{Position, Problem};
 use crate::domain::publication::TierId;
 
@@ -23,6 +23,24 @@ const SHIPPED: &[(&str, &str)] = &[
     ("support-notice/subject.hbs", include_str!("../../templates/support-notice/subject.hbs")),
     ("support-notice/body.mjml", include_str!("../../templates/support-notice/body.mjml")),
     ("support-notice/body.txt.hbs", include_str!("../../templates/support-notice/body.txt.hbs")),
+    ("support-answer/subject.hbs", include_str!("../../templates/support-answer/subject.hbs")),
+    ("support-answer/body.mjml", include_str!("../../templates/support-answer/body.mjml")),
+    ("support-answer/body.txt.hbs", include_str!("../../templates/support-answer/body.txt.hbs")),
+    ("support-ack/subject.hbs", include_str!("../../templates/support-ack/subject.hbs")),
+    ("support-ack/body.mjml", include_str!("../../templates/support-ack/body.mjml")),
+    ("support-ack/body.txt.hbs", include_str!("../../templates/support-ack/body.txt.hbs")),
+    ("confirm/subject.hbs", include_str!("../../templates/confirm/subject.hbs")),
+    ("confirm/body.mjml", include_str!("../../templates/confirm/body.mjml")),
+    ("confirm/body.txt.hbs", include_str!("../../templates/confirm/body.txt.hbs")),
+    ("welcome/subject.hbs", include_str!("../../templates/welcome/subject.hbs")),
+    ("welcome/body.mjml", include_str!("../../templates/welcome/body.mjml")),
+    ("welcome/body.txt.hbs", include_str!("../../templates/welcome/body.txt.hbs")),
+    ("sign-in/subject.hbs", include_str!("../../templates/sign-in/subject.hbs")),
+    ("sign-in/body.mjml", include_str!("../../templates/sign-in/body.mjml")),
+    ("sign-in/body.txt.hbs", include_str!("../../templates/sign-in/body.txt.hbs")),
+    ("editor-report/subject.hbs", include_str!("../../templates/editor-report/subject.hbs")),
+    ("editor-report/body.mjml", include_str!("../../templates/editor-report/body.mjml")),
+    ("editor-report/body.txt.hbs", include_str!("../../templates/editor-report/body.txt.hbs")),
     ("partials/article.mjml", include_str!("../../templates/partials/article.mjml")),
     ("partials/article.txt.hbs", include_str!("../../templates/partials/article.txt.hbs")),
     ("partials/bar.mjml", include_str!("../../templates/partials/bar.mjml")),
@@ -30,13 +48,19 @@ const SHIPPED: &[(&str, &str)] = &[
     ("partials/filler.mjml", include_str!("../../templates/partials/filler.mjml")),
     ("partials/footer.mjml", include_str!("../../templates/partials/footer.mjml")),
     ("partials/footer.txt.hbs", include_str!("../../templates/partials/footer.txt.hbs")),
+    ("partials/letterhead.mjml", include_str!("../../templates/partials/letterhead.mjml")),
     ("partials/masthead.mjml", include_str!("../../templates/partials/masthead.mjml")),
     ("partials/masthead.txt.hbs", include_str!("../../templates/partials/masthead.txt.hbs")),
     ("partials/plans.mjml", include_str!("../../templates/partials/plans.mjml")),
     ("partials/plans.txt.hbs", include_str!("../../templates/partials/plans.txt.hbs")),
     ("partials/reply.mjml", include_str!("../../templates/partials/reply.mjml")),
     ("partials/reply.txt.hbs", include_str!("../../templates/partials/reply.txt.hbs")),
+    ("partials/report_sum.mjml", include_str!("../../templates/partials/report_sum.mjml")),
+    ("partials/report_sum.txt.hbs", include_str!("../../templates/partials/report_sum.txt.hbs")),
+    ("partials/report_title.hbs", include_str!("../../templates/partials/report_title.hbs")),
+    ("partials/sender.mjml", include_str!("../../templates/partials/sender.mjml")),
     ("partials/styles.mjml", include_str!("../../templates/partials/styles.mjml")),
+    ("partials/typed.mjml", include_str!("../../templates/partials/typed.mjml")),
 ];
 
 const PARTS: [(Part, &str); 3] =
@@ -62,19 +86,22 @@ pub struct TemplateSet {
     configured: BTreeMap<String, File>,
     shipped: BTreeMap<String, File>,
     kinds: BTreeSet<String>,
+    warnings: Vec<Problem>,
 }
 
 /// The files of one kind for one tier.
 pub(super) struct Parts<'a> {
     set: &'a TemplateSet,
+    /// The fields of the kind.
+    pub shape: &'static Shape,
     pub subject: &'a File,
     pub html: &'a File,
     pub text: &'a File,
 }
 
 impl Parts<'_> {
-    pub fn partial(&self, part: Part, name: &str) -> Option<&File> {
-        self.set.partial(part, name)
+    pub fn called(&self, part: Part, called: Called<'_>) -> Option<&File> {
+        self.set.called(part, called)
     }
 }
 
@@ -91,7 +118,7 @@ impl TemplateSet {
         read(folder, "", &mut files, &mut problems);
         match TemplateSet::of(files, tiers) {
             Ok(set) if problems.is_empty() => Ok(set),
-            Ok(_) => Err(problems),
+            Ok(set) => Err(problems.into_iter().chain(set.warnings).collect()),
             Err(more) => Err(problems.into_iter().chain(more).collect()),
         }
     }
@@ -109,23 +136,33 @@ impl TemplateSet {
             configured: configured.collect(),
             shipped: shipped.collect(),
             kinds: BTreeSet::new(),
+            warnings: Vec::new(),
         };
         let mut problems = set.places(tiers);
         let kinds = set.kinds.clone();
         for kind in &kinds {
             problems.extend(set.check(kind, None));
-            for tier in tiers.iter().filter(|_| kind != fields::NOTICE_KIND) {
+            for tier in tiers.iter().filter(|_| fields::is_edition(kind)) {
                 problems.extend(set.check(kind, Some(tier)));
             }
         }
         problems.sort();
         problems.dedup();
-        if problems.is_empty() { Ok(set) } else { Err(problems) }
+        if problems.iter().any(Problem::is_error) {
+            return Err(problems);
+        }
+        set.warnings = problems;
+        Ok(set)
     }
 
     /// The names that a slot or an edition may give as its template.
     pub fn kinds(&self) -> impl Iterator<Item = &str> {
-        self.kinds.iter().map(String::as_str)
+        self.kinds.iter().map(String::as_str).filter(|kind| fields::is_edition(kind))
+    }
+
+    /// What does not keep the set from being used, with positions.
+    pub fn warnings(&self) -> &[Problem] {
+        &self.warnings
     }
 
     /// Finds the kinds, and files in places that mean nothing.
@@ -136,7 +173,7 @@ impl TemplateSet {
             let parts: Vec<&str> = path.split('/').collect();
             let known = |name: &str| PARTS.iter().any(|(_, part)| *part == name);
             let wrong = match parts[..] {
-                ["partials", name] => !(name.ends_with(".mjml") || name.ends_with(".hbs")),
+                ["partials", .., name] => !(name.ends_with(".mjml") || name.ends_with(".hbs")),
                 ["tiers", tier, _, part] => {
                     let shipped = !self.configured.contains_key(path);
                     !known(part) || (!shipped && !tiers.iter().any(|known| known.as_str() == tier))
@@ -178,8 +215,8 @@ impl TemplateSet {
     }
 
     fn check_file(&self, part: Part, kind: &str, root: &File) -> Vec<Problem> {
-        let partial = |name: &str| self.partial(part, name).map(File::source);
-        check::check(part, fields::of_kind(kind), root.source(), &partial)
+        let find = |called: Called<'_>| self.called(part, called).map(File::source);
+        check::check(part, fields::of_kind(kind), root.source(), &find)
     }
 
     /// Checks the subject of an edition, which is a template of its own. Positions are within `text`.
@@ -191,7 +228,8 @@ impl TemplateSet {
     /// The files of a kind as `tier` gets them.
     pub(super) fn parts(&self, kind: &str, tier: Option<&TierId>) -> Result<Parts<'_>, Vec<Problem>> {
         let file = |name: &str| {
-            self.file(kind, tier, name).ok_or_else(|| {
+            let file = self.file(kind, tier, name).filter(|_| tier.is_none() || fields::is_edition(kind));
+            file.ok_or_else(|| {
                 let kinds = self.kinds().collect::<Vec<_>>().join(", ");
                 let what = format!("there is no template \"{kind}\"");
                 let hint = format!("there are {kinds}");
@@ -200,6 +238,7 @@ impl TemplateSet {
         };
         Ok(Parts {
             set: self,
+            shape: fields::of_kind(kind),
             subject: file("subject.hbs")?,
             html: file("body.mjml")?,
             text: file("body.txt.hbs")?,
@@ -214,7 +253,13 @@ impl TemplateSet {
             .find_map(|files| files.get(&special).or(files.get(&general)))
     }
 
-    fn partial(&self, part: Part, name: &str) -> Option<&File> {
+    fn called(&self, part: Part, called: Called<'_>) -> Option<&File> {
+        let name = match called {
+            Called::Partial(name) => name,
+            Called::Include(path) => {
+                return [&self.configured, &self.shipped].into_iter().find_map(|files| files.get(path));
+            }
+        };
         let end = if part == Part::Html { "mjml" } else { "txt.hbs" };
         let (own, both) = (format!("partials/{name}.{end}"), format!("partials/{name}.hbs"));
         [&self.configured, &self.shipped].into_iter().find_map(|files| files.get(&own).or(files.get(&both)))

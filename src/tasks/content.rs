@@ -8,7 +8,7 @@ use std::time::SystemTime;
 use crate::domain::body::Body;
 use crate::domain::problem::{Position, Problem};
 use crate::domain::publication::{PlannedEdition, Publication, TierId};
-use crate::render::{Article, EditionInput, Media, Status, TemplateSet, render_edition};
+use crate::render::{Article, EditionInput, Media, Status, TemplateSet, render_edition, subject_name};
 
 /// What can be rendered. Immutable: a reload makes another one.
 #[derive(Clone, Debug)]
@@ -104,6 +104,7 @@ impl Content {
             None => TemplateSet::shipped(&tiers),
         };
         let templates = templates.map_err(|more| problems.extend(more)).ok();
+        problems.extend(templates.iter().flat_map(TemplateSet::warnings).cloned());
         let mut articles = BTreeMap::new();
         for path in article_files(&places.articles, &mut problems) {
             match Article::load(&path, &publication) {
@@ -138,7 +139,35 @@ impl Content {
                 }
             }
         }
+        for slot in &self.publication.slots {
+            let found = self.templates.check_subject(&subject_name(&slot.name), &slot.subject);
+            problems.extend(self.in_publication(&slot.name, &format!("slots.{}.subject", slot.name), found));
+            if !self.templates.kinds().any(|kind| kind == slot.template) {
+                let kinds = self.templates.kinds().collect::<Vec<_>>().join(", ");
+                let what = format!("there is no template \"{}\"", slot.template);
+                let key = format!("slots.{}.template", slot.name);
+                let hint = format!("there are {kinds}");
+                problems.push(Problem::error(&self.publication_file, Position::FILE, &key, &what, &hint));
+            }
+        }
         problems
+    }
+
+    /// Problems of a subject that stands in publication.toml. Where in that file is not known here, only where in the subject.
+    fn in_publication(&self, name: &str, key: &str, problems: Vec<Problem>) -> Vec<Problem> {
+        let subject = subject_name(name);
+        let told = |problem: Problem| match problem.file == subject {
+            false => problem,
+            true => Problem {
+                file: self.publication_file.clone(),
+                line: 0,
+                column: 0,
+                key: key.to_owned(),
+                problem: format!("at character {} of it, {}", problem.column, problem.problem),
+                ..problem
+            },
+        };
+        problems.into_iter().map(told).collect()
     }
 
     /// One tier's body of an edition, with its warnings.
@@ -171,7 +200,9 @@ impl Content {
             articles: &articles,
             support: &self.support,
         };
-        let rendered = render_edition(&self.templates, &input, tier)?;
+        let rendered = render_edition(&self.templates, &input, tier).map_err(|problems| {
+            self.in_publication(&edition.slug, &format!("editions.{}.subject", edition.slug), problems)
+        })?;
         Ok((rendered.body, rendered.warnings))
     }
 

@@ -225,6 +225,14 @@ fn the_shipped_articles_and_templates_go_together() {
         assert!(warnings.is_empty(), "{warnings:#?}");
         article
     };
+    for id in ["small-model-evaluation", "drift-checks", "calibrated-confidence"] {
+        for tier in TIERS {
+            let rendered = render(&[load(id)], tier).unwrap();
+            assert!(rendered.warnings.is_empty(), "{id}: {:#?}", rendered.warnings);
+        }
+    }
+    assert!(load("calibrated-confidence").extra);
+    assert_eq!(load("drift-checks").status, tidings::render::Status::Published);
     let articles = [load("model-compression"), load("federated-learning")];
     assert_eq!(articles[1].media.len(), 1);
     for tier in TIERS {
@@ -331,7 +339,7 @@ fn a_folder_overrides_shipped_files() {
     std::fs::write(folder.path().join(".hidden"), "x").unwrap();
     let tiers = publication().tier_ids();
     let set = TemplateSet::load(folder.path(), &tiers).unwrap();
-    assert_eq!(set.kinds().collect::<Vec<_>>(), ["support-notice", "weekly"]);
+    assert_eq!(set.kinds().collect::<Vec<_>>(), ["weekly"]);
     assert_eq!(filled(&render_with(&set, &[article("x\n").unwrap()], "free").unwrap().body)[0], "Folder");
     std::fs::write(folder.path().join("weekly/body.mjml"), "<mjml>\n<mj-body></mjml>").unwrap();
     let problems = TemplateSet::load(folder.path(), &tiers).unwrap_err();

@@ -1,0 +1,237 @@
+//! What editors are told about an edition: queued, skipped, missed, blocked, paused, or its first pass done.
+
+use serde_json::{Value, json};
+
+use super::edition::{of_publication, one_line};
+use super::fields;
+use super::one_off::print;
+use super::plain;
+use super::template::TemplateSet;
+use crate::domain::body::Body;
+use crate::domain::problem::Problem;
+use crate::domain::publication::Publication;
+
+/// More lines than these are counted, not shown.
+const NOTES: usize = 5;
+
+/// What happened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ReportEvent {
+    /// It is in the queue, or waits for approval; nothing or little of it has left.
+    Queued,
+    /// Fewer articles were ready than the slot wants.
+    Skipped,
+    /// Its time was over when the daemon looked.
+    Missed,
+    /// It is due and cannot be sent as it is.
+    Blocked,
+    /// A breaker or a person stopped it.
+    Paused,
+    /// Everybody was tried once.
+    FirstPassDone,
+}
+
+impl ReportEvent {
+    /// As templates compare it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            ReportEvent::Queued => "queued",
+            ReportEvent::Skipped => "skipped",
+            ReportEvent::Missed => "missed",
+            ReportEvent::Blocked => "blocked",
+            ReportEvent::Paused => "paused",
+            ReportEvent::FirstPassDone => "first_pass_done",
+        }
+    }
+}
+
+/// One tier's share.
+#[derive(Clone, Debug, Default)]
+pub struct ReportTier {
+    pub label: String,
+    pub audience: u64,
+    pub accepted: u64,
+    pub refused: u64,
+    pub skipped: u64,
+    pub uncertain: u64,
+    pub parked: u64,
+    /// Still in the queue, deferred ones among them.
+    pub queued: u64,
+    /// The whole address of a page that shows this tier's mail. Empty if there is none.
+    pub proof: String,
+}
+
+/// A report to render.
+#[derive(Clone, Copy, Debug)]
+pub struct ReportInput<'a> {
+    pub publication: &'a Publication,
+    pub support: &'a str,
+    pub event: ReportEvent,
+    pub slug: &'a str,
+    /// The edition's subject. Empty when there is none yet.
+    pub subject: &'a str,
+    /// The name of its slot. Empty for a one-off.
+    pub slot: &'a str,
+    /// As shown, in the publication's zone: `Tuesday 24 November, 09:00 New York time`. Empty ones are left out.
+    pub due_at: &'a str,
+    pub queued_at: &'a str,
+    pub settled_at: &'a str,
+    /// In the order of the config.
+    pub tiers: &'a [ReportTier],
+    /// Why, in one clause: `5 % refused`, `1 article is ready, 2 are wanted`. Goes into the subject of bad news.
+    pub reason: &'a str,
+    /// What editors can do, as a sentence with the command. Empty when there is nothing to do.
+    pub action: &'a str,
+    /// "Worth a look": whole sentences, the first five are shown.
+    pub notes: &'a [String],
+    /// The whole address of the board. Empty leaves the button out.
+    pub board: &'a str,
+    /// The next date and what it would send, as a sentence. Empty leaves it out.
+    pub next: &'a str,
+}
+
+/// Renders the report.
+pub fn render_report(templates: &TemplateSet, input: &ReportInput<'_>) -> Result<Body, Vec<Problem>> {
+    let total = total(input.tiers);
+    let columns = columns(input, &total);
+    let lines = table(input.tiers, &total, &columns);
+    let tiers: Vec<Value> = input.tiers.iter().map(|tier| of_tier(tier, &columns)).collect();
+    let left = input.notes.len().saturating_sub(NOTES);
+    let notes: Vec<String> = input.notes.iter().take(NOTES).map(|note| one_line(note)).collect();
+    let more = json!({
+        "report": {
+            "event": input.event.as_str(),
+            "reason": one_line(input.reason),
+            "action": one_line(input.action),
+            "notes": notes,
+            "more_notes": left,
+            "next": one_line(input.next),
+            "table": lines,
+            "columns": columns.iter().map(|(name, _)| *name).collect::<Vec<_>>(),
+            "proofs": input.tiers.iter().any(|tier| !tier.proof.is_empty()),
+        },
+        "edition": {
+            "slug": input.slug,
+            "subject": one_line(input.subject),
+            "slot": one_line(input.slot),
+            "due_at": one_line(input.due_at),
+            "queued_at": one_line(input.queued_at),
+            "settled_at": one_line(input.settled_at),
+        },
+        "tiers": tiers,
+        "total": of_tier(&total, &columns),
+        "links": { "board": input.board },
+    });
+    print(templates, fields::REPORT_KIND, of_publication(input.publication, input.support), more)
+}
+
+type Count = fn(&ReportTier) -> u64;
+
+/// Which numbers are shown: before anything left only the audience, and doubtful ones only where there are any.
+fn columns(input: &ReportInput<'_>, total: &ReportTier) -> Vec<(&'static str, Count)> {
+    let mut columns: Vec<(&'static str, Count)> = vec![("Audience", |tier| tier.audience)];
+    if matches!(input.event, ReportEvent::FirstPassDone | ReportEvent::Paused) {
+        let sent: [(&'static str, Count); 3] = [
+            ("Accepted", |tier| tier.accepted),
+            ("Refused", |tier| tier.refused),
+            ("Skipped", |tier| tier.skipped),
+        ];
+        columns.extend(sent);
+        let doubtful: [(&'static str, Count); 2] =
+            [("Uncertain", |tier| tier.uncertain), ("Parked", |tier| tier.parked)];
+        columns.extend(doubtful.into_iter().filter(|(_, count)| count(total) > 0));
+    }
+    columns
+}
+
+fn total(tiers: &[ReportTier]) -> ReportTier {
+    let sum = |of: Count| tiers.iter().map(of).sum();
+    ReportTier {
+        label: "All".to_owned(),
+        audience: sum(|tier| tier.audience),
+        accepted: sum(|tier| tier.accepted),
+        refused: sum(|tier| tier.refused),
+        skipped: sum(|tier| tier.skipped),
+        uncertain: sum(|tier| tier.uncertain),
+        parked: sum(|tier| tier.parked),
+        queued: sum(|tier| tier.queued),
+        proof: String::new(),
+    }
+}
+
+fn of_tier(tier: &ReportTier, columns: &[(&'static str, Count)]) -> Value {
+    json!({
+        "label": one_line(&tier.label),
+        "audience": grouped(tier.audience),
+        "accepted": grouped(tier.accepted),
+        "refused": grouped(tier.refused),
+        "skipped": grouped(tier.skipped),
+        "uncertain": grouped(tier.uncertain),
+        "parked": grouped(tier.parked),
+        "queued": grouped(tier.queued),
+        // For conditions: "0" is a text like any other.
+        "has_refused": tier.refused > 0,
+        "has_skipped": tier.skipped > 0,
+        "has_queued": tier.queued > 0,
+        "has_uncertain": tier.uncertain > 0,
+        "has_parked": tier.parked > 0,
+        "proof": tier.proof,
+        "cells": columns.iter().map(|(_, count)| grouped(count(tier))).collect::<Vec<_>>(),
+    })
+}
+
+/// The table as aligned text. With more than one tier, the sum stands below a line.
+fn table(tiers: &[ReportTier], total: &ReportTier, columns: &[(&'static str, Count)]) -> String {
+    let head: Vec<String> = std::iter::once("Tier".to_owned())
+        .chain(columns.iter().map(|(name, _)| (*name).to_owned()))
+        .collect();
+    let row = |tier: &ReportTier| -> Vec<String> {
+        let numbers = columns.iter().map(|(_, count)| grouped(count(tier)));
+        std::iter::once(one_line(&tier.label)).chain(numbers).collect()
+    };
+    let mut rows: Vec<Vec<String>> = tiers.iter().map(row).collect();
+    rows.push(row(total));
+    let width = |column: usize| {
+        std::iter::once(&head).chain(&rows).map(|row| row[column].chars().count()).max().unwrap_or(0)
+    };
+    let widths: Vec<usize> = (0..head.len()).map(width).collect();
+    let line = |row: &Vec<String>| {
+        let cells = row.iter().zip(&widths).enumerate().map(|(at, (cell, width))| {
+            if at == 0 { format!("{cell:width$}") } else { format!("{cell:>width$}") }
+        });
+        cells.collect::<Vec<_>>().join("  ").trim_end().to_owned()
+    };
+    let rule = "-".repeat((widths.iter().sum::<usize>() + 2 * (widths.len() - 1)).min(plain::COLUMNS));
+    let (last, others) = rows.split_last().expect("the sum is always there");
+    let mut lines = vec![line(&head), rule.clone()];
+    lines.extend(others.iter().map(line));
+    lines.extend([rule, line(last)]);
+    lines.join("\n")
+}
+
+/// `12,052`.
+fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut out = String::new();
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            out.push(',');
+        }
+        out.push(digit);
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::grouped;
+
+    #[test]
+    fn numbers_are_grouped() {
+        for (number, text) in
+            [(0, "0"), (999, "999"), (1000, "1,000"), (12052, "12,052"), (1_000_000, "1,000,000")]
+        {
+            assert_eq!(grouped(number), text);
+        }
+    }
+}
