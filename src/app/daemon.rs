@@ -24,6 +24,7 @@ use crate::tasks::lease;
 use crate::tasks::ledger::{self, Gatherer, Owner};
 use crate::tasks::notice::Press;
 use crate::tasks::receive::{self, Doors, Receiver};
+use crate::tasks::report::Reporter;
 use crate::tasks::schedule::{Happened, Scheduler};
 use crate::tasks::send::{Connection, SendLine};
 use crate::tasks::threading::Desk;
@@ -264,6 +265,7 @@ impl Daemon {
     /// hint. Who finds itself declared dead ends, and with it the process.
     fn start_keeping(&mut self, setup: &Setup, tick: Arc<Notify>, wake: Arc<Notify>) {
         let (store, owner, retry) = (self.store.clone(), self.owner, setup.settings.retry.clone());
+        let reporter = Reporter { shelf: setup.shelf.clone(), settings: setup.settings.clone() };
         let (clock, shutdown) = (self.clock.clone(), self.shutdown.clone());
         self.workers.spawn(async move {
             let mut beaten = clock.now();
@@ -279,7 +281,7 @@ impl Daemon {
                         Err(error) => tracing::error!(%error, "heartbeat"),
                     }
                 }
-                if let Err(error) = keep(&store, now, &wake).await {
+                if let Err(error) = keep(&store, &reporter, now, &wake).await {
                     tracing::error!(%error, "housekeeping");
                 }
                 wait(&tick, &shutdown).await;
@@ -372,8 +374,9 @@ async fn reload(shelf: &Arc<Shelf>) {
     }
 }
 
-async fn keep(store: &Store, now: Timestamp, wake: &Notify) -> Result<(), StoreError> {
+async fn keep(store: &Store, reporter: &Reporter, now: Timestamp, wake: &Notify) -> Result<(), StoreError> {
     ledger::tidy(store, now).await?;
+    reporter.first_passes(store, now).await?;
     if ledger::has_work(store, now).await? {
         wake.notify_waiters();
     }

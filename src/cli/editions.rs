@@ -12,7 +12,7 @@ use crate::domain::delivery::DeliveryState;
 use crate::domain::edition::{Counts, EditionState};
 use crate::mail::token::{Keyring, message_id};
 use crate::runtime::{Clock, SystemClock, Timestamp};
-use crate::store::editions::EditionRow;
+use crate::store::editions::{EditionRow, TierCounts};
 use crate::store::{Store, audit, deliveries, editions};
 use crate::tasks::schedule::freeze;
 use crate::tasks::week;
@@ -97,7 +97,9 @@ impl From<EditionRow> for Shown {
             tiers: row
                 .tiers
                 .into_iter()
-                .map(|(tier, audience, accepted)| (tier.0, TierNumbers { audience, accepted }))
+                .map(|(tier, TierCounts { audience, counts })| {
+                    (tier.0, TierNumbers { audience, accepted: counts.accepted })
+                })
                 .collect(),
         }
     }

@@ -19,13 +19,14 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 
 use crate::app::{self, Daemon, Failure, Parts, Setup};
+use crate::domain::delivery::{DeliveryKind, DeliveryState};
 use crate::domain::edition::EditionState;
 use crate::domain::settings::StorageUrl;
 use crate::domain::verdict::Verdict;
 use crate::import;
 use crate::runtime::{Clock, Shutdown, SystemClock, Timestamp};
 use crate::store::editions::EditionRow;
-use crate::store::{Store, editions, inbound, people, threads};
+use crate::store::{Store, deliveries, editions, inbound, people, threads};
 use crate::tasks::people::{ImportOptions, SkippedRow, import as import_rows};
 use sink::{Recorded, Sink};
 
@@ -126,7 +127,7 @@ struct Told {
 
 impl World {
     async fn start(folder: &Path, now: Timestamp) -> Result<World, Failure> {
-        let sink = Sink::start(&folder.join("mails"), &folder.join("staff"))
+        let sink = Sink::start(&folder.join("mails"), &folder.join("others"))
             .await
             .map_err(|error| Failure::Unreachable(format!("the recording server: {error}")))?;
         let set = |key: &str, value: String| (key.to_owned(), value);
@@ -171,6 +172,9 @@ impl World {
         };
         let bounces = found(&[Verdict::BounceHard, Verdict::BounceSoft]);
         let unsubscribed = found(&[Verdict::Unsubscribe]);
+        let accepted = deliveries::list(&mut tx, None, Some(DeliveryState::Accepted), 0, 10_000).await?;
+        let relayed = accepted.iter().filter(|row| row.kind == DeliveryKind::Answer.as_str()).count();
+        let notices = notices(&setup, &sink);
         drop(tx);
         store.close().await;
         let mails = sink.mails();
@@ -189,12 +193,12 @@ impl World {
             messages_on_disk: mails.len(),
             threads: open.len(),
             posts: open.iter().map(|thread| thread.posts).sum(),
-            relayed: sink.notices(),
+            relayed,
             bounces,
             unsubscribed,
             elapsed_ms: SystemClock.now().since(started).as_millis() as u64,
         };
-        let text = table(&edition, &mails, &conversation, sink.notices(), summary.elapsed_ms);
+        let text = table(&edition, &mails, &conversation, notices, summary.elapsed_ms);
         Ok(Told { summary, text })
     }
 
@@ -231,10 +235,15 @@ impl World {
     async fn watch_thread(&self) -> Result<threads::ThreadRow, Failure> {
         patiently("the answer did not arrive", async || {
             let rows = threads::inbox(&mut self.store.read().await?, "", 10).await?;
-            Ok(rows.into_iter().next().filter(|_| self.sink.notices() > 0))
+            Ok(rows.into_iter().next().filter(|_| notices(&self.setup, &self.sink) > 0))
         })
         .await
     }
+}
+
+/// Mails that members of staff got.
+fn notices(setup: &Setup, sink: &Sink) -> usize {
+    setup.settings.desk.staff.iter().map(|member| sink.sent_to(member.email.as_str())).sum()
 }
 
 /// Asks until there is an answer.
@@ -289,7 +298,8 @@ fn table(
     // Writing to a String cannot fail.
     let _ = writeln!(out, "{} \"{}\" is {}\n", edition.slug, edition.subject, edition.state);
     let _ = writeln!(out, "{:<10} {:>8} {:>8} {:>8}", "TIER", "PEOPLE", "MAILS", "kB EACH");
-    for (tier, audience, accepted) in &edition.tiers {
+    for (tier, numbers) in &edition.tiers {
+        let (audience, accepted) = (numbers.audience, numbers.counts.accepted);
         let sizes: Vec<usize> =
             mails.iter().filter(|mail| mail.tier() == tier.as_str()).map(|mail| mail.bytes.len()).collect();
         let each = sizes.iter().sum::<usize>() / sizes.len().max(1) / 1000;

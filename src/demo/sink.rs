@@ -25,24 +25,24 @@ impl Recorded {
     }
 }
 
-/// The server. Mail to readers and mail to staff have a folder each.
+/// The server. Mail to readers and mail to staff and editors have a folder each.
 pub struct Sink {
     pub address: SocketAddr,
     mails: PathBuf,
-    staff: PathBuf,
+    others: PathBuf,
     recorded: Mutex<Vec<Recorded>>,
 }
 
 impl Sink {
     /// Listens on a free port of loopback.
-    pub async fn start(mails: &Path, staff: &Path) -> std::io::Result<Arc<Sink>> {
+    pub async fn start(mails: &Path, others: &Path) -> std::io::Result<Arc<Sink>> {
         std::fs::create_dir_all(mails)?;
-        std::fs::create_dir_all(staff)?;
+        std::fs::create_dir_all(others)?;
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let sink = Arc::new(Sink {
             address: listener.local_addr()?,
             mails: mails.to_owned(),
-            staff: staff.to_owned(),
+            others: others.to_owned(),
             recorded: Mutex::default(),
         });
         let serving = sink.clone();
@@ -64,9 +64,9 @@ impl Sink {
         self.lock().iter().filter(|mail| mail.path.starts_with(&self.mails)).cloned().collect()
     }
 
-    /// How many mails went to staff.
-    pub fn notices(&self) -> usize {
-        self.lock().iter().filter(|mail| mail.path.starts_with(&self.staff)).count()
+    /// How many mails went to this address.
+    pub fn sent_to(&self, address: &str) -> usize {
+        self.lock().iter().filter(|mail| mail.to == address).count()
     }
 
     /// The first mail to a reader of this tier.
@@ -116,7 +116,7 @@ impl Sink {
     }
 
     fn record(&self, to: &str, bytes: Vec<u8>) -> std::io::Result<()> {
-        let folder = if to.ends_with("@readers.example") { &self.mails } else { &self.staff };
+        let folder = if to.ends_with("@readers.example") { &self.mails } else { &self.others };
         let safe: String = to
             .chars()
             .map(|c| if c.is_ascii_alphanumeric() || "@.-".contains(c) { c } else { '_' })

@@ -493,8 +493,10 @@ pub struct DeskMail<'a> {
     pub kind: DeliveryKind,
     pub subscriber_id: Option<i64>,
     pub thread_id: Option<i64>,
-    /// The staff member and their address, for a notice.
-    pub staff: Option<(i64, &'a str)>,
+    /// Where it goes, when not to the subscriber.
+    pub address: Option<&'a str>,
+    /// The member of staff whom a notice is for.
+    pub staff_id: Option<i64>,
     pub body_id: i64,
 }
 
@@ -513,8 +515,8 @@ pub async fn queue_desk_mail(tx: &mut Tx, mail: DeskMail<'_>, now: Timestamp) ->
         mail.kind.as_str(),
         mail.subscriber_id,
         mail.thread_id,
-        mail.staff.map(|(id, _)| id),
-        mail.staff.map(|(_, address)| address.to_owned()),
+        mail.staff_id,
+        mail.address,
         mail.body_id,
         LANE_OTHER,
         mail.kind.stream(0),

@@ -189,6 +189,13 @@ pub async fn bodies(tx: &mut Tx, slug: &str) -> Result<Vec<(String, String, Stri
     Ok(rows!(tx, (String, String, String), SQL, slug)?)
 }
 
+/// One tier's numbers: its frozen audience, and what became of those who got its body.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TierCounts {
+    pub audience: i64,
+    pub counts: Counts,
+}
+
 /// One edition with its numbers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EditionRow {
@@ -203,8 +210,8 @@ pub struct EditionRow {
     pub audience: i64,
     pub reason: String,
     pub counts: Counts,
-    /// Tier, audience, accepted; in the order in which the bodies were entered.
-    pub tiers: Vec<(TierId, i64, i64)>,
+    /// In the order in which the bodies were entered.
+    pub tiers: Vec<(TierId, TierCounts)>,
 }
 
 #[derive(sqlx::FromRow)]
@@ -256,6 +263,28 @@ pub async fn list(tx: &mut Tx) -> Result<Vec<EditionRow>, StoreError> {
     Ok(editions)
 }
 
+/// Slugs of editions of which everybody was tried once, and whose editors have not been told.
+///
+/// # Errors
+/// When the database fails.
+pub async fn first_passes(tx: &mut Tx) -> Result<Vec<String>, StoreError> {
+    const SQL: &str = "SELECT e.slug FROM editions e WHERE e.first_pass_at IS NULL AND e.queued_at IS NOT NULL \
+            AND (e.state = 'sending' OR e.state = 'sent' OR e.state = 'attention') \
+        AND NOT EXISTS (SELECT 1 FROM deliveries d WHERE d.state = 'queued' AND d.stream = e.id \
+            AND d.first_attempt_at IS NULL) \
+        AND NOT EXISTS (SELECT 1 FROM deliveries d WHERE d.state = 'leased' AND d.stream = e.id) ORDER BY e.id";
+    Ok(rows!(tx, (String,), SQL)?.into_iter().map(|(slug,)| slug).collect())
+}
+
+/// Answers whether nobody marked it before.
+///
+/// # Errors
+/// When the database fails.
+pub async fn mark_first_pass(tx: &mut Tx, slug: &str, now: Timestamp) -> Result<bool, StoreError> {
+    const SQL: &str = "UPDATE editions SET first_pass_at = $2 WHERE slug = $1 AND first_pass_at IS NULL";
+    Ok(run!(tx, SQL, slug, now.millis())? > 0)
+}
+
 /// How many editions went into the queue so far: the next one's number is one more.
 ///
 /// # Errors
@@ -280,18 +309,19 @@ async fn with_numbers(tx: &mut Tx, bare: Bare) -> Result<EditionRow, StoreError>
     const BODIES: &str =
         "SELECT id, tier, audience FROM bodies WHERE edition_id = $1 AND tier IS NOT NULL ORDER BY id";
     let mut counts = Counts::default();
-    let mut accepted: BTreeMap<i64, i64> = BTreeMap::new();
+    let mut per_body: BTreeMap<i64, Counts> = BTreeMap::new();
     for (body, state, count) in rows!(tx, (i64, String, i64), PER_BODY, bare.id)? {
         let state = word("a delivery's state", &state, DeliveryState::from_word)?;
         *counts.of(state) += count;
-        if state == DeliveryState::Accepted {
-            accepted.insert(body, count);
-        }
+        *per_body.entry(body).or_default().of(state) += count;
     }
     let bodies = rows!(tx, (i64, String, i64), BODIES, bare.id)?;
     let tiers = bodies
         .into_iter()
-        .map(|(id, tier, audience)| (TierId(tier), audience, accepted.get(&id).copied().unwrap_or(0)))
+        .map(|(id, tier, audience)| {
+            let counts = per_body.get(&id).copied().unwrap_or_default();
+            (TierId(tier), TierCounts { audience, counts })
+        })
         .collect();
     Ok(EditionRow {
         id: bare.id,

@@ -9,6 +9,7 @@ pub mod ledger;
 pub mod notice;
 pub mod people;
 pub mod receive;
+pub mod report;
 pub mod schedule;
 pub mod send;
 pub mod threading;

@@ -13,12 +13,14 @@ use tokio::sync::Notify;
 
 use super::content::{Content, Shelf};
 use super::frames;
+use super::report::{Report, Reporter};
 use super::week::{self, Due};
 use crate::domain::edition::EditionState;
 use crate::domain::problem::{Position, Problem};
 use crate::domain::publication::PlannedEdition;
 use crate::domain::settings::Settings;
 use crate::mail::compose::{Compiled, Frame};
+use crate::render::ReportEvent;
 use crate::runtime::Timestamp;
 use crate::store::editions::{self, NewBody, NewEdition, Queued, Unsent};
 use crate::store::{Store, StoreError};
@@ -51,16 +53,19 @@ pub enum Happened {
 pub struct Scheduler {
     pub store: Store,
     pub shelf: Arc<Shelf>,
-    pub settings: Settings,
+    pub reporter: Reporter,
     /// Something was queued.
     pub wake: Arc<Notify>,
     /// Slugs that the store is known to know: a past edition stays in the config for weeks, and is not asked about each second.
     decided: Mutex<BTreeSet<String>>,
+    /// What editors were told of blocked editions: not the same thing every second.
+    told: Mutex<BTreeSet<(String, String)>>,
 }
 
 impl Scheduler {
     pub fn new(store: Store, shelf: Arc<Shelf>, settings: Settings, wake: Arc<Notify>) -> Scheduler {
-        Scheduler { store, shelf, settings, wake, decided: Mutex::default() }
+        let reporter = Reporter { shelf: shelf.clone(), settings };
+        Scheduler { store, shelf, reporter, wake, decided: Mutex::default(), told: Mutex::default() }
     }
 
     /// Decides about everything that is due and not decided yet.
@@ -115,7 +120,7 @@ impl Scheduler {
             return self.miss(&due, now).await;
         }
         match week::plan(&self.store, content, &due).await? {
-            Ok(edition) => self.queue(content, &edition, now).await,
+            Ok(edition) => self.queue(content, &due, &edition, now).await,
             Err(reason) => {
                 let slug = due.slug().to_owned();
                 let new = self.enter(&due, EditionState::Skipped, &reason, now).await?;
@@ -136,6 +141,7 @@ impl Scheduler {
             if now.since(due.due_at()) > due.late() {
                 happened.extend(self.miss(due, now).await?);
             } else {
+                self.tell_blocked(due, problems, now).await?;
                 let slug = due.slug().to_owned();
                 happened.push(Happened::Blocked { slug, problems: problems.to_vec() });
             }
@@ -164,8 +170,39 @@ impl Scheduler {
         let mut tx = self.store.write().await?;
         let unsent = Unsent { slug: due.slug(), slot: due.slot(), state, due_at: due.due_at(), reason };
         let new = editions::enter_unsent(&mut tx, &unsent, now).await?;
+        if new {
+            let event =
+                if state == EditionState::Missed { ReportEvent::Missed } else { ReportEvent::Skipped };
+            self.reporter.tell(&mut tx, &self.report(due, event, reason), now).await?;
+        }
         tx.commit().await?;
         Ok(new)
+    }
+
+    fn report<'a>(&self, due: &'a Due, event: ReportEvent, reason: &'a str) -> Report<'a> {
+        let action = match event {
+            ReportEvent::Skipped => "Set more articles to ready, or lower the slot's `take`.",
+            ReportEvent::Missed => "Send it as a one-off edition if it still should go out.",
+            ReportEvent::Blocked => "Mend the files before it is late; `tidings check` names every problem.",
+            _ => "",
+        };
+        let slot = due.slot_name();
+        Report { event, slug: due.slug(), slot, due_at: due.due_at(), reason, action, notes: &[] }
+    }
+
+    /// Tells editors of a blocked edition once for the same problems.
+    async fn tell_blocked(&self, due: &Due, problems: &[Problem], now: Timestamp) -> Result<(), StoreError> {
+        let lines: Vec<String> =
+            problems.iter().filter(|problem| problem.is_error()).map(ToString::to_string).collect();
+        let key = (due.slug().to_owned(), lines.join("\n"));
+        if !self.told.lock().unwrap_or_else(PoisonError::into_inner).insert(key) {
+            return Ok(());
+        }
+        let reason = format!("{} problems in the files", lines.len());
+        let report = Report { notes: &lines, ..self.report(due, ReportEvent::Blocked, &reason) };
+        let mut tx = self.store.write().await?;
+        self.reporter.tell(&mut tx, &report, now).await?;
+        tx.commit().await
     }
 
     /// An edition that nobody approved in time is missed, and what it had in the queue is skipped.
@@ -184,6 +221,16 @@ impl Scheduler {
             let reason = "nobody approved it in time".to_owned();
             let from = [EditionState::WaitingApproval];
             if editions::change_state(&mut tx, &slug, &from, EditionState::Missed, &reason, now).await? {
+                let report = Report {
+                    event: ReportEvent::Missed,
+                    slug: &slug,
+                    slot: row.slot.as_deref(),
+                    due_at: row.due_at,
+                    reason: &reason,
+                    action: "Send it as a one-off edition if it still should go out.",
+                    notes: &[],
+                };
+                self.reporter.tell(&mut tx, &report, now).await?;
                 tx.commit().await?;
                 happened.push(Happened::Missed { slug, reason });
             }
@@ -194,17 +241,21 @@ impl Scheduler {
     async fn queue(
         &self,
         content: &Arc<Content>,
+        due: &Due,
         edition: &PlannedEdition,
         now: Timestamp,
     ) -> Result<Option<Happened>, StoreError> {
         let number = editions::queued_count(&mut self.store.read().await?).await? + 1;
-        let frame = frames::edition(&self.settings, &content.publication);
+        let frame = frames::edition(&self.reporter.settings, &content.publication);
         let (content, planned) = (content.clone(), edition.clone());
         let frozen = tokio::task::spawn_blocking(move || freeze(&content, &frame, &planned, number)).await;
         let slug = edition.slug.clone();
         let frozen = match frozen {
             Ok(Ok(frozen)) => frozen,
-            Ok(Err(problems)) => return Ok(Some(Happened::Blocked { slug, problems })),
+            Ok(Err(problems)) => {
+                self.tell_blocked(due, &problems, now).await?;
+                return Ok(Some(Happened::Blocked { slug, problems }));
+            }
             Err(error) => {
                 let why = format!("rendering broke: {error}");
                 return Err(StoreError::Corrupt { what: "an edition", why });
@@ -212,8 +263,16 @@ impl Scheduler {
         };
         let mut tx = self.store.write().await?;
         let queued = editions::queue(&mut tx, &frozen, now).await?;
-        tx.commit().await?;
         let waits_for_approval = edition.approval;
+        if queued.is_some() {
+            let action = match waits_for_approval {
+                true => format!("Nothing leaves before `tidings editions approve {slug}`."),
+                false => format!("`tidings editions hold {slug}` stops it."),
+            };
+            let report = Report { action: &action, ..self.report(due, ReportEvent::Queued, "") };
+            self.reporter.tell(&mut tx, &report, now).await?;
+        }
+        tx.commit().await?;
         Ok(queued.map(|Queued { audience, .. }| Happened::Queued { slug, audience, waits_for_approval }))
     }
 }

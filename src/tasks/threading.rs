@@ -166,7 +166,8 @@ impl Desk {
                 kind: DeliveryKind::Notice,
                 subscriber_id: None,
                 thread_id: Some(thread),
-                staff: Some((member.id, member.address.as_str())),
+                address: Some(member.address.as_str()),
+                staff_id: Some(member.id),
                 body_id,
             };
             deliveries::queue_desk_mail(tx, mail, now).await?;

@@ -49,6 +49,13 @@ impl Due {
         }
     }
 
+    pub fn slot_name(&self) -> Option<&str> {
+        match self {
+            Due::OneOff(_) => None,
+            Due::Date { slot, .. } => Some(&slot.name),
+        }
+    }
+
     /// The slot and its local date.
     pub fn slot(&self) -> Option<(String, String)> {
         match self {

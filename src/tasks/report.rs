@@ -1,0 +1,166 @@
+//! What editors are told by mail: an edition was queued, its date skipped, missed or blocked, and its first pass is done.
+//!
+//! A report is queued in the transaction of what it reports, so that neither happens without the other. It leaves through the same
+//! queue as everything else. Without editors in the config nothing is rendered.
+
+use std::sync::Arc;
+
+use super::content::{Content, Shelf};
+use super::frames;
+use crate::domain::delivery::DeliveryKind;
+use crate::domain::settings::Settings;
+use crate::render::{ReportEvent, ReportInput, ReportTier, render_report};
+use crate::runtime::Timestamp;
+use crate::store::deliveries::{self, DeskMail};
+use crate::store::editions::{self, EditionRow};
+use crate::store::{Store, StoreError, Tx};
+
+/// Tells editors.
+#[derive(Clone)]
+pub struct Reporter {
+    pub shelf: Arc<Shelf>,
+    pub settings: Settings,
+}
+
+/// What happened to which edition.
+#[derive(Clone, Debug)]
+pub struct Report<'a> {
+    pub event: ReportEvent,
+    pub slug: &'a str,
+    pub slot: Option<&'a str>,
+    pub due_at: Timestamp,
+    pub reason: &'a str,
+    pub action: &'a str,
+    pub notes: &'a [String],
+}
+
+impl Reporter {
+    /// Queues one mail to each editor. A report that cannot be rendered must not keep an edition from going out: it is logged.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn tell(&self, tx: &mut Tx, report: &Report<'_>, now: Timestamp) -> Result<(), StoreError> {
+        let content = self.shelf.get();
+        if content.publication.editors.is_empty() {
+            return Ok(());
+        }
+        let row = editions::show(tx, report.slug).await?;
+        let Some((frame, body)) = self.print(&content, report, row.as_ref()) else { return Ok(()) };
+        let body_id = editions::add_body(tx, &frame, &body).await?;
+        for editor in &content.publication.editors {
+            let mail = DeskMail {
+                kind: DeliveryKind::Report,
+                subscriber_id: None,
+                thread_id: None,
+                address: Some(editor.as_str()),
+                staff_id: None,
+                body_id,
+            };
+            deliveries::queue_desk_mail(tx, mail, now).await?;
+        }
+        Ok(())
+    }
+
+    /// Reports every edition of which everybody was tried once, and not reported before.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn first_passes(&self, store: &Store, now: Timestamp) -> Result<(), StoreError> {
+        let done = editions::first_passes(&mut store.read().await?).await?;
+        for slug in done {
+            let mut tx = store.write().await?;
+            if !editions::mark_first_pass(&mut tx, &slug, now).await? {
+                continue;
+            }
+            if let Some(row) = editions::show(&mut tx, &slug).await? {
+                let report = Report {
+                    event: ReportEvent::FirstPassDone,
+                    slug: &slug,
+                    slot: row.slot.as_deref(),
+                    due_at: row.due_at,
+                    reason: "",
+                    action: "",
+                    notes: &notes(&row),
+                };
+                self.tell(&mut tx, &report, now).await?;
+            }
+            tx.commit().await?;
+        }
+        Ok(())
+    }
+
+    fn print(
+        &self,
+        content: &Content,
+        report: &Report<'_>,
+        row: Option<&EditionRow>,
+    ) -> Option<(String, String)> {
+        let publication = &content.publication;
+        let date = |at: Timestamp| publication.date(at, "%A %-d %B, %H:%M %Z");
+        let tiers = row.map(|row| tiers(content, row)).unwrap_or_default();
+        let queued_at = row.and_then(|row| row.queued_at).map(date).unwrap_or_default();
+        let input = ReportInput {
+            publication,
+            support: &content.support,
+            event: report.event,
+            slug: report.slug,
+            subject: row.map_or("", |row| row.subject.as_str()),
+            slot: report.slot.unwrap_or(""),
+            due_at: &date(report.due_at),
+            queued_at: &queued_at,
+            settled_at: "",
+            tiers: &tiers,
+            reason: report.reason,
+            action: report.action,
+            notes: report.notes,
+            board: "",
+            next: "",
+        };
+        let frame = frames::notice(&self.settings, publication);
+        let printed = render_report(&content.templates, &input)
+            .map_err(|problems| problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "));
+        let json = printed.and_then(|body| {
+            let both =
+                serde_json::to_string(&frame).and_then(|frame| Ok((frame, serde_json::to_string(&body)?)));
+            both.map_err(|error| error.to_string())
+        });
+        json.map_err(|why| tracing::error!(edition = report.slug, %why, "editors could not be told")).ok()
+    }
+}
+
+/// Only what all of a tier's numbers are known of is shown per tier; the sums are in the notes.
+fn tiers(content: &Content, row: &EditionRow) -> Vec<ReportTier> {
+    let number = |count: i64| count.unsigned_abs();
+    row.tiers
+        .iter()
+        .map(|(tier, counts)| ReportTier {
+            label: content.publication.tier(tier).map_or_else(|| tier.0.clone(), |tier| tier.label.clone()),
+            audience: number(counts.audience),
+            accepted: number(counts.counts.accepted),
+            refused: number(counts.counts.refused + counts.counts.expired),
+            skipped: number(counts.counts.skipped),
+            uncertain: number(counts.counts.uncertain),
+            parked: number(counts.counts.parked),
+            queued: number(counts.counts.open()),
+            proof: String::new(),
+        })
+        .collect()
+}
+
+fn notes(row: &EditionRow) -> Vec<String> {
+    let counts = row.counts;
+    let mut notes = Vec::new();
+    if counts.queued > 0 {
+        notes.push(format!("{} were deferred and are tried again.", counts.queued));
+    }
+    if counts.uncertain > 0 {
+        notes.push(format!("{} are uncertain: the relay may or may not have them.", counts.uncertain));
+    }
+    if counts.parked > 0 {
+        notes.push(format!(
+            "{} are parked by a fault of ours; `tidings editions retry {}` tries them again.",
+            counts.parked, row.slug
+        ));
+    }
+    notes
+}
