@@ -145,6 +145,8 @@ pub(super) fn place_holders(text: &str) -> Vec<usize> {
         match event {
             Event::Start(Tag::CodeBlock(_)) => in_code = true,
             Event::End(TagEnd::CodeBlock) => in_code = false,
+            // Most of those with stars are emphasis to CommonMark.
+            Event::Start(Tag::Emphasis) if text[range.start..].starts_with("*|") => found.push(range.start),
             Event::Text(_) if !in_code => {
                 // A text ends at any mark, also within what is looked for.
                 let starts = |at: &usize| text[*at..].starts_with("{{") || text[*at..].starts_with("*|");

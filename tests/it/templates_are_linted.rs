@@ -285,3 +285,12 @@ fn place_holders_of_other_systems_are_named_in_articles() {
     let places: Vec<(usize, usize)> = warnings.iter().map(|p| (p.line, p.column)).collect();
     assert_eq!(places, [(4, 6), (6, 3)], "{warnings:#?}");
 }
+
+/// Why double quotes inside of single ones are refused in HTML, too: the renderer prints them between double quotes.
+#[test]
+fn the_renderer_still_breaks_double_quotes() {
+    let text = "<mjml><mj-body><mj-section><mj-column><mj-text><p title='a \"b\"'>x</p></mj-text></mj-column></mj-section></mj-body></mjml>";
+    let html =
+        mrml::parse(text).unwrap().element.render(&mrml::prelude::render::RenderOptions::default()).unwrap();
+    assert!(!html.contains("title='a \"b\"'") && !html.contains("&quot;b&quot;"), "the rule can go: {html}");
+}
