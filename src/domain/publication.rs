@@ -100,6 +100,23 @@ pub struct Slot {
     pub template: String,
 }
 
+/// What plans of other systems mean here. A plan that is not named is never guessed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ImportRules {
+    /// For people of whom a file names no plan, or none that is known.
+    pub default: Option<TierId>,
+    /// As the other system spells them; compared without case.
+    pub plans: Vec<(String, TierId)>,
+}
+
+impl ImportRules {
+    /// The tier of one plan, if the editors have named it.
+    pub fn tier_of(&self, plan: &str) -> Option<&TierId> {
+        let plan = plan.trim().to_lowercase();
+        self.plans.iter().find(|(name, _)| name.to_lowercase() == plan).map(|(_, tier)| tier)
+    }
+}
+
 /// The one newsletter that a config folder describes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Publication {
@@ -120,6 +137,7 @@ pub struct Publication {
     pub tiers: Vec<Tier>,
     pub slots: Vec<Slot>,
     pub editions: Vec<PlannedEdition>,
+    pub import: ImportRules,
 }
 
 impl Publication {
