@@ -6,9 +6,11 @@ mod answer;
 mod check;
 mod desk;
 mod editions;
+mod export;
 mod people;
 mod preview;
 mod run;
+mod terms;
 
 use std::path::PathBuf;
 use std::process::ExitCode;

@@ -12,7 +12,9 @@ use super::section::{Found, Section, nearest};
 use super::syntax::{self, wrong};
 use super::tree::Value;
 use super::{slot_rule, urls};
-use crate::domain::publication::{ArticleAccess, ImportRules, Offer, PlannedEdition, Publication, Slot, Tier, TierId};
+use crate::domain::publication::{
+    ArticleAccess, ImportRules, Offer, PlannedEdition, Publication, Slot, Tier, TierId,
+};
 
 const LATE: Duration = Duration::from_secs(86_400);
 const TEMPLATE: &str = "weekly";
@@ -138,13 +140,17 @@ fn offer(mut section: Section<'_>) -> Option<Offer> {
 
 /// What the plans of other systems mean. The names of plans are keys, so any text may stand there.
 fn import(mut section: Section<'_>, known: &[String]) -> Option<ImportRules> {
-    let default =
-        section.optional("default").and_then(|found| found.parse(|text| known_tier(text, known)));
+    let default = section.optional("default").and_then(|found| found.parse(|text| known_tier(text, known)));
     let mut plans: Vec<(String, TierId)> = Vec::new();
     if let Some(table) = section.optional("plans").and_then(|found| found.section()) {
         for (name, key_place, found) in table.names() {
             if name.trim().is_empty() {
-                section.report.error(key_place, &found.path, "is empty", "write the plan's name as the other system does");
+                section.report.error(
+                    key_place,
+                    &found.path,
+                    "is empty",
+                    "write the plan's name as the other system does",
+                );
             }
             if plans.iter().any(|(other, _)| other.to_lowercase() == name.trim().to_lowercase()) {
                 let hint = "upper and lower case are the same here; write it once";

@@ -1,5 +1,6 @@
 //! The editors' settings, checked: one newsletter, its tiers and its one-off editions. Produced by `config`, used by everybody.
 
+use chrono::{Days, Months};
 use chrono_tz::Tz;
 
 use super::address::{Address, Mailbox};
@@ -42,6 +43,19 @@ pub enum Term {
     Days(u32),
     Months(u32),
     Years(u32),
+}
+
+impl Term {
+    /// When a term ends that starts then. A month from the 31st ends on the last day of a shorter one.
+    pub fn end(self, start: Timestamp) -> Timestamp {
+        let start = start.to_utc();
+        let end = match self {
+            Term::Days(days) => start.checked_add_days(Days::new(days.into())),
+            Term::Months(months) => start.checked_add_months(Months::new(months)),
+            Term::Years(years) => start.checked_add_months(Months::new(years.saturating_mul(12))),
+        };
+        end.unwrap_or(start).into()
+    }
 }
 
 /// What a group of subscribers is entitled to.

@@ -108,7 +108,8 @@ impl Texts<'_> {
     /// A column's text with its line breaks, each of them `\n`.
     pub fn lines(&self, column: usize) -> Result<String, String> {
         let text = self.raw(column)?.replace("\r\n", "\n").replace('\r', "\n");
-        let lines: Vec<String> = text.split('\n').map(|line| unescaped(&one_line(line)).nfc().collect()).collect();
+        let lines: Vec<String> =
+            text.split('\n').map(|line| unescaped(&one_line(line)).nfc().collect()).collect();
         Ok(lines.join("\n").trim().to_owned())
     }
 }

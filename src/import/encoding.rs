@@ -65,7 +65,9 @@ impl<R: Read> Decoded<R> {
             Encoding::Utf8 => State::Utf8,
             Encoding::Utf16Le => State::Decoder(Box::new(UTF_16LE.new_decoder_with_bom_removal())),
             Encoding::Utf16Be => State::Decoder(Box::new(UTF_16BE.new_decoder_with_bom_removal())),
-            Encoding::Windows1252 => State::Decoder(Box::new(WINDOWS_1252.new_decoder_without_bom_handling())),
+            Encoding::Windows1252 => {
+                State::Decoder(Box::new(WINDOWS_1252.new_decoder_without_bom_handling()))
+            }
         };
         Ok(())
     }
@@ -146,7 +148,10 @@ mod tests {
         assert!(decoded(&be, None) == text.as_bytes());
         assert!(decoded(&le[2..], Some(Encoding::Utf16Le)) == text.as_bytes());
         assert!(decoded(text.as_bytes(), None) == text.as_bytes());
-        assert_eq!(decoded(b"m\xfcller \x80", Some(Encoding::Windows1252)), "m\u{fc}ller \u{20ac}".as_bytes());
+        assert_eq!(
+            decoded(b"m\xfcller \x80", Some(Encoding::Windows1252)),
+            "m\u{fc}ller \u{20ac}".as_bytes()
+        );
         assert_eq!(decoded(b"m\xfc", None), b"m\xfc");
         for short in [b"".as_slice(), b"a", b"ab"] {
             assert_eq!(decoded(short, None), short);

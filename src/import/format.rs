@@ -53,14 +53,16 @@ impl Format {
 /// Whether a column's name means something in any format.
 pub(super) fn is_known(name: &str) -> bool {
     let layouts = Format::ALL.iter().map(|format| format.layout());
-    let mut names = layouts.flat_map(|layout| layout.columns.iter().chain(layout.signatures.iter().copied().flatten()));
+    let mut names =
+        layouts.flat_map(|layout| layout.columns.iter().chain(layout.signatures.iter().copied().flatten()));
     names.any(|column| column.split('|').any(|one| one == name))
 }
 
 /// The format of a header. A plain list is the last resort, and only where people without a plan have a tier (`default`).
 pub(super) fn of_header(names: &[String], default: bool) -> Result<Format, HeaderProblem> {
     let has = |column: &&str| names.iter().any(|name| name == column);
-    let fits = |format: &&Format| format.layout().signatures.iter().any(|set| set.iter().all(|column| has(&column)));
+    let fits =
+        |format: &&Format| format.layout().signatures.iter().any(|set| set.iter().all(|column| has(&column)));
     let found: Vec<Format> = Format::ALL.iter().filter(fits).copied().collect();
     match found.as_slice() {
         [format] => return Ok(*format),

@@ -74,8 +74,7 @@ fn left(texts: &Texts<'_>, draft: &mut Draft) -> Result<(), String> {
     let reason = texts.get(12)?;
     let upper = reason.to_uppercase();
     let complained = ["SPAM", "ABUSE"].iter().any(|word| upper.starts_with(word));
-    draft.standing =
-        if complained { Standing::never(SuppressionReason::Complaint) } else { Standing::LEFT };
+    draft.standing = if complained { Standing::never(SuppressionReason::Complaint) } else { Standing::LEFT };
     let why = if reason.is_empty() { reason } else { format!(", reason: {reason}") };
     let text = format!("mailchimp: unsubscribed{}{why}", campaign(&texts.get(11)?));
     draft.suppressed_at = draft.remember(&texts.get(10)?, text);

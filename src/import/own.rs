@@ -89,10 +89,7 @@ fn time(texts: &Texts<'_>, column: usize, name: &str) -> Result<Option<Timestamp
     texts.some(column)?.map(|text| moment(&text).map_err(|why| format!("{name} {why}"))).transpose()
 }
 
-fn suppression(
-    texts: &Texts<'_>,
-    status: SubscriberStatus,
-) -> Result<Option<SuppressionReason>, String> {
+fn suppression(texts: &Texts<'_>, status: SubscriberStatus) -> Result<Option<SuppressionReason>, String> {
     if !texts.has(9) {
         let left = status == SubscriberStatus::Unsubscribed;
         return Ok(left.then_some(SuppressionReason::Unsubscribed));

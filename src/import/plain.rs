@@ -6,7 +6,8 @@ use super::draft::{Draft, Standing};
 use super::format::Layout;
 
 /// Whole names only: a list has columns such as `Email marketing` beside the address.
-pub(super) const ADDRESS: &str = "email|e-mail|email address|e-mail address|email_address|e-mail-adresse|mail";
+pub(super) const ADDRESS: &str =
+    "email|e-mail|email address|e-mail address|email_address|e-mail-adresse|mail";
 
 pub(super) static LAYOUT: Layout = Layout {
     columns: &[

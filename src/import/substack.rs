@@ -42,7 +42,9 @@ fn read(texts: &Texts<'_>, _: &Rules) -> Result<Draft, String> {
     draft.remember(&texts.get(4)?, "substack: created".to_owned());
     if !texts.has(6) {
         if flag(&texts.get(2)?, "active_subscription")? == Some(true) {
-            draft.unclear.push("it pays, but which plan is in Substack's other file: import that as well".into());
+            draft
+                .unclear
+                .push("it pays, but which plan is in Substack's other file: import that as well".into());
         }
         return Ok(draft);
     }
