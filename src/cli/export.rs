@@ -3,11 +3,12 @@
 //! A file is written beside its place and moved there when it is whole, readable by its owner only: it holds people's data.
 
 use std::fs::{File, OpenOptions};
-use std::io::{BufWriter, ErrorKind, Write};
+use std::io::{BufWriter, ErrorKind, IsTerminal, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use indicatif::{ProgressBar, ProgressStyle};
 
 use super::Context;
 use super::people::address;
@@ -66,10 +67,27 @@ fn create(place: &Path) -> std::io::Result<File> {
 }
 
 async fn write(store: &Store, text: Option<&str>, mut out: impl Write) -> Result<u64, ExportProblem> {
-    let Some(text) = text else { return export_people(store, out, |_| {}).await };
+    let Some(text) = text else {
+        let progress = counter();
+        let done = export_people(store, out, |count| progress.set_position(count)).await;
+        progress.finish_and_clear();
+        return done;
+    };
     writeln!(out, "{text}")?;
     out.flush()?;
     Ok(1)
+}
+
+/// How many people so far; how many there will be is not asked for.
+fn counter() -> ProgressBar {
+    if !std::io::stderr().is_terminal() {
+        return ProgressBar::hidden();
+    }
+    let counter = ProgressBar::no_length();
+    if let Ok(style) = ProgressStyle::with_template("{spinner} {pos} people") {
+        counter.set_style(style);
+    }
+    counter
 }
 
 async fn person(store: &Store, text: &str) -> Result<String, Failure> {

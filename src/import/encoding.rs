@@ -7,7 +7,7 @@
 
 use std::io::{self, Read};
 
-use encoding_rs::{CoderResult, Decoder, UTF_16BE, UTF_16LE, WINDOWS_1252};
+use encoding_rs::{Decoder, UTF_16BE, UTF_16LE, WINDOWS_1252};
 
 use crate::domain::words::words;
 
@@ -21,27 +21,30 @@ words! {
     }
 }
 
-const PIECE: usize = 16 * 1024;
+const PIECE: usize = 8 * 1024;
 
 /// A reader of UTF-8, whatever stands behind it.
 pub(super) struct Decoded<R> {
     inner: R,
     wish: Option<Encoding>,
     state: State,
-    /// Read and not handed on: raw bytes of UTF-8, or the input of a decoder.
+    /// Read and not decoded.
     waiting: Vec<u8>,
-    ended: bool,
+    /// Decoded and not handed on.
+    ready: Vec<u8>,
 }
 
 enum State {
     Unread,
     Utf8,
     Decoder(Box<Decoder>),
+    /// A decoder that has said its last must not be asked again.
+    Ended,
 }
 
 impl<R: Read> Decoded<R> {
     pub fn new(inner: R, wish: Option<Encoding>) -> Decoded<R> {
-        Decoded { inner, wish, state: State::Unread, waiting: Vec::new(), ended: false }
+        Decoded { inner, wish, state: State::Unread, waiting: Vec::new(), ready: Vec::new() }
     }
 
     /// Reads the first bytes, where a byte order mark stands.
@@ -71,18 +74,6 @@ impl<R: Read> Decoded<R> {
         };
         Ok(())
     }
-
-    fn fill(&mut self) -> io::Result<()> {
-        if self.ended || self.waiting.len() >= PIECE {
-            return Ok(());
-        }
-        let start = self.waiting.len();
-        self.waiting.resize(start + PIECE, 0);
-        let read = self.inner.read(&mut self.waiting[start..]);
-        self.waiting.truncate(start + *read.as_ref().unwrap_or(&0));
-        self.ended = read? == 0;
-        Ok(())
-    }
 }
 
 impl<R: Read> Read for Decoded<R> {
@@ -90,26 +81,34 @@ impl<R: Read> Read for Decoded<R> {
         if matches!(self.state, State::Unread) {
             self.begin()?;
         }
-        if matches!(self.state, State::Utf8) {
-            if self.waiting.is_empty() {
-                return self.inner.read(into);
-            }
-            let count = self.waiting.len().min(into.len());
-            into[..count].copy_from_slice(&self.waiting[..count]);
-            self.waiting.drain(..count);
-            return Ok(count);
-        }
-        // A decoder needs room for the longest character; the reader above asks for 8 kB.
         loop {
-            self.fill()?;
-            let State::Decoder(decoder) = &mut self.state else { return Ok(0) };
-            let (result, used, written, _) = decoder.decode_to_utf8(&self.waiting, into, self.ended);
-            self.waiting.drain(..used);
-            if written > 0 || (self.ended && result == CoderResult::InputEmpty) {
-                return Ok(written);
+            let count = self.ready.len().min(into.len());
+            if count > 0 || into.is_empty() {
+                into[..count].copy_from_slice(&self.ready[..count]);
+                self.ready.drain(..count);
+                return Ok(count);
             }
-            if result == CoderResult::OutputFull {
-                return Err(io::Error::new(io::ErrorKind::InvalidInput, "too little room for one character"));
+            let decoder = match &mut self.state {
+                State::Decoder(decoder) => decoder,
+                State::Utf8 if self.waiting.is_empty() => return self.inner.read(into),
+                State::Utf8 => {
+                    self.ready.extend(self.waiting.drain(..));
+                    continue;
+                }
+                State::Unread | State::Ended => return Ok(0),
+            };
+            let start = self.waiting.len();
+            self.waiting.resize(PIECE, 0);
+            let read = self.inner.read(&mut self.waiting[start..]);
+            self.waiting.truncate(start + *read.as_ref().unwrap_or(&0));
+            let last = read? == 0;
+            // Three bytes of UTF-8 a byte at most, and what the decoder kept from the piece before.
+            let mut text = [0; PIECE * 3 + 16];
+            let (_, _, written, _) = decoder.decode_to_utf8(&self.waiting, &mut text, last);
+            self.ready.extend(&text[..written]);
+            self.waiting.clear();
+            if last {
+                self.state = State::Ended;
             }
         }
     }
@@ -140,7 +139,7 @@ mod tests {
 
     #[test]
     fn marks_and_wishes_decide() {
-        let text = "e\u{fc};\u{1f4ec}\r\n".repeat(20_000);
+        let text = "e\u{fc};\u{1f4ec}\r\n".repeat(3000);
         let units = || text.encode_utf16();
         let le: Vec<u8> = [0xFF, 0xFE].into_iter().chain(units().flat_map(u16::to_le_bytes)).collect();
         let be: Vec<u8> = [0xFE, 0xFF].into_iter().chain(units().flat_map(u16::to_be_bytes)).collect();

@@ -50,20 +50,8 @@ struct Line {
 
 fn read(texts: &Texts<'_>, rules: &Rules) -> Result<Draft, String> {
     let mut draft = Draft::new(texts.get(0)?, Standing::ACTIVE);
-    if draft.address.is_empty() {
-        return Err("it has no address".to_owned());
-    }
     draft.name = texts.get(1)?;
-    let tier = tier(&texts.get(2)?, &rules.tiers);
-    // An address that is none is the better reason.
-    draft.plan = match tier {
-        Ok(tier) => Plan::Tier(tier),
-        Err(why) => {
-            crate::domain::address::Address::parse(&draft.address)
-                .map_err(|why| format!("not an address: {why}"))?;
-            return Err(why);
-        }
-    };
+    draft.plan = Plan::Tier(tier(&texts.get(2)?, &rules.tiers)?);
     draft.standing.status = status(&texts.get(3)?)?;
     draft.timezone = texts
         .some(4)?
