@@ -92,7 +92,7 @@ impl<R: Read> Read for Decoded<R> {
                 State::Decoder(decoder) => decoder,
                 State::Utf8 if self.waiting.is_empty() => return self.inner.read(into),
                 State::Utf8 => {
-                    self.ready.extend(self.waiting.drain(..));
+                    self.ready.append(&mut self.waiting);
                     continue;
                 }
                 State::Unread | State::Ended => return Ok(0),

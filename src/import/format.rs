@@ -31,7 +31,7 @@ pub(super) struct Layout {
     /// Sets of columns; a header that has all of one set is of this format.
     pub signatures: &'static [&'static [&'static str]],
     /// Brings localised names to the ones of `columns`.
-    pub rename: Option<fn(&mut Vec<String>)>,
+    pub rename: Option<fn(&mut [String])>,
     pub read: fn(&Texts<'_>, &Rules) -> Result<Draft, String>,
 }
 
@@ -62,7 +62,7 @@ pub(super) fn is_known(name: &str) -> bool {
 pub(super) fn of_header(names: &[String], default: bool) -> Result<Format, HeaderProblem> {
     let has = |column: &&str| names.iter().any(|name| name == column);
     let fits =
-        |format: &&Format| format.layout().signatures.iter().any(|set| set.iter().all(|column| has(&column)));
+        |format: &&Format| format.layout().signatures.iter().any(|set| set.iter().all(&has));
     let found: Vec<Format> = Format::ALL.iter().filter(fits).copied().collect();
     match found.as_slice() {
         [format] => return Ok(*format),

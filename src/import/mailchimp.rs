@@ -37,7 +37,7 @@ pub(super) static LAYOUT: Layout = Layout {
     read,
 };
 
-fn rename(names: &mut Vec<String>) {
+fn rename(names: &mut [String]) {
     if names.iter().any(|name| name == ADDRESS) {
         return;
     }
