@@ -61,8 +61,7 @@ pub(super) fn is_known(name: &str) -> bool {
 /// The format of a header. A plain list is the last resort, and only where people without a plan have a tier (`default`).
 pub(super) fn of_header(names: &[String], default: bool) -> Result<Format, HeaderProblem> {
     let has = |column: &&str| names.iter().any(|name| name == column);
-    let fits =
-        |format: &&Format| format.layout().signatures.iter().any(|set| set.iter().all(&has));
+    let fits = |format: &&Format| format.layout().signatures.iter().any(|set| set.iter().all(&has));
     let found: Vec<Format> = Format::ALL.iter().filter(fits).copied().collect();
     match found.as_slice() {
         [format] => return Ok(*format),
