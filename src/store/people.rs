@@ -280,8 +280,8 @@ pub async fn add_evidence(tx: &mut Tx, lines: &[Evidence<'_>]) -> Result<(), Sto
         let sql = format!(
             "INSERT INTO consents (subscriber_id, at, source, text) \
              SELECT s.id, v.column2, v.column3, v.column4 FROM (VALUES {}) AS v \
-             JOIN subscribers s ON s.address_key = v.column1 \
-             WHERE NOT EXISTS (SELECT 1 FROM consents c WHERE c.subscriber_id = s.id AND c.at = v.column2 \
+             CROSS JOIN subscribers s WHERE s.address_key = v.column1 \
+             AND NOT EXISTS (SELECT 1 FROM consents c WHERE c.subscriber_id = s.id AND c.at = v.column2 \
              AND c.source = v.column3 AND c.text = v.column4)",
             values.join(", ")
         );
