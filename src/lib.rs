@@ -63,6 +63,9 @@
 //! | What a person gets now is what they are entitled to now: the rule and its SQL agree, and a claim asks again | `audience_rule`, `store_suite` |
 //! | Nothing is sent to a suppressed address after the suppression committed | `store_suite` |
 //! | A received message is acknowledged only after it is recorded, and one bad message stops no other | `lmtp_dialogue`, `answer_arrives` |
+//! | No file raises anybody: a plan that is not named gives no tier, a status that is not clearly active gives no mail, a suppression stays | `people_from_elsewhere`, `people_are_imported` |
+//! | Import, export and import again loses nothing and changes nothing | `people_from_elsewhere` |
+//! | What is exported about one person holds nothing of anybody else | `people_are_exported` |
 //! | A stranger gets into nobody's conversation | `answer_arrives` |
 
 pub mod app;

@@ -6,10 +6,12 @@ mod answer;
 mod check;
 mod desk;
 mod editions;
+mod export;
 mod people;
 mod preview;
 mod run;
 mod schedule;
+mod terms;
 
 use std::path::PathBuf;
 use std::process::ExitCode;

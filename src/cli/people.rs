@@ -17,17 +17,22 @@ use crate::domain::suppression::SuppressionReason;
 use crate::import;
 use crate::runtime::{Clock, SystemClock, Timestamp};
 use crate::store::people::Consent;
-use crate::store::{Store, audit, people, suppressions};
+use crate::store::{Store, audit, notes, people, suppressions};
 use crate::tasks::people::{ImportOptions, ImportReport, SkippedRow};
 
 #[derive(Debug, Subcommand)]
 pub enum SubscribersCommand {
-    /// Imports a CSV file: email,name,tier,status[,timezone,language,term_started_at,term_ends_at].
+    /// Imports a CSV file: our own (email,name,tier,status[,timezone,language,term_started_at,term_ends_at]), or an export of
+    /// Ghost, listmonk, Mailchimp, Substack, Keila or Buttondown.
     Import(ImportArgs),
+    /// Writes everybody as CSV that an import takes back without loss, or everything about one person as JSON.
+    Export(super::export::ExportArgs),
     /// Adds one person.
     Add(AddArgs),
     /// One person with term, consent and suppression.
     Show { address: String },
+    /// Gives a person a tier and a new term.
+    SetTier(super::terms::SetTierArgs),
     /// Ends a subscription.
     Unsubscribe { address: String },
 }
@@ -36,12 +41,31 @@ pub enum SubscribersCommand {
 pub struct ImportArgs {
     /// The file; `-` is standard input.
     file: PathBuf,
+    /// tidings, ghost, listmonk, mailchimp, substack, keila, buttondown or plain; without it the header decides.
+    #[arg(long, value_parser = format)]
+    format: Option<import::Format>,
+    /// utf-8, utf-16le, utf-16be or windows-1252; without it UTF-8, or UTF-16 where a byte order mark says so.
+    #[arg(long, value_parser = encoding)]
+    encoding: Option<import::Encoding>,
     /// Where the consent of these people comes from; without it, it is stored as `unproven`.
     #[arg(long, value_name = "TEXT")]
     consent_source: Option<String>,
     /// Says what would happen.
     #[arg(long)]
     dry_run: bool,
+}
+
+fn format(text: &str) -> Result<import::Format, String> {
+    import::Format::from_word(text).ok_or_else(|| choices(import::Format::ALL))
+}
+
+fn encoding(text: &str) -> Result<import::Encoding, String> {
+    import::Encoding::from_word(&text.to_ascii_lowercase()).ok_or_else(|| choices(import::Encoding::ALL))
+}
+
+fn choices(all: &[impl std::fmt::Display]) -> String {
+    let words: Vec<String> = all.iter().map(ToString::to_string).collect();
+    format!("write one of {}", words.join(", "))
 }
 
 #[derive(Debug, Args)]
@@ -74,6 +98,8 @@ pub enum SuppressionsCommand {
 pub async fn subscribers(context: &Context, command: SubscribersCommand) -> Result<(), Failure> {
     match command {
         SubscribersCommand::Import(args) => import_file(context, &args).await,
+        SubscribersCommand::Export(args) => super::export::export(context, &args).await,
+        SubscribersCommand::SetTier(args) => super::terms::set_tier(context, &args).await,
         SubscribersCommand::Add(args) => add(context, &args).await,
         SubscribersCommand::Show { address } => show(context, &address).await,
         SubscribersCommand::Unsubscribe { address } => unsubscribe(context, &address).await,
@@ -92,10 +118,22 @@ async fn import_file(context: &Context, args: &ImportArgs) -> Result<(), Failure
         (Box::new(file), size)
     };
     let progress = bar(size, context.output.json);
-    let rows = import::rows(progress.wrap_read(reader), &setup.content.publication.tier_ids())
+    let publication = &setup.content.publication;
+    let tiers = publication.tier_ids();
+    let wishes = import::Wishes {
+        format: args.format,
+        encoding: args.encoding,
+        tiers: &tiers,
+        rules: &publication.import,
+    };
+    let rows = import::open(progress.wrap_read(reader), &wishes)
         .map_err(|problem| Failure::No(format!("{}: {problem}", args.file.display())))?;
+    let format = rows.format();
     for column in rows.unknown_columns() {
-        eprintln!("tidings: {}: the column `{column}` is not known and is left out", args.file.display());
+        eprintln!(
+            "tidings: {}: the column `{column}` is not read for {format} and is left out",
+            args.file.display()
+        );
     }
     let broken = std::cell::RefCell::new(None);
     let rows = rows.map_while(|row| match row {
@@ -114,7 +152,8 @@ async fn import_file(context: &Context, args: &ImportArgs) -> Result<(), Failure
         dry_run: args.dry_run,
         now: SystemClock.now(),
     };
-    let report = crate::tasks::people::import(&store, rows, options, |_| {}).await?;
+    let mut report = crate::tasks::people::import(&store, rows, options, |_| {}).await?;
+    report.format = format.as_str();
     progress.finish_and_clear();
     store.close().await;
     print_import(context, args, &report)?;
@@ -126,7 +165,7 @@ async fn import_file(context: &Context, args: &ImportArgs) -> Result<(), Failure
     }
 }
 
-fn bar(size: u64, json: bool) -> ProgressBar {
+pub(super) fn bar(size: u64, json: bool) -> ProgressBar {
     if json || size == 0 || !std::io::stderr().is_terminal() {
         return ProgressBar::hidden();
     }
@@ -144,20 +183,30 @@ fn print_import(context: &Context, args: &ImportArgs, report: &ImportReport) -> 
     }
     let would = if args.dry_run { "would be " } else { "" };
     context.output.line(format!(
-        "{} rows: {} {would}added, {} {would}updated, {} unchanged, {} skipped; {} are suppressed",
-        report.rows, report.added, report.updated, report.unchanged, report.skipped_rows, report.suppressed
+        "{}, {} rows: {} {would}added, {} {would}updated, {} unchanged, {} skipped; {} are suppressed",
+        report.format,
+        report.rows,
+        report.added,
+        report.updated,
+        report.unchanged,
+        report.skipped_rows,
+        report.suppressed
     ));
-    for row in &report.skipped {
-        context.output.line(format!("line {}: {}: {}", row.line, row.address, row.reason));
+    let lists =
+        [("skipped", &report.skipped), ("unclear", &report.unclear), ("suppressed", &report.kept_suppressed)];
+    for (what, rows) in lists {
+        for row in rows {
+            context.output.line(format!("{what}: line {}: {}: {}", row.line, row.address, row.reason));
+        }
     }
     Ok(())
 }
 
-fn address(text: &str) -> Result<Address, Failure> {
+pub(super) fn address(text: &str) -> Result<Address, Failure> {
     Address::parse(text).map_err(|problem| Failure::Usage(format!("`{text}` is not an address: {problem}")))
 }
 
-fn not_there(address: &Address) -> Failure {
+pub(super) fn not_there(address: &Address) -> Failure {
     Failure::No(format!("there is no subscriber {address}"))
 }
 
@@ -190,7 +239,7 @@ async fn add(context: &Context, args: &AddArgs) -> Result<(), Failure> {
     Ok(())
 }
 
-fn known_tier(publication: &Publication, name: &str) -> Result<TierId, Failure> {
+pub(super) fn known_tier(publication: &Publication, name: &str) -> Result<TierId, Failure> {
     let tier = TierId::from(name);
     if publication.tier(&tier).is_some() {
         return Ok(tier);
@@ -208,6 +257,7 @@ struct Shown {
     timezone: Option<String>,
     language: Option<String>,
     term: Term,
+    note: String,
     consent: Vec<Consent>,
     suppression: Option<ShownSuppression>,
 }
@@ -234,6 +284,7 @@ async fn show(context: &Context, text: &str) -> Result<(), Failure> {
     let person = people::by_key(&mut tx, &address.key()).await?.ok_or_else(|| not_there(&address))?;
     let suppression = suppressions::of(&mut tx, &address).await?;
     let consent = people::consents(&mut tx, person.id).await?;
+    let note = notes::of(&mut tx, person.id).await?;
     drop(tx);
     store.close().await;
     let refund_days = setup.content.publication.tier(&person.tier).map_or(0, |tier| tier.refund_days);
@@ -252,6 +303,7 @@ async fn show(context: &Context, text: &str) -> Result<(), Failure> {
             // Extras are sent by slots, which this version does not run.
             extras_used: 0,
         },
+        note,
         consent,
         suppression: suppression.map(|found| ShownSuppression { reason: found.reason, at: found.at }),
     };
@@ -263,6 +315,9 @@ async fn show(context: &Context, text: &str) -> Result<(), Failure> {
     out.line(format!("{}, {}", shown.tier, shown.status));
     if let Some(ends) = shown.term.ends_at {
         out.line(format!("until {ends}"));
+    }
+    if !shown.note.is_empty() {
+        out.line(format!("note: {}", shown.note));
     }
     for line in &shown.consent {
         out.line(format!("consent {}: {} {}", line.at, line.source, line.text));

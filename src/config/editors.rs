@@ -11,7 +11,9 @@ use super::section::{Found, Section, nearest};
 use super::syntax::{self, wrong};
 use super::tree::Value;
 use super::{slot_rule, urls};
-use crate::domain::publication::{ArticleAccess, Offer, PlannedEdition, Publication, Slot, Tier, TierId};
+use crate::domain::publication::{
+    ArticleAccess, ImportRules, Offer, PlannedEdition, Publication, Slot, Tier, TierId,
+};
 
 const LATE: Duration = Duration::from_secs(86_400);
 const TEMPLATE: &str = "weekly";
@@ -41,6 +43,7 @@ pub(super) fn publication(mut root: Section<'_>) -> Option<Publication> {
     let (tiers, ids) = tiers(&mut root);
     let lapsed_tier = root.optional("lapsed").and_then(|found| lapsed(found.section()?, &ids));
     let offer = root.optional("offer").and_then(|found| offer(found.section()?));
+    let import = root.optional("import").and_then(|found| import(found.section()?, &ids)).unwrap_or_default();
     let slots = slots(&mut root, &ids);
     let editions = editions(&mut root, &ids, timezone.unwrap_or(Tz::UTC), &slots);
     root.finish();
@@ -53,6 +56,7 @@ pub(super) fn publication(mut root: Section<'_>) -> Option<Publication> {
         language: language?,
         editors: editors.unwrap_or_default(),
         upgrade_url,
+        import: ImportRules { default: import.default.or_else(|| lapsed_tier.clone()), ..import },
         lapsed_tier,
         offer,
         tiers,
@@ -130,6 +134,33 @@ fn offer(mut section: Section<'_>) -> Option<Offer> {
         .and_then(|found| found.checked(syntax::date(found.time_text()?)));
     section.finish();
     Some(Offer { label: label?, until: until? })
+}
+
+/// What the plans of other systems mean. The names of plans are keys, so any text may stand there.
+fn import(mut section: Section<'_>, known: &[String]) -> Option<ImportRules> {
+    let default = section.optional("default").and_then(|found| found.parse(|text| known_tier(text, known)));
+    let mut plans: Vec<(String, TierId)> = Vec::new();
+    if let Some(table) = section.optional("plans").and_then(|found| found.section()) {
+        for (name, key_place, found) in table.names() {
+            if name.trim().is_empty() {
+                section.report.error(
+                    key_place,
+                    &found.path,
+                    "is empty",
+                    "write the plan's name as the other system does",
+                );
+            }
+            if plans.iter().any(|(other, _)| other.to_lowercase() == name.trim().to_lowercase()) {
+                let hint = "upper and lower case are the same here; write it once";
+                section.report.error(key_place, &found.path, "is named twice", hint);
+            }
+            if let Some(tier) = found.parse(|text| known_tier(text, known)) {
+                plans.push((name.trim().to_owned(), tier));
+            }
+        }
+    }
+    section.finish();
+    Some(ImportRules { default, plans })
 }
 
 fn known_tier(text: &str, known: &[String]) -> Result<TierId, syntax::Wrong> {

@@ -41,6 +41,7 @@ const PUBLICATION_KEYS: &[&str] = &[
     "upgrade_url",
     "lapsed",
     "offer",
+    "import",
     "tiers",
     "slots",
     "editions",

@@ -17,4 +17,4 @@ pub mod thread;
 pub mod token;
 pub mod verdict;
 pub mod wall_clock;
-mod words;
+pub(crate) mod words;

@@ -1,5 +1,6 @@
 //! The editors' settings, checked: one newsletter, its tiers and its one-off editions. Produced by `config`, used by everybody.
 
+use chrono::{Days, Months};
 use chrono_tz::Tz;
 
 use super::address::{Address, Mailbox};
@@ -42,6 +43,19 @@ pub enum Term {
     Days(u32),
     Months(u32),
     Years(u32),
+}
+
+impl Term {
+    /// When a term ends that starts then. A month from the 31st ends on the last day of a shorter one.
+    pub fn end(self, start: Timestamp) -> Timestamp {
+        let start = start.to_utc();
+        let end = match self {
+            Term::Days(days) => start.checked_add_days(Days::new(days.into())),
+            Term::Months(months) => start.checked_add_months(Months::new(months)),
+            Term::Years(years) => start.checked_add_months(Months::new(years.saturating_mul(12))),
+        };
+        end.unwrap_or(start).into()
+    }
 }
 
 /// What a group of subscribers is entitled to.
@@ -105,6 +119,23 @@ pub struct Slot {
     pub template: String,
 }
 
+/// What plans of other systems mean here. A plan that is not named is never guessed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ImportRules {
+    /// For people of whom a file names no plan, or none that is known.
+    pub default: Option<TierId>,
+    /// As the other system spells them; compared without case.
+    pub plans: Vec<(String, TierId)>,
+}
+
+impl ImportRules {
+    /// The tier of one plan, if the editors have named it.
+    pub fn tier_of(&self, plan: &str) -> Option<&TierId> {
+        let plan = plan.trim().to_lowercase();
+        self.plans.iter().find(|(name, _)| name.to_lowercase() == plan).map(|(_, tier)| tier)
+    }
+}
+
 /// The one newsletter that a config folder describes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Publication {
@@ -125,6 +156,7 @@ pub struct Publication {
     pub tiers: Vec<Tier>,
     pub slots: Vec<Slot>,
     pub editions: Vec<PlannedEdition>,
+    pub import: ImportRules,
 }
 
 impl Publication {

@@ -4,6 +4,7 @@ use chrono_tz::Tz;
 
 use super::address::Address;
 use super::publication::TierId;
+use super::suppression::SuppressionReason;
 use super::words::words;
 use crate::runtime::Timestamp;
 
@@ -45,7 +46,7 @@ impl Subscriber {
             id: self.id,
             address: self.address.clone(),
             name: if row.name.is_empty() { self.name.clone() } else { row.name.clone() },
-            tier: row.tier.clone(),
+            tier: if row.keeps_tier { self.tier.clone() } else { row.tier.clone() },
             status: if left { SubscriberStatus::Unsubscribed } else { self.status },
             timezone: row.timezone.map(|zone| zone.name().to_owned()).or_else(|| self.timezone.clone()),
             language: row.language.clone().or_else(|| self.language.clone()),
@@ -82,11 +83,52 @@ pub struct ImportRow {
     pub name: String,
     /// One of the publication's tiers.
     pub tier: TierId,
+    /// The file does not say the tier, or not clearly: `tier` is for people who are new, and who is known keeps theirs.
+    pub keeps_tier: bool,
     pub status: SubscriberStatus,
     pub timezone: Option<Tz>,
     pub language: Option<String>,
     pub term_started_at: Option<Timestamp>,
     pub term_ends_at: Option<Timestamp>,
+    /// May be empty, may have several lines.
+    pub note: String,
+    /// Added, never lifted.
+    pub suppression: Option<ImportedSuppression>,
+    /// Added to what is known, never in its place.
+    pub history: Vec<ImportedConsent>,
+    /// What the file left open and was decided the careful way; people should look at it.
+    pub unclear: Option<String>,
+}
+
+/// Why a file says that an address must not be mailed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ImportedSuppression {
+    pub reason: SuppressionReason,
+    /// `None`: the file does not say when.
+    pub at: Option<Timestamp>,
+    /// `None`: the import itself.
+    pub source: Option<String>,
+}
+
+/// One line of a consent history as a file tells it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ImportedConsent {
+    pub at: Timestamp,
+    /// `None`: what the import declares.
+    pub source: Option<String>,
+    pub text: String,
+}
+
+/// Two notes about one person as one: nothing is lost, and taking the same note again changes nothing.
+pub fn joined_notes(known: &str, new: &str) -> String {
+    let holds = |all: &str, part: &str| format!("\n\n{all}\n\n").contains(&format!("\n\n{part}\n\n"));
+    if new.is_empty() || holds(known, new) {
+        known.to_owned()
+    } else if known.is_empty() || holds(new, known) {
+        new.to_owned()
+    } else {
+        format!("{known}\n\n{new}")
+    }
 }
 
 /// Whether a text has the shape of a BCP 47 tag such as `en` or `pt-BR`.
@@ -109,11 +151,16 @@ mod tests {
             address: Address::parse("ann@x.example").unwrap(),
             name: String::new(),
             tier: tier.into(),
+            keeps_tier: false,
             status,
             timezone: None,
             language: None,
             term_started_at: None,
             term_ends_at: Some(Timestamp(9)),
+            note: String::new(),
+            suppression: None,
+            history: Vec::new(),
+            unclear: None,
         }
     }
 
@@ -143,5 +190,24 @@ mod tests {
         let silent = |tier| ImportRow { term_ends_at: None, ..row(Active, tier) };
         assert_eq!(before.merged(&silent("yearly")).term_ends_at, Some(Timestamp(9)));
         assert_eq!(before.merged(&silent("lifetime")).term_ends_at, None);
+    }
+
+    #[test]
+    fn a_file_without_tiers_takes_nobodys_tier() {
+        let before = Subscriber::from(&row(SubscriberStatus::Active, "yearly"));
+        let silent = ImportRow { keeps_tier: true, ..row(SubscriberStatus::Active, "free") };
+        assert_eq!(before.merged(&silent).tier.as_str(), "yearly");
+        assert_eq!(Subscriber::from(&silent).tier.as_str(), "free");
+    }
+
+    #[test]
+    fn notes_are_joined_once() {
+        assert_eq!(joined_notes("", "a"), "a");
+        assert_eq!(joined_notes("a", ""), "a");
+        let both = joined_notes("a\nb", "c");
+        assert_eq!(both, "a\nb\n\nc");
+        assert_eq!(joined_notes(&both, "c"), both);
+        assert_eq!(joined_notes("c", &both), both);
+        assert_eq!(joined_notes("abc", "b"), "abc\n\nb");
     }
 }

@@ -10,7 +10,8 @@ use std::collections::VecDeque;
 use std::io::{self, BufRead};
 
 use super::HeaderProblem;
-use super::row::Columns;
+use super::columns::column_name;
+use super::format;
 
 const LINE_MAX: usize = 128 * 1024;
 const RECORD_MAX: usize = 256 * 1024;
@@ -45,9 +46,10 @@ impl<R: BufRead> Records<R> {
     }
 
     /// Reads the first line that is not blank, and with it the delimiter.
-    pub fn header(&mut self) -> Result<(Columns, Vec<String>), HeaderProblem> {
+    pub fn header(&mut self) -> Result<Vec<String>, HeaderProblem> {
         let mut first = self.next_line()?.ok_or(HeaderProblem::Empty)?;
-        if first.bytes.starts_with(b"\xff\xfe") || first.bytes.starts_with(b"\xfe\xff") {
+        // Every second byte of Latin text in UTF-16; with a byte order mark it would have been decoded.
+        if first.bytes.contains(&0) {
             return Err(HeaderProblem::Utf16);
         }
         if first.bytes.starts_with(b"\xef\xbb\xbf") {
@@ -59,7 +61,9 @@ impl<R: BufRead> Records<R> {
         self.delimiter = sniff(&first.bytes);
         self.waiting.push_front(first);
         match self.next_record()? {
-            Some(Record::Fields { fields, .. }) => Columns::read(&fields),
+            Some(Record::Fields { fields, .. }) => {
+                Ok(fields.iter().map(|field| column_name(field)).collect())
+            }
             Some(Record::Broken { reason, .. }) => Err(HeaderProblem::Broken(reason)),
             None => Err(HeaderProblem::Empty),
         }
@@ -154,7 +158,7 @@ fn sniff(header: &[u8]) -> u8 {
         let mut splitter = Splitter::new(delimiter);
         // A header that is broken scores by what could be read of it; reading it reports the reason.
         let _ = splitter.line(header);
-        let known = splitter.fields.iter().filter(|field| Columns::is_known(field)).count();
+        let known = splitter.fields.iter().filter(|field| format::is_known(&column_name(field))).count();
         (known, splitter.fields.len())
     };
     let mut best = DELIMITERS[0];
@@ -219,6 +223,16 @@ impl Splitter {
         self.fields.push(std::mem::take(&mut self.field));
         Ok(true)
     }
+}
+
+/// The items of a list that stands inside one cell, itself written as CSV (Mailchimp's tags).
+pub(super) fn list_in(cell: &str) -> Option<Vec<String>> {
+    let mut splitter = Splitter::new(b',');
+    if !splitter.line(cell.as_bytes()).ok()? {
+        return None;
+    }
+    let items = splitter.fields.into_iter().map(|item| String::from_utf8_lossy(&item).trim().to_owned());
+    Some(items.filter(|item| !item.is_empty()).collect())
 }
 
 #[cfg(test)]

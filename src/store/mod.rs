@@ -6,8 +6,10 @@
 
 pub mod audit;
 pub mod deliveries;
+pub mod dossier;
 pub mod editions;
 pub mod inbound;
+pub mod notes;
 pub mod owners;
 pub mod people;
 pub mod slots;

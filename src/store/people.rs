@@ -207,7 +207,7 @@ pub struct Consent {
 /// # Errors
 /// When the database fails.
 pub async fn consents(tx: &mut Tx, subscriber: i64) -> Result<Vec<Consent>, StoreError> {
-    const SQL: &str = "SELECT at, source, text FROM consents WHERE subscriber_id = $1 ORDER BY id";
+    const SQL: &str = "SELECT at, source, text FROM consents WHERE subscriber_id = $1 ORDER BY at, id";
     let found = rows!(tx, (i64, String, String), SQL, subscriber)?;
     Ok(found.into_iter().map(|(at, source, text)| Consent { at: Timestamp(at), source, text }).collect())
 }
@@ -243,4 +243,94 @@ pub async fn count_entitled(
     let lapsed = lapsed.map_or("", TierId::as_str);
     let found = row!(tx, (i64,), SQL, tier.as_str(), at.millis(), lapsed, extra_limit.unwrap_or(-1))?;
     Ok(found.map_or(0, |(count,)| count))
+}
+
+/// The next people by id, at most `limit` of them.
+///
+/// # Errors
+/// When the database fails.
+pub async fn page(tx: &mut Tx, after: i64, limit: i64) -> Result<Vec<Subscriber>, StoreError> {
+    let sql = sqlx::AssertSqlSafe(format!("{COLUMNS} WHERE id > $1 ORDER BY id LIMIT $2"));
+    rows!(tx, SubscriberRow, sql, after, limit)?.into_iter().map(read).collect()
+}
+
+/// The consent history of people whose id is above `after` and at most `last`, oldest first.
+///
+/// # Errors
+/// When the database fails.
+pub async fn consents_between(
+    tx: &mut Tx,
+    after: i64,
+    last: i64,
+) -> Result<HashMap<i64, Vec<Consent>>, StoreError> {
+    const SQL: &str = "SELECT subscriber_id, at, source, text FROM consents \
+        WHERE subscriber_id > $1 AND subscriber_id <= $2 ORDER BY subscriber_id, at, id";
+    let mut found: HashMap<i64, Vec<Consent>> = HashMap::new();
+    for (id, at, source, text) in rows!(tx, (i64, i64, String, String), SQL, after, last)? {
+        found.entry(id).or_default().push(Consent { at: Timestamp(at), source, text });
+    }
+    Ok(found)
+}
+
+/// One line of evidence about a person, by address key.
+#[derive(Clone, Copy, Debug)]
+pub struct Evidence<'a> {
+    pub key: &'a str,
+    pub at: Timestamp,
+    pub source: &'a str,
+    pub text: &'a str,
+}
+
+/// Adds lines to consent histories. A line that is there already is not added again, so a file can be imported twice.
+///
+/// # Errors
+/// When the database fails.
+pub async fn add_evidence(tx: &mut Tx, lines: &[Evidence<'_>]) -> Result<(), StoreError> {
+    // 4000 binds a statement; both databases take many more.
+    for part in lines.chunks(1000) {
+        let values: Vec<String> = (0..part.len())
+            .map(|at| {
+                let first = at * 4;
+                format!(
+                    "(CAST(${} AS TEXT), CAST(${} AS BIGINT), CAST(${} AS TEXT), CAST(${} AS TEXT))",
+                    first + 1,
+                    first + 2,
+                    first + 3,
+                    first + 4
+                )
+            })
+            .collect();
+        let sql = format!(
+            "INSERT INTO consents (subscriber_id, at, source, text) \
+             SELECT s.id, v.column2, v.column3, v.column4 FROM (VALUES {}) AS v \
+             CROSS JOIN subscribers s WHERE s.address_key = v.column1 \
+             AND NOT EXISTS (SELECT 1 FROM consents c WHERE c.subscriber_id = s.id AND c.at = v.column2 \
+             AND c.source = v.column3 AND c.text = v.column4)",
+            values.join(", ")
+        );
+        run_each!(tx, sql, part, |query, line| query
+            .bind(line.key)
+            .bind(line.at.millis())
+            .bind(line.source)
+            .bind(line.text))?;
+    }
+    Ok(())
+}
+
+/// Gives a person a tier and a term, in place of those they had.
+///
+/// # Errors
+/// When the database fails.
+pub async fn set_tier(
+    tx: &mut Tx,
+    subscriber: i64,
+    tier: &TierId,
+    term: (Option<Timestamp>, Option<Timestamp>),
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    const SQL: &str = "UPDATE subscribers SET tier = $2, term_started_at = $3, term_ends_at = $4, updated_at = $5 \
+        WHERE id = $1";
+    let (starts, ends) = (term.0.map(Timestamp::millis), term.1.map(Timestamp::millis));
+    run!(tx, SQL, subscriber, tier.as_str(), starts, ends, now.millis())?;
+    Ok(())
 }

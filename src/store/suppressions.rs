@@ -1,7 +1,7 @@
 //! `suppressions`: addresses that must not be mailed. The list outranks everything (W157): it is read when an edition is queued
 //! and again in the transaction that claims a delivery.
 
-use super::sql::{row, rows, run};
+use super::sql::{markers, row, rows, run, run_each};
 use super::{StoreError, Tx};
 use crate::domain::address::Address;
 use crate::domain::suppression::SuppressionReason;
@@ -59,4 +59,48 @@ pub async fn list(tx: &mut Tx) -> Result<Vec<Suppression>, StoreError> {
 fn read((address, reason, at, source): (String, String, i64, String)) -> Result<Suppression, StoreError> {
     let reason = super::word("a suppression", &reason, SuppressionReason::from_word)?;
     Ok(Suppression { address, reason, at: Timestamp(at), source })
+}
+
+/// One suppression to be added, by address key.
+#[derive(Clone, Copy, Debug)]
+pub struct NewSuppression<'a> {
+    pub key: &'a str,
+    pub reason: SuppressionReason,
+    pub at: Timestamp,
+    pub source: &'a str,
+}
+
+/// Adds many in one statement; what is there already keeps its first reason. At most 1000, each key once.
+///
+/// # Errors
+/// When the database fails.
+pub async fn add_many(tx: &mut Tx, new: &[NewSuppression<'_>]) -> Result<(), StoreError> {
+    if new.is_empty() {
+        return Ok(());
+    }
+    let sql = format!(
+        "INSERT INTO suppressions (address_key, reason, at, source) VALUES {} ON CONFLICT (address_key) DO NOTHING",
+        markers(new.len(), 4)
+    );
+    run_each!(tx, sql, new, |query, one| query
+        .bind(one.key)
+        .bind(one.reason.as_str())
+        .bind(one.at.millis())
+        .bind(one.source))?;
+    Ok(())
+}
+
+/// Those of people whose id is above `after` and at most `last`, by subscriber.
+///
+/// # Errors
+/// When the database fails.
+pub async fn between(
+    tx: &mut Tx,
+    after: i64,
+    last: i64,
+) -> Result<std::collections::HashMap<i64, Suppression>, StoreError> {
+    const SQL: &str = "SELECT s.id, x.address_key, x.reason, x.at, x.source FROM subscribers s \
+        JOIN suppressions x ON x.address_key = s.address_key WHERE s.id > $1 AND s.id <= $2";
+    let found = rows!(tx, (i64, String, String, i64, String), SQL, after, last)?;
+    found.into_iter().map(|(id, key, reason, at, by)| Ok((id, read((key, reason, at, by))?))).collect()
 }

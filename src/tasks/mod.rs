@@ -2,6 +2,8 @@
 
 pub mod bodies;
 pub mod content;
+mod evidence;
+pub mod export;
 pub mod frames;
 pub mod health;
 pub mod lease;

@@ -1,17 +1,28 @@
 //! Importing people, in chunks that are short enough for sending and receiving to go on beside them.
 //!
-//! An import never raises consent and never lifts a suppression. What it skips and why is part of its answer.
+//! An import never raises consent and never lifts a suppression. What it skips and why is part of its answer, and what it
+//! decided the careful way. An address that comes twice in a file is merged and reported; eight bytes a row remember it.
 
 use std::collections::HashSet;
+use std::hash::{BuildHasher, RandomState};
+use std::time::Duration;
 
 use serde::Serialize;
+use tokio::time::Instant;
 
 use crate::domain::subscriber::{ImportRow, Subscriber, SubscriberStatus};
 use crate::runtime::Timestamp;
-use crate::store::{Store, StoreError, Tx, audit, people};
+use crate::store::{Dialect, Store, StoreError, Tx, audit, people};
+
+use super::evidence;
 
 /// Rows a transaction.
 const CHUNK: usize = 500;
+
+/// SQLite has one writer, and who waits for it asks every 100 ms in the end. An import that begins its next chunk at once is
+/// met in a gap by luck only (8 s were seen); a pause longer than that, once a second, lets everybody in.
+const STRETCH: Duration = Duration::from_millis(800);
+const PAUSE: Duration = Duration::from_millis(110);
 
 /// More skipped rows than this are counted, and not listed.
 const LISTED: usize = 10_000;
@@ -30,9 +41,14 @@ pub struct ImportReport {
     /// The first ten thousand.
     pub skipped: Vec<SkippedRow>,
     pub skipped_rows: u64,
+    /// Rows that were taken the careful way, because the file left something open. The first ten thousand.
+    pub unclear: Vec<SkippedRow>,
+    pub unclear_rows: u64,
+    /// Rows that the file would have mailed and that stay suppressed (W157). The first ten thousand.
+    pub kept_suppressed: Vec<SkippedRow>,
 }
 
-/// A row that changed nothing.
+/// A row that is reported; in `skipped`, one that changed nothing.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct SkippedRow {
     pub line: u64,
@@ -49,7 +65,7 @@ pub struct ImportOptions<'a> {
     pub now: Timestamp,
 }
 
-/// Imports rows as they come. `told` hears the number of rows so far after each chunk.
+/// Imports rows as they come. `told_rows` hears the number of rows so far after each chunk.
 ///
 /// # Errors
 /// When the database fails: the chunks before are kept, and running the import again is harmless.
@@ -57,11 +73,13 @@ pub async fn import(
     store: &Store,
     rows: impl Iterator<Item = Result<ImportRow, SkippedRow>>,
     options: ImportOptions<'_>,
-    mut told: impl FnMut(u64),
+    mut told_rows: impl FnMut(u64),
 ) -> Result<ImportReport, StoreError> {
     let mut report = ImportReport { format: "tidings", ..Default::default() };
     let mut chunk: Vec<ImportRow> = Vec::with_capacity(CHUNK);
     let mut keys = HashSet::new();
+    let (hash, mut seen) = (RandomState::new(), HashSet::new());
+    let mut paused_at = Instant::now();
     for row in rows {
         report.rows += 1;
         let row = match row {
@@ -71,17 +89,22 @@ pub async fn import(
                 continue;
             }
         };
+        report.note_unclear(&row, !seen.insert(hash.hash_one(row.address.key())));
         // The same address twice: the later row is merged into what the earlier one made.
         if chunk.len() == CHUNK || keys.contains(&row.address.key()) {
             write(store, &std::mem::take(&mut chunk), options, &mut report).await?;
             keys.clear();
-            told(report.rows);
+            if store.dialect() == Dialect::Sqlite && !options.dry_run && paused_at.elapsed() > STRETCH {
+                tokio::time::sleep(PAUSE).await;
+                paused_at = Instant::now();
+            }
+            told_rows(report.rows);
         }
         keys.insert(row.address.key());
         chunk.push(row);
     }
     write(store, &chunk, options, &mut report).await?;
-    told(report.rows);
+    told_rows(report.rows);
     if !options.dry_run {
         let mut tx = store.write().await?;
         let detail = format!("{} rows, {} added, {} updated", report.rows, report.added, report.updated);
@@ -98,6 +121,34 @@ impl ImportReport {
             self.skipped.push(row);
         }
     }
+
+    fn note_unclear(&mut self, row: &ImportRow, seen: bool) {
+        let again = seen.then_some("the same address stands in an earlier line; the two are merged");
+        let reasons: Vec<&str> = row.unclear.as_deref().into_iter().chain(again).collect();
+        if reasons.is_empty() {
+            return;
+        }
+        self.unclear_rows += 1;
+        if self.unclear.len() < LISTED {
+            self.unclear.push(told(row, reasons.join("; ")));
+        }
+    }
+
+    /// `suppressed` are the keys that were suppressed before.
+    fn note_suppressed(&mut self, chunk: &[ImportRow], keys: &[String], suppressed: &HashSet<String>) {
+        for (row, key) in chunk.iter().zip(keys) {
+            let before = suppressed.contains(key);
+            self.suppressed += u64::from(before || row.suppression.is_some());
+            let would_mail = row.status == SubscriberStatus::Active && row.suppression.is_none();
+            if before && would_mail && self.kept_suppressed.len() < LISTED {
+                self.kept_suppressed.push(told(row, "the address is suppressed and stays so".to_owned()));
+            }
+        }
+    }
+}
+
+fn told(row: &ImportRow, reason: String) -> SkippedRow {
+    SkippedRow { line: row.line, address: row.address.to_string(), reason }
 }
 
 async fn write(
@@ -109,7 +160,7 @@ async fn write(
     let keys: Vec<String> = chunk.iter().map(|row| row.address.key()).collect();
     let mut tx = if options.dry_run { store.read().await? } else { store.write().await? };
     let known = people::by_keys(&mut tx, &keys).await?;
-    report.suppressed += people::suppressed_keys(&mut tx, &keys).await?.len() as u64;
+    report.note_suppressed(chunk, &keys, &people::suppressed_keys(&mut tx, &keys).await?);
     let mut new = Vec::new();
     let mut changed = Vec::new();
     for (row, key) in chunk.iter().zip(&keys) {
@@ -132,9 +183,12 @@ async fn write(
     }
     let source = options.consent_source.unwrap_or("unproven");
     people::add_many(&mut tx, &new.iter().collect::<Vec<_>>(), source, "import", options.now).await?;
+    // Before anybody is unsubscribed: the file knows the reason and the time better.
+    evidence::suppress(&mut tx, chunk, &keys, options.now).await?;
     for (before, after) in changed {
         change(&mut tx, before, &after, options.now).await?;
     }
+    evidence::keep(&mut tx, chunk, &keys, (source, options.now)).await?;
     tx.commit().await
 }
 

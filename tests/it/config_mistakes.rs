@@ -290,6 +290,20 @@ fn single_mistakes_of_editors() {
         ),
         ("[lapsed]\ntier = \"fre\"".to_owned(), "publication.toml:13:8 lapsed.tier: there is no tier `fre`"),
         (
+            "[import]\ndefault = \"fre\"".to_owned(),
+            "publication.toml:13:11 import.default: there is no tier `fre`",
+        ),
+        (
+            "[import.plans]\n\"Gold, old\" = \"yearl\"".to_owned(),
+            "publication.toml:13:15 import.plans.Gold, old: there is no tier `yearl`",
+        ),
+        (
+            "[import.plans]\nGold = \"yearly\"\ngold = \"free\"".to_owned(),
+            "publication.toml:14:1 import.plans.gold: is named twice",
+        ),
+        ("[import.plans]\n\" \" = \"yearly\"".to_owned(), "publication.toml:13:1 import.plans. : is empty"),
+        ("[import]\nplan = 1".to_owned(), "publication.toml:13:1 import.plan: is not a setting"),
+        (
             "[offer]\nlabel = \"x\"\nuntil = \"soon\"".to_owned(),
             "publication.toml:14:9 offer.until: `soon` is not a date",
         ),
@@ -593,4 +607,17 @@ fn broken_files_always_get_an_answer() {
         let changed = |text: &str| format!("{}{with}{}", &text[..at], &text[at + 1..]);
         check(&changed(SETTINGS), &changed(PUBLICATION));
     }
+}
+
+#[test]
+fn plans_of_other_systems_are_named_and_the_lapsed_tier_is_the_default() {
+    let plans = "[lapsed]\ntier = \"free\"\n[import.plans]\n\"Gold Card\" = \"yearly\"\n";
+    let import = load(SETTINGS, &format!("{PUBLICATION}{plans}")).publication.unwrap().import;
+    assert_eq!(import.default.as_ref().map(|tier| tier.as_str()), Some("free"));
+    assert_eq!(import.tier_of(" gold card ").map(|tier| tier.as_str()), Some("yearly"));
+    assert_eq!(import.tier_of("Gold"), None);
+    let chosen = format!("{PUBLICATION}[import]\ndefault = \"yearly\"\n");
+    let import = load(SETTINGS, &chosen).publication.unwrap().import;
+    assert_eq!(import.default.as_ref().map(|tier| tier.as_str()), Some("yearly"));
+    assert_eq!(load(SETTINGS, PUBLICATION).publication.unwrap().import.default, None);
 }

@@ -44,7 +44,7 @@ async fn consent_is_never_raised_and_a_suppression_is_reported() {
         tx.commit().await.unwrap();
         let again = "email,name,tier,status\nANN@x.example,,yearly,active\nbob@x.example,Bob,yearly,active\n";
         let report = take(&store, again, false).await;
-        assert_eq!((report.unchanged, report.updated, report.suppressed), (1, 1, 1));
+        assert_eq!((report.unchanged, report.updated, report.suppressed), (1, 1, 2), "Bob has left");
         let mut tx = store.read().await.unwrap();
         let bob = people::by_key(&mut tx, "bob@x.example").await.unwrap().unwrap();
         assert_eq!((bob.status, bob.tier.as_str()), (SubscriberStatus::Unsubscribed, "yearly"));

@@ -40,6 +40,7 @@ pub fn publication() -> Publication {
         editors: vec![],
         upgrade_url: Some("https://news.example.org/plans".into()),
         lapsed_tier: Some(TierId::from("free")),
+        import: Default::default(),
         offer: Some(Offer {
             label: "50 % off".into(),
             until: NaiveDate::from_ymd_opt(2026, 12, 31).unwrap(),

@@ -1,0 +1,6 @@
+-- What other systems noted about a person. Beside subscribers, because sending never reads it.
+CREATE TABLE notes (
+    subscriber_id BIGINT PRIMARY KEY REFERENCES subscribers (id),
+    text TEXT NOT NULL,
+    updated_at BIGINT NOT NULL
+);
