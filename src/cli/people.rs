@@ -284,6 +284,7 @@ async fn show(context: &Context, text: &str) -> Result<(), Failure> {
     let person = people::by_key(&mut tx, &address.key()).await?.ok_or_else(|| not_there(&address))?;
     let suppression = suppressions::of(&mut tx, &address).await?;
     let consent = people::consents(&mut tx, person.id).await?;
+    let extras_used = people::extras_used(&mut tx, person.id).await?;
     let note = notes::of(&mut tx, person.id).await?;
     drop(tx);
     store.close().await;
@@ -300,8 +301,7 @@ async fn show(context: &Context, text: &str) -> Result<(), Failure> {
             started_at: person.term_started_at,
             ends_at: person.term_ends_at,
             refund_until: person.term_started_at.filter(|_| refund_days > 0).map(|at| at + refund),
-            // Extras are sent by slots, which this version does not run.
-            extras_used: 0,
+            extras_used,
         },
         note,
         consent,

@@ -41,7 +41,8 @@ impl Subscriber {
     pub fn merged(&self, row: &ImportRow) -> Subscriber {
         let left = row.status == SubscriberStatus::Unsubscribed;
         // A term belongs to its tier: who bought another one does not keep the end of the old.
-        let kept = |known: Option<Timestamp>| known.filter(|_| row.tier == self.tier);
+        let same = row.keeps_tier || row.tier == self.tier;
+        let kept = |known: Option<Timestamp>| known.filter(|_| same);
         Subscriber {
             id: self.id,
             address: self.address.clone(),

@@ -222,6 +222,17 @@ pub async fn active_by_tier(tx: &mut Tx) -> Result<Vec<(String, i64)>, StoreErro
     Ok(rows!(tx, (String, i64), SQL)?)
 }
 
+/// Extras that count against a person's term.
+///
+/// # Errors
+/// When the database fails.
+pub async fn extras_used(tx: &mut Tx, subscriber: i64) -> Result<i64, StoreError> {
+    const SQL: &str = "SELECT count(*) FROM subscribers s CROSS JOIN editions g CROSS JOIN deliveries u \
+        WHERE s.id = $1 AND g.extra = 1 AND g.queued_at >= coalesce(s.term_started_at, s.created_at) \
+            AND u.edition_id = g.id AND u.subscriber_id = s.id AND u.state NOT IN ('refused', 'expired', 'skipped')";
+    Ok(row!(tx, (i64,), SQL, subscriber)?.map_or(0, |(count,)| count))
+}
+
 /// How many people would get an edition as `tier` at `at`: the rule of `domain::entitlement`, counted. `extra_limit` is set for an
 /// extra edition.
 ///

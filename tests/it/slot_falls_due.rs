@@ -220,7 +220,9 @@ async fn an_extra_that_was_refused_is_given_back() {
         let sending = crate::support::sending::Sending::start(&store, &peer, policy).await;
         sending.drain().await;
         let refused = Some(DeliveryState::Refused);
-        let rows = deliveries::list(&mut store.read().await.unwrap(), None, refused, 0, 10).await.unwrap();
+        let mut tx = store.read().await.unwrap();
+        let rows = deliveries::list(&mut tx, Some("extras-2026-11-05"), refused, 0, 10).await.unwrap();
+        drop(tx);
         assert_eq!(rows.len(), 1);
         assert_eq!(count(1).await, 1, "given back");
     })
@@ -270,4 +272,40 @@ async fn what_an_editor_mends_before_the_time_is_what_is_sent() {
     let row =
         editions::show(&mut test.store.read().await.unwrap(), "weekly-2026-11-22").await.unwrap().unwrap();
     assert_eq!(row.subject, "Title mended at last");
+}
+
+/// Editors hear of what happens and what does not, once, in the transaction in which it does.
+#[tokio::test]
+async fn editors_are_told() {
+    on_every_store(|store| async move {
+        add(&store, &[subscriber("a@x.example", "free"), subscriber("b@x.example", "yearly")]).await;
+        let setup = setup(&SUNDAYS.replace("LATE", "24h"), &["a"]);
+        let scheduler = scheduler(&store, &setup);
+        scheduler.step(instant("2026-11-21T12:00:00Z")).await.unwrap();
+        scheduler.step(instant("2026-11-22T07:00:00Z")).await.unwrap();
+        scheduler.step(instant("2026-11-22T07:00:01Z")).await.unwrap();
+        let peer = crate::support::peer::Peer::willing().await;
+        let policy = tidings::domain::settings::OnUncertain::Resend;
+        let sending = crate::support::sending::Sending::start(&store, &peer, policy).await;
+        sending.drain().await;
+        let reporter = &scheduler.reporter;
+        reporter.first_passes(&store, instant("2026-11-24T15:00:00Z")).await.unwrap();
+        reporter.first_passes(&store, instant("2026-11-24T15:00:01Z")).await.unwrap();
+        sending.drain().await;
+        // The next Sunday has no article.
+        scheduler.step(instant("2026-11-29T07:00:00Z")).await.unwrap();
+        sending.clock.advance(Duration::from_secs(7 * 86_400));
+        sending.drain().await;
+        let subjects: Vec<String> = peer
+            .taken()
+            .into_iter()
+            .filter(|mail| mail.to == "ed@example.org")
+            .map(|mail| tidings::mail::parse::parse(&mail.bytes).subject)
+            .collect();
+        assert_eq!(subjects.len(), 3, "{subjects:?}");
+        for (subject, word) in subjects.iter().zip(["Queued", "Out", "Skipped"]) {
+            assert!(subject.contains(word), "{subjects:?}");
+        }
+    })
+    .await;
 }
