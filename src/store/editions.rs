@@ -98,7 +98,8 @@ async fn queue_deliveries(
         WHERE s.status = 'active' AND s.id NOT IN \
             (SELECT y.id FROM suppressions x JOIN subscribers y ON y.address_key = x.address_key)";
     let lapsed = audience.lapsed.as_ref().map(|tier| tier.0.clone());
-    let newest = row!(tx, (Option<i64>,), "SELECT max(id) FROM deliveries")?.and_then(|(id,)| id).unwrap_or(0);
+    let newest =
+        row!(tx, (Option<i64>,), "SELECT max(id) FROM deliveries")?.and_then(|(id,)| id).unwrap_or(0);
     let total = run!(tx, DELIVERIES, edition_id, now.millis(), lapsed)? as i64;
     // By the rows just written, one after the other; the index by edition would fetch each of them for every tier.
     const PER_BODY: &str = "UPDATE bodies SET audience = c.people FROM \
