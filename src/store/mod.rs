@@ -10,6 +10,8 @@ pub mod editions;
 pub mod inbound;
 pub mod owners;
 pub mod people;
+#[cfg(test)]
+mod query_plans;
 mod sql;
 pub mod staff;
 pub mod suppressions;
