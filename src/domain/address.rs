@@ -40,7 +40,8 @@ impl Address {
     /// Says which rule the text breaks. Quoted local parts and address literals are refused: no bulk recipient has one,
     /// and both are a way to smuggle commands (W31).
     pub fn parse(text: &str) -> Result<Address, AddressProblem> {
-        let text: String = text.trim().nfc().collect();
+        let text = text.trim();
+        let text: String = if text.is_ascii() { text.to_owned() } else { text.nfc().collect() };
         let (local, domain) = text.rsplit_once('@').ok_or(AddressProblem::NoAt)?;
         if local.is_empty() {
             return Err(AddressProblem::EmptyLocal);

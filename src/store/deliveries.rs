@@ -6,7 +6,7 @@
 //! per settlement, hence `state || ''`.
 
 use super::sql::{row, rows, rows_each, run};
-use super::{StoreError, Tx, word};
+use super::{Dialect, StoreError, Tx, word};
 use crate::domain::address::Address;
 use crate::domain::delivery::{DeliveryKind, DeliveryState, Settlement, UNCERTAIN_RESENDS};
 use crate::domain::entitlement::{Audience, Person, Skip};
@@ -123,13 +123,17 @@ const CLAIM_RETURNING: &str = ") RETURNING id, kind, edition_id, subscriber_id, 
     (SELECT b.tier FROM bodies b WHERE b.id = body_id) AS body_tier, \
     (SELECT b.extra_limit FROM bodies b WHERE b.id = body_id) AS extra_limit";
 
+pub(super) fn claim_sql(dialect: Dialect) -> String {
+    format!("{CLAIM}{}{CLAIM_RETURNING}", dialect.claim_suffix())
+}
+
 /// Leases up to `limit` due deliveries of one lane and reads consent, suppression and entitlement again in the same transaction.
 /// Who may no longer get it becomes `skipped` and is not in the answer; a lapsed person gets the fallback tier's body.
 ///
 /// # Errors
 /// When the database fails; nothing is leased then.
 pub async fn claim(tx: &mut Tx, request: &ClaimRequest) -> Result<Vec<Claimed>, StoreError> {
-    let sql = format!("{CLAIM}{}{CLAIM_RETURNING}", tx.dialect().claim_suffix());
+    let sql = claim_sql(tx.dialect());
     let mut claimed = Vec::with_capacity(request.limit);
     while claimed.len() < request.limit {
         let wanted = (request.limit - claimed.len()) as i64;
@@ -329,18 +333,7 @@ pub async fn settle(tx: &mut Tx, settled: &[Settled]) -> Result<u64, StoreError>
     if settled.is_empty() {
         return Ok(0);
     }
-    let columns = settled.len();
-    let sql = format!(
-        "WITH v (id, attempt, owner, state, due_at, reply, at, relay, doubt, untried) AS (VALUES {}) \
-        UPDATE deliveries SET state = v.state, due_at = v.due_at, last_reply = v.reply, settled_at = v.at, \
-            relay = v.relay, uncertain_count = uncertain_count + v.doubt, \
-            attempt = deliveries.attempt - v.untried, \
-            owner = CASE WHEN v.doubt = 1 THEN v.owner END \
-        FROM v WHERE deliveries.id = v.id AND deliveries.attempt = v.attempt AND deliveries.owner = v.owner \
-            AND (deliveries.state || '' = 'leased' \
-                OR (deliveries.state || '' = 'uncertain' AND v.state = 'accepted')) RETURNING deliveries.id",
-        typed_markers(columns)
-    );
+    let sql = settle_sql(settled.len());
     let changed = rows_each!(tx, (i64,), sql, settled, |query, one| query
         .bind(one.delivery)
         .bind(one.attempt)
@@ -355,6 +348,20 @@ pub async fn settle(tx: &mut Tx, settled: &[Settled]) -> Result<u64, StoreError>
     let took_effect = |one: &&Settled| changed.iter().any(|(id,)| *id == one.delivery);
     record_attempts(tx, settled.iter().filter(took_effect)).await?;
     Ok(changed.len() as u64)
+}
+
+pub(super) fn settle_sql(count: usize) -> String {
+    format!(
+        "WITH v (id, attempt, owner, state, due_at, reply, at, relay, doubt, untried) AS (VALUES {}) \
+        UPDATE deliveries SET state = v.state, due_at = v.due_at, last_reply = v.reply, settled_at = v.at, \
+            relay = v.relay, uncertain_count = uncertain_count + v.doubt, \
+            attempt = deliveries.attempt - v.untried, \
+            owner = CASE WHEN v.doubt = 1 THEN v.owner END \
+        FROM v WHERE deliveries.id = v.id AND deliveries.attempt = v.attempt AND deliveries.owner = v.owner \
+            AND (deliveries.state || '' = 'leased' \
+                OR (deliveries.state || '' = 'uncertain' AND v.state = 'accepted')) RETURNING deliveries.id",
+        typed_markers(count)
+    )
 }
 
 /// The rows of the settlement's VALUES. PostgreSQL takes the column types from the first one.
@@ -478,14 +485,15 @@ pub async fn has_due_uncertain(tx: &mut Tx, now: Timestamp) -> Result<bool, Stor
 /// # Errors
 /// When the database fails.
 pub async fn has_due(tx: &mut Tx, lane: i64, now: Timestamp) -> Result<bool, StoreError> {
-    const SQL: &str = "SELECT CAST(1 AS BIGINT) FROM ( \
+    Ok(row!(tx, (i64,), HAS_DUE, lane, now.millis())?.is_some())
+}
+
+pub(super) const HAS_DUE: &str = "SELECT CAST(1 AS BIGINT) FROM ( \
             SELECT column1 AS stream FROM (VALUES (-2), (-1)) AS desk \
             UNION ALL SELECT e.id FROM editions e WHERE e.state = 'sending' \
         ) AS c \
         WHERE EXISTS (SELECT 1 FROM deliveries x WHERE x.state = 'queued' AND x.lane = $1 \
             AND x.stream = c.stream AND x.due_at <= $2 + 0) LIMIT 1";
-    Ok(row!(tx, (i64,), SQL, lane, now.millis())?.is_some())
-}
 
 /// A message that is not an edition's.
 #[derive(Clone, Debug)]

@@ -86,35 +86,37 @@ pub async fn queue(tx: &mut Tx, edition: &NewEdition, now: Timestamp) -> Result<
     queue_deliveries(tx, edition_id, edition.lapsed.as_ref(), now).await.map(Some)
 }
 
+/// By the rows just written, one after the other; the index by edition would fetch each of them for every tier.
+pub(super) const PER_BODY: &str = "UPDATE bodies SET audience = c.people FROM \
+        (SELECT d.body_id, count(*) AS people FROM deliveries d WHERE d.id > $2 AND +d.edition_id = $1 \
+            GROUP BY d.body_id) AS c \
+    WHERE bodies.id = c.body_id";
+
 /// [`Audience::body_for`] as SQL: the bodies of the edition are the tiers of the audience, with their limits. Suppressions are
 /// read as a set of ids, which costs a third of asking for each address.
 ///
 /// [`Audience::body_for`]: crate::domain::entitlement::Audience::body_for
+pub(super) const DELIVERIES: &str = "INSERT INTO deliveries (kind, edition_id, subscriber_id, body_id, lane, stream, state, \
+        due_at, attempt, uncertain_count) \
+    SELECT 'edition', $1, s.id, b.id, 0, $1, 'queued', $2, 0, 0 \
+    FROM subscribers s JOIN bodies b ON b.edition_id = $1 AND b.tier = \
+        CASE WHEN s.term_ends_at IS NOT NULL AND s.term_ends_at <= $2 THEN $3 ELSE s.tier END \
+    WHERE s.status = 'active' AND s.id NOT IN \
+        (SELECT y.id FROM suppressions x JOIN subscribers y ON y.address_key = x.address_key) \
+    AND (b.extra_limit IS NULL OR b.extra_limit > (SELECT count(*) FROM editions g CROSS JOIN deliveries u \
+        WHERE g.extra = 1 AND g.queued_at >= coalesce(s.term_started_at, s.created_at) \
+        AND u.edition_id = g.id AND u.subscriber_id = s.id AND u.state NOT IN ('refused', 'expired', 'skipped')))";
+
 async fn queue_deliveries(
     tx: &mut Tx,
     edition_id: i64,
     lapsed: Option<&TierId>,
     now: Timestamp,
 ) -> Result<Queued, StoreError> {
-    const DELIVERIES: &str = "INSERT INTO deliveries (kind, edition_id, subscriber_id, body_id, lane, stream, state, \
-            due_at, attempt, uncertain_count) \
-        SELECT 'edition', $1, s.id, b.id, 0, $1, 'queued', $2, 0, 0 \
-        FROM subscribers s JOIN bodies b ON b.edition_id = $1 AND b.tier = \
-            CASE WHEN s.term_ends_at IS NOT NULL AND s.term_ends_at <= $2 THEN $3 ELSE s.tier END \
-        WHERE s.status = 'active' AND s.id NOT IN \
-            (SELECT y.id FROM suppressions x JOIN subscribers y ON y.address_key = x.address_key) \
-        AND (b.extra_limit IS NULL OR b.extra_limit > (SELECT count(*) FROM editions g CROSS JOIN deliveries u \
-            WHERE g.extra = 1 AND g.queued_at >= coalesce(s.term_started_at, s.created_at) \
-            AND u.edition_id = g.id AND u.subscriber_id = s.id AND u.state NOT IN ('refused', 'expired', 'skipped')))";
     let lapsed = lapsed.map(|tier| tier.0.clone());
     let newest =
         row!(tx, (Option<i64>,), "SELECT max(id) FROM deliveries")?.and_then(|(id,)| id).unwrap_or(0);
     let total = run!(tx, DELIVERIES, edition_id, now.millis(), lapsed)? as i64;
-    // By the rows just written, one after the other; the index by edition would fetch each of them for every tier.
-    const PER_BODY: &str = "UPDATE bodies SET audience = c.people FROM \
-            (SELECT d.body_id, count(*) AS people FROM deliveries d WHERE d.id > $2 AND +d.edition_id = $1 \
-                GROUP BY d.body_id) AS c \
-        WHERE bodies.id = c.body_id";
     run!(tx, PER_BODY, edition_id, newest)?;
     run!(tx, "UPDATE editions SET audience = $2 WHERE id = $1", edition_id, total)?;
     const TIERS: &str = "SELECT tier, audience FROM bodies WHERE edition_id = $1 AND tier IS NOT NULL";

@@ -12,6 +12,8 @@ pub mod inbound;
 pub mod notes;
 pub mod owners;
 pub mod people;
+#[cfg(test)]
+mod query_plans;
 pub mod slots;
 mod sql;
 pub mod staff;

@@ -57,12 +57,12 @@ pub async fn by_id(tx: &mut Tx, id: i64) -> Result<Option<Subscriber>, StoreErro
 ///
 /// # Errors
 /// When the database fails.
-pub async fn by_keys(tx: &mut Tx, keys: &[String]) -> Result<HashMap<String, Subscriber>, StoreError> {
+pub async fn by_keys(tx: &mut Tx, keys: &[&str]) -> Result<HashMap<String, Subscriber>, StoreError> {
     if keys.is_empty() {
         return Ok(HashMap::new());
     }
     let sql = format!("{COLUMNS} WHERE address_key IN ({})", markers(keys.len(), 1));
-    let found = rows_each!(tx, SubscriberRow, sql, keys, |query, key| query.bind(key.as_str()))?;
+    let found = rows_each!(tx, SubscriberRow, sql, keys, |query, key| query.bind(*key))?;
     found.into_iter().map(|row| read(row).map(|person| (person.address.key(), person))).collect()
 }
 
@@ -72,14 +72,14 @@ pub async fn by_keys(tx: &mut Tx, keys: &[String]) -> Result<HashMap<String, Sub
 /// When the database fails.
 pub async fn suppressed_keys(
     tx: &mut Tx,
-    keys: &[String],
+    keys: &[&str],
 ) -> Result<std::collections::HashSet<String>, StoreError> {
     if keys.is_empty() {
         return Ok(Default::default());
     }
     let sql =
         format!("SELECT address_key FROM suppressions WHERE address_key IN ({})", markers(keys.len(), 1));
-    let found = rows_each!(tx, (String,), sql, keys, |query, key| query.bind(key.as_str()))?;
+    let found = rows_each!(tx, (String,), sql, keys, |query, key| query.bind(*key))?;
     Ok(found.into_iter().map(|(key,)| key).collect())
 }
 

@@ -8,6 +8,7 @@
 //! whatever the busy timeout) and a few readers. PostgreSQL has one pool. The writer is behind a lock and not in a pool: a pool
 //! tests a connection before and after each transaction, and each test is a trip to the thread of the connection and back.
 
+use std::fmt::Write as _;
 use std::ops::{Deref, DerefMut};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
@@ -402,27 +403,28 @@ pub(super) fn nameless(sql: String) -> String {
 
 /// `$1, $2, ... $n` or, with `width`, `($1, $2), ($3, $4), ...`.
 pub(super) fn markers(count: usize, width: usize) -> String {
-    let mut text = String::with_capacity(count * width * 5);
-    for index in 0..count {
-        if index > 0 {
-            text.push_str(", ");
-        }
-        let group =
-            (0..width).map(|at| format!("${}", index * width + at + 1)).collect::<Vec<_>>().join(", ");
-        if width > 1 {
-            text.push('(');
-            text.push_str(&group);
-            text.push(')');
-        } else {
-            text.push_str(&group);
-        }
+    let mut text = String::with_capacity(count * (width * 6 + 4));
+    for index in 0..count * width {
+        let (first, last) = (index % width == 0, index % width == width - 1);
+        text.push_str(if index == 0 { "" } else { ", " });
+        text.push_str(if width > 1 && first { "($" } else { "$" });
+        // Writing to a string does not fail.
+        let _ = write!(text, "{}", index + 1);
+        text.push_str(if width > 1 && last { ")" } else { "" });
     }
     text
 }
 
 #[cfg(test)]
 mod tests {
-    use super::nameless;
+    use super::{markers, nameless};
+
+    #[test]
+    fn markers_count_through_their_groups() {
+        assert_eq!(markers(3, 1), "$1, $2, $3");
+        assert_eq!(markers(2, 2), "($1, $2), ($3, $4)");
+        assert_eq!(markers(0, 2), "");
+    }
 
     #[test]
     fn markers_lose_their_names_where_the_order_allows() {

@@ -1,22 +1,18 @@
 //! What an imported row brings beside the person: suppression, consent history, note. All of it is added, nothing replaced.
 
-use crate::domain::subscriber::{ImportRow, joined_notes};
+use super::people::Keyed;
+use crate::domain::subscriber::joined_notes;
 use crate::runtime::Timestamp;
 use crate::store::people::Evidence;
 use crate::store::suppressions::NewSuppression;
 use crate::store::{StoreError, Tx, notes, people, suppressions};
 
-/// Adds the suppressions of one chunk. `keys` are the address keys of its rows, each once.
+/// Adds the suppressions of one chunk.
 ///
 /// # Errors
 /// When the database fails.
-pub(super) async fn suppress(
-    tx: &mut Tx,
-    chunk: &[ImportRow],
-    keys: &[String],
-    now: Timestamp,
-) -> Result<(), StoreError> {
-    let rows = chunk.iter().zip(keys).filter_map(|(row, key)| Some((row.suppression.as_ref()?, key)));
+pub(super) async fn suppress(tx: &mut Tx, chunk: &[Keyed], now: Timestamp) -> Result<(), StoreError> {
+    let rows = chunk.iter().filter_map(|(key, row)| Some((row.suppression.as_ref()?, key)));
     let new: Vec<NewSuppression<'_>> = rows
         .map(|(found, key)| NewSuppression {
             key,
@@ -35,13 +31,11 @@ pub(super) async fn suppress(
 /// When the database fails.
 pub(super) async fn keep(
     tx: &mut Tx,
-    chunk: &[ImportRow],
-    keys: &[String],
+    chunk: &[Keyed],
     (source, now): (&str, Timestamp),
 ) -> Result<(), StoreError> {
-    let rows = || chunk.iter().zip(keys);
     let mut lines: Vec<Evidence<'_>> = Vec::new();
-    for (row, key) in rows() {
+    for (key, row) in chunk {
         lines.extend(row.history.iter().map(|line| Evidence {
             key,
             at: line.at.min(now),
@@ -50,9 +44,10 @@ pub(super) async fn keep(
         }));
     }
     people::add_evidence(tx, &lines).await?;
-    let noted: Vec<(&str, &str)> = rows()
-        .filter(|(row, _)| !row.note.is_empty())
-        .map(|(row, key)| (key.as_str(), row.note.as_str()))
+    let noted: Vec<(&str, &str)> = chunk
+        .iter()
+        .filter(|(_, row)| !row.note.is_empty())
+        .map(|(key, row)| (key.as_str(), row.note.as_str()))
         .collect();
     let known = notes::by_keys(tx, &noted.iter().map(|(key, _)| *key).collect::<Vec<_>>()).await?;
     let mut new = Vec::new();
