@@ -146,7 +146,17 @@ pub static SUPPORT_NOTICE: Shape = Object(&[
             ("waiting_since", Value),
         ]),
     ),
-    ("post", Object(&[("html", Markup), ("text", Value), ("folded_lines", Value), ("at", Value)])),
+    (
+        "post",
+        Object(&[
+            ("html", Markup),
+            ("text", Value),
+            ("folded_lines", Value),
+            ("at", Value),
+            ("attachments", Value),
+            ("cut", Value),
+        ]),
+    ),
     ("desk", Object(&[("name", Value)])),
 ]);
 

@@ -37,6 +37,8 @@ pub struct NoticePost {
     /// Plain text, quotes already folded.
     pub text: String,
     pub folded_lines: usize,
+    /// `2 files: a.png (image/png, 12 kB), b.pdf (application/pdf, 90 kB)`; empty leaves the line out.
+    pub attachments: String,
     /// When, as shown.
     pub at: String,
 }
@@ -56,6 +58,7 @@ pub struct NoticeInput<'a> {
 /// Renders the notice.
 pub fn render_notice(templates: &TemplateSet, input: &NoticeInput<'_>) -> Result<Body, Vec<Problem>> {
     let (thread, post) = (input.thread, input.post);
+    let shown = start(&post.text, SHOWN);
     let mut sentinels = Sentinels::new();
     let fields = json!({
         "publication": of_publication(input.publication, input.support),
@@ -73,14 +76,33 @@ pub fn render_notice(templates: &TemplateSet, input: &NoticeInput<'_>) -> Result
             "waiting_since": one_line(&thread.waiting_since),
         },
         "post": {
-            "html": sentinels.markup(paragraphs(&post.text)),
-            "text": visible(&post.text),
+            "html": sentinels.markup(paragraphs(shown)),
+            "text": barred(&visible(shown)),
             "folded_lines": post.folded_lines,
+            "attachments": visible(&post.attachments),
+            "cut": shown.len() < post.text.len(),
             "at": one_line(&post.at),
         },
         "desk": { "name": input.desk },
     });
     print_with(templates, NOTICE_KIND, &fields, &mut sentinels)
+}
+
+/// Bytes of a person's words that a notice carries. The desk has all of them.
+const SHOWN: usize = 20_000;
+
+/// The start of a text, cut between characters.
+fn start(text: &str, most: usize) -> &str {
+    let mut end = text.len().min(most);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    &text[..end]
+}
+
+/// A bar before every line: no line of a stranger's can pass for one of ours.
+fn barred(text: &str) -> String {
+    text.lines().map(|line| format!("| {line}").trim_end().to_owned()).collect::<Vec<_>>().join("\n")
 }
 
 /// Line ends as `\n`, other control characters as blanks.

@@ -11,6 +11,9 @@ use crate::store::{Tx, editions, people, threads};
 /// Earlier conversations that a notice names.
 const EARLIER: i64 = 3;
 
+/// Attachments that a notice names.
+const ATTACHED: usize = 5;
+
 /// Characters of a person's subject that a notice shows.
 const SUBJECT_SHOWN: usize = 120;
 
@@ -65,6 +68,7 @@ impl Press {
         };
         let post = NoticePost {
             folded_lines: post.folded.lines().count(),
+            attachments: attached(&post.attachments),
             at: publication.date(post.at, "%A %-d %B, %H:%M"),
             text: post.text,
         };
@@ -84,6 +88,20 @@ impl Press {
             frame: serde_json::to_string(&self.frame).map_err(json)?,
             body: serde_json::to_string(&body).map_err(json)?,
         })
+    }
+}
+
+/// `2 files: a.png (image/png, 12 kB), b.pdf (application/pdf, 90 kB)`.
+fn attached(files: &[threads::Attachment]) -> String {
+    let named = |file: &threads::Attachment| {
+        format!("{} ({}, {} kB)", file.name, file.media_type, (file.bytes + 999) / 1000)
+    };
+    let list: Vec<String> = files.iter().take(ATTACHED).map(named).collect();
+    match files.len() {
+        0 => String::new(),
+        1 => format!("1 file: {}", list[0]),
+        count if count > ATTACHED => format!("{count} files, among them {}", list.join(", ")),
+        count => format!("{count} files: {}", list.join(", ")),
     }
 }
 

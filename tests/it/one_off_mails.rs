@@ -308,6 +308,7 @@ fn a_notice_takes_whatever_a_subscriber_writes() {
         text: "Is it meant for linear layers only?\n\nJonas".into(),
         folded_lines: 11,
         at: "09:41".into(),
+        ..NoticePost::default()
     };
     let input = NoticeInput {
         publication: &publication,

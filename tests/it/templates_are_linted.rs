@@ -258,6 +258,7 @@ fn a_wrong_subject_is_named_by_its_key() {
         std::fs::copy(shipped.join(file), config.join(file)).unwrap();
     }
     let text = std::fs::read_to_string(shipped.join("publication.toml")).unwrap();
+    let text = text.split_once("[[slots]]").unwrap().0;
     let slot = "\n[[slots]]\nname = \"weekly\"\nat = \"Tue 09:00\"\ntiers = [\"yearly\"]\n\
                 subject = \"News: {{articles.0.titel}}\"\nlate = \"24h\"\ntemplate = \"sign-in\"\n\
                 take = { min = 1, max = 2 }\n";
