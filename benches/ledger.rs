@@ -9,7 +9,8 @@ use std::time::Instant;
 use common::world::{NOW, World, execute, folder, shelf, sql};
 use common::{Report, median, ratio, rounds, size};
 use tidings::domain::delivery::{DeliveryState, Settlement};
-use tidings::store::deliveries::{Claimed, Settled};
+use tidings::store::claims::Claimed;
+use tidings::store::deliveries::Settled;
 use tidings::tasks::ledger::{Ledger, Owner, ledger};
 
 /// Claims a round, for each number of askers.

@@ -6,7 +6,7 @@
 mod tests {
     use crate::domain::settings::StorageUrl;
     use crate::store::sql::{rows, run};
-    use crate::store::{Dialect, Store, deliveries, editions};
+    use crate::store::{Dialect, Store, claims, deliveries, editions};
 
     /// Three editions for 3000 people: one settled, one with some rows in flight, one waiting.
     const FILL: [&str; 5] = [
@@ -47,7 +47,7 @@ mod tests {
     }
 
     async fn look(store: &Store) {
-        let claim = plan(store, deliveries::claim_sql(Dialect::Sqlite)).await;
+        let claim = plan(store, claims::claim_sql(Dialect::Sqlite)).await;
         reads_little(&claim);
         has(&claim, "SEARCH deliveries USING INTEGER PRIMARY KEY");
         has(&claim, "SEARCH d USING COVERING INDEX deliveries_queued (stream=? AND lane=? AND due_at<?)");

@@ -13,7 +13,8 @@ use tokio::sync::{mpsc, oneshot};
 use super::content::Shelf;
 use crate::domain::edition::EditionState;
 use crate::runtime::Timestamp;
-use crate::store::deliveries::{self, ClaimRequest, Claimed, LANE_OTHER, Settled};
+use crate::store::claims::{self, ClaimRequest, Claimed};
+use crate::store::deliveries::{self, LANE_OTHER, Settled};
 use crate::store::{Store, StoreError, Tx, editions, owners};
 
 /// Asks in flight per process; a connection has one at a time.
@@ -171,7 +172,7 @@ impl Gatherer {
             lapsed: self.owner.shelf.get().publication.lapsed_tier.clone(),
             now,
         };
-        let claimed = deliveries::claim(&mut tx, &request).await?;
+        let claimed = claims::claim(&mut tx, &request).await?;
         tx.commit().await?;
         self.in_doubt = false;
         if beats {

@@ -21,7 +21,8 @@ use crate::mail::compose::{Envelope, Recipient};
 use crate::mail::token::Keyring;
 use crate::runtime::{Clock, Masked, MaskedText, Shutdown};
 use crate::store::Store;
-use crate::store::deliveries::{Claimed, Settled};
+use crate::store::claims::Claimed;
+use crate::store::deliveries::Settled;
 use crate::transport::{Attempt, Pacer, Session, Timeouts};
 
 /// An idle connection is closed after this; servers wait five minutes at least (W116).

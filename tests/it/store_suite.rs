@@ -13,7 +13,8 @@ use tidings::domain::suppression::SuppressionReason;
 use tidings::domain::thread::{PostKind, ThreadState};
 use tidings::domain::verdict::Verdict;
 use tidings::runtime::Timestamp;
-use tidings::store::deliveries::{ClaimRequest, Claimed, DeskMail, LANE_OTHER, Settled};
+use tidings::store::claims::{ClaimRequest, Claimed};
+use tidings::store::deliveries::{DeskMail, LANE_OTHER, Settled};
 use tidings::store::threads::{Attachment, NewPost, NewThread};
 use tidings::store::{Store, deliveries, editions, inbound, owners, people, staff, suppressions, threads};
 
@@ -47,7 +48,7 @@ fn request(owner: i64, limit: usize, now: Timestamp) -> ClaimRequest {
 
 async fn claim(store: &Store, request: &ClaimRequest) -> Vec<Claimed> {
     let mut tx = store.write().await.unwrap();
-    let claimed = deliveries::claim(&mut tx, request).await.unwrap();
+    let claimed = claims::claim(&mut tx, request).await.unwrap();
     tx.commit().await.unwrap();
     claimed
 }
