@@ -16,7 +16,9 @@ use tidings::runtime::Timestamp;
 use tidings::store::claims::{ClaimRequest, Claimed};
 use tidings::store::deliveries::{DeskMail, LANE_OTHER, Settled};
 use tidings::store::threads::{Attachment, NewPost, NewThread};
-use tidings::store::{Store, deliveries, editions, inbound, owners, people, staff, suppressions, threads};
+use tidings::store::{
+    Store, claims, deliveries, editions, inbound, owners, people, staff, suppressions, threads,
+};
 
 use crate::support::clock::TUESDAY;
 use crate::support::sending::{edition, subscriber as person};
