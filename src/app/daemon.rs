@@ -130,6 +130,8 @@ impl Daemon {
     pub async fn finish(mut self) -> bool {
         let mut sound = true;
         tokio::select! {
+            // First, because it is also what ends the workers.
+            biased;
             () = self.shutdown.wait() => {}
             ended = self.workers.join_next() => sound = report_early(ended),
             ended = self.connections.join_next(), if !self.connections.is_empty() => sound = report_early(ended),

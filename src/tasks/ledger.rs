@@ -9,7 +9,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::domain::publication::TierId;
 use crate::runtime::Timestamp;
 use crate::store::deliveries::{self, ClaimRequest, Claimed, LANE_OTHER, Settled};
-use crate::store::{Store, StoreError, editions};
+use crate::store::{Store, StoreError, Tx, editions};
 
 /// Asks in flight per process; a connection has one at a time.
 const WAITING: usize = 256;
@@ -78,8 +78,10 @@ impl Gatherer {
     /// Answers asks until every ledger is gone.
     pub async fn run(mut self, now: impl Fn() -> Timestamp) {
         while let Some(first) = self.asks.recv().await {
+            // Others ask while the transaction opens.
+            let opened = self.store.write().await;
             let asks = self.gather(first).await;
-            self.answer(asks, now()).await;
+            self.answer(opened, asks, now()).await;
         }
     }
 
@@ -107,10 +109,14 @@ impl Gatherer {
         asks
     }
 
-    async fn answer(&mut self, asks: Vec<Ask>, now: Timestamp) {
+    async fn answer(&mut self, opened: Result<Tx, StoreError>, asks: Vec<Ask>, now: Timestamp) {
         let wanted = asks.iter().filter(|ask| ask.wants).count();
         let settled: Vec<Settled> = asks.iter().filter_map(|ask| ask.settled.clone()).collect();
-        match self.transact(&settled, wanted, now).await {
+        let done = match opened {
+            Ok(tx) => self.transact(tx, &settled, wanted, now).await,
+            Err(error) => Err(error),
+        };
+        match done {
             Ok(claimed) => {
                 let mut claimed = claimed.into_iter();
                 for ask in asks {
@@ -133,11 +139,11 @@ impl Gatherer {
 
     async fn transact(
         &self,
+        mut tx: Tx,
         settled: &[Settled],
         wanted: usize,
         now: Timestamp,
     ) -> Result<Vec<Claimed>, StoreError> {
-        let mut tx = self.store.write().await?;
         deliveries::settle(&mut tx, settled).await?;
         let claimed = if wanted == 0 {
             Vec::new()
