@@ -91,8 +91,10 @@ impl Gatherer {
     /// Answers asks until every ledger is gone.
     pub async fn run(mut self, now: impl Fn() -> Timestamp) {
         while let Some(first) = self.asks.recv().await {
+            // Others ask while the transaction opens.
+            let opened = self.store.write().await;
             let asks = self.gather(first).await;
-            self.answer(asks, now()).await;
+            self.answer(opened, asks, now()).await;
         }
     }
 
@@ -120,10 +122,14 @@ impl Gatherer {
         asks
     }
 
-    async fn answer(&mut self, asks: Vec<Ask>, now: Timestamp) {
+    async fn answer(&mut self, opened: Result<Tx, StoreError>, asks: Vec<Ask>, now: Timestamp) {
         let wanted = asks.iter().filter(|ask| ask.wants).count();
         let settled: Vec<Settled> = asks.iter().filter_map(|ask| ask.settled.clone()).collect();
-        match self.transact(&settled, wanted, now).await {
+        let done = match opened {
+            Ok(tx) => self.transact(tx, &settled, wanted, now).await,
+            Err(error) => Err(error),
+        };
+        match done {
             Ok(claimed) => {
                 for one in &settled {
                     self.held.remove(&one.delivery);
@@ -150,11 +156,11 @@ impl Gatherer {
     /// All or nothing. Who was declared dead may still settle what it sent, but claims nothing more.
     async fn transact(
         &mut self,
+        mut tx: Tx,
         settled: &[Settled],
         wanted: usize,
         now: Timestamp,
     ) -> Result<Vec<Claimed>, StoreError> {
-        let mut tx = self.store.write().await?;
         deliveries::settle(&mut tx, settled).await?;
         if self.in_doubt {
             self.give_back(&mut tx, settled).await?;

@@ -347,14 +347,26 @@ fn wire_ready(message: &str) -> Result<(), &'static str> {
     if !message.ends_with("\r\n") {
         return Err("the message does not end in a line end");
     }
-    let lone = |at: usize| match bytes[at] {
-        b'\n' => at == 0 || bytes[at - 1] != b'\r',
-        _ => bytes.get(at + 1) != Some(&b'\n'),
-    };
-    if memchr::memchr2_iter(b'\r', b'\n', bytes).any(lone) {
+    if !only_crlf(bytes) {
         return Err("the message holds a line end that is not CRLF");
     }
     Ok(())
+}
+
+/// Whether CR and LF stand only side by side. Sums of octets without a branch, in blocks that cannot overflow one, become
+/// vector instructions; going from line end to line end took 5 us a message.
+fn only_crlf(bytes: &[u8]) -> bool {
+    let mut after_cr = 0_u8;
+    for block in bytes.chunks(128) {
+        let inner =
+            block.windows(2).map(|pair| u8::from((pair[0] == b'\r') != (pair[1] == b'\n'))).sum::<u8>();
+        let first = u8::from(block[0] == b'\n');
+        if inner > 0 || first != after_cr {
+            return false;
+        }
+        after_cr = u8::from(block[block.len() - 1] == b'\r');
+    }
+    after_cr == 0
 }
 
 /// RFC 5321 section 4.5.2, with the final dot. Our own composer never starts a line with a dot; other bytes may.
