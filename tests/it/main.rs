@@ -4,6 +4,7 @@ mod architecture;
 mod compose_wire;
 mod config_mistakes;
 mod import_csv;
+mod import_into_store;
 mod inbound_corpus;
 mod inbound_rubbish;
 mod lmtp_dialogue;
