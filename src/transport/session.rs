@@ -464,6 +464,14 @@ mod tests {
             assert!(wire_ready(bad).is_err(), "{bad:?}");
         }
         assert_eq!(wire_ready("a\r\n\r\nb\r\n"), Ok(()));
+        // Wherever the blocks of the check end.
+        for length in 120..140 {
+            let line = "x".repeat(length);
+            assert_eq!(wire_ready(&format!("{line}\r\nb\r\n")), Ok(()), "{length}");
+            for bad in ["\n", "\r", "\n\r", "\r\r\n", "\r\n\n"] {
+                assert!(wire_ready(&format!("{line}{bad}b\r\n")).is_err(), "{bad:?} behind {length}");
+            }
+        }
     }
 
     #[test]

@@ -8,6 +8,7 @@ mod compose_wire;
 mod config_mistakes;
 mod edition_falls_due;
 mod import_csv;
+mod import_into_store;
 mod inbound_corpus;
 mod inbound_rubbish;
 mod killed_and_restarted;

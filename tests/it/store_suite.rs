@@ -575,3 +575,29 @@ async fn a_cancelled_edition_is_swept_and_attention_ends_by_itself() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn an_abandoned_transaction_leaves_nothing_and_blocks_nobody() {
+    on_every_store(|store| async move {
+        let ann = [person("ann@x.example", "free")];
+        let mut tx = store.write().await.unwrap();
+        people::add_many(&mut tx, &[&ann[0]], "test", "", TUESDAY).await.unwrap();
+        drop(tx);
+        // A task that is stopped somewhere between BEGIN and COMMIT.
+        for polls in 1..12 {
+            let mut doomed = Box::pin(async {
+                let mut tx = store.write().await.unwrap();
+                people::add_many(&mut tx, &[&ann[0]], "test", "", TUESDAY).await.unwrap();
+                std::future::pending::<()>().await;
+            });
+            for _ in 0..polls {
+                let _ = tokio::time::timeout(Duration::from_micros(50), &mut doomed).await;
+            }
+        }
+        assert_eq!(people::active_by_tier(&mut store.read().await.unwrap()).await.unwrap(), []);
+        add(&store, &ann).await;
+        let found = people::active_by_tier(&mut store.read().await.unwrap()).await.unwrap();
+        assert_eq!(found, [("free".to_owned(), 1)]);
+    })
+    .await;
+}
