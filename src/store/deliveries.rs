@@ -3,7 +3,7 @@
 //! A settlement counts only while the row is still leased by that owner for that attempt. Planner trap, measured: a plain
 //! `state = 'leased'` beside `id = v.id` makes SQLite scan the leased index once per settlement, hence `state || ''`.
 
-use super::sql::{row, rows, rows_each, run};
+use super::sql::{row, rows, rows_each, run, run_each};
 use super::{StoreError, Tx};
 use crate::domain::delivery::{DeliveryKind, DeliveryState, Settlement, UNCERTAIN_RESENDS};
 use crate::domain::settings::OnUncertain;
@@ -23,6 +23,23 @@ pub struct Settled {
     pub settlement: Settlement,
 }
 
+/// The binds of one settlement, in the order of the columns of `v`.
+macro_rules! bound {
+    ($query:expr, $one:expr) => {
+        $query
+            .bind($one.delivery)
+            .bind($one.attempt)
+            .bind($one.owner)
+            .bind($one.settlement.state.as_str())
+            .bind($one.settlement.due_at.map(Timestamp::millis))
+            .bind($one.settlement.last_reply.as_str())
+            .bind($one.at.millis())
+            .bind($one.relay.as_str())
+            .bind(i64::from($one.settlement.state == DeliveryState::Uncertain))
+            .bind(i64::from(!$one.settlement.burns_attempt))
+    };
+}
+
 /// Writes many settlements with one statement, each fenced by id, attempt and owner. Answers how many took effect: a late
 /// settlement of a row that is no longer ours changes nothing, but a late `accepted` of an uncertain one does count.
 ///
@@ -32,24 +49,26 @@ pub async fn settle(tx: &mut Tx, settled: &[Settled]) -> Result<u64, StoreError>
     if settled.is_empty() {
         return Ok(0);
     }
-    let sql = settle_sql(settled.len());
-    let changed = rows_each!(tx, (i64,), sql, settled, |query, one| query
-        .bind(one.delivery)
-        .bind(one.attempt)
-        .bind(one.owner)
-        .bind(one.settlement.state.as_str())
-        .bind(one.settlement.due_at.map(Timestamp::millis))
-        .bind(one.settlement.last_reply.as_str())
-        .bind(one.at.millis())
-        .bind(one.relay.as_str())
-        .bind(i64::from(one.settlement.state == DeliveryState::Uncertain))
-        .bind(i64::from(!one.settlement.burns_attempt)))?;
+    // Which ones took effect is asked only where something has to be recorded of them: rows that come back cost about a
+    // twentieth of the rate at eight connections.
+    let returning = settled.iter().any(|one| is_recorded(one.settlement.state));
+    let sql = settle_sql(settled.len(), returning);
+    if !returning {
+        return Ok(run_each!(tx, sql, settled, |query, one| bound!(query, one))?);
+    }
+    let changed = rows_each!(tx, (i64,), sql, settled, |query, one| bound!(query, one))?;
     let took_effect = |one: &&Settled| changed.iter().any(|(id,)| *id == one.delivery);
     record_attempts(tx, settled.iter().filter(took_effect)).await?;
     Ok(changed.len() as u64)
 }
 
-pub(super) fn settle_sql(count: usize) -> String {
+/// An accepted delivery keeps its reply itself, and a skipped one was no attempt.
+fn is_recorded(state: DeliveryState) -> bool {
+    !matches!(state, DeliveryState::Accepted | DeliveryState::Skipped)
+}
+
+pub(super) fn settle_sql(count: usize, returning: bool) -> String {
+    let returning = if returning { " RETURNING deliveries.id" } else { "" };
     format!(
         "WITH v (id, attempt, owner, state, due_at, reply, at, relay, doubt, untried) AS (VALUES {}) \
         UPDATE deliveries SET state = v.state, due_at = v.due_at, last_reply = v.reply, settled_at = v.at, \
@@ -58,7 +77,7 @@ pub(super) fn settle_sql(count: usize) -> String {
             owner = CASE WHEN v.doubt = 1 THEN v.owner END \
         FROM v WHERE deliveries.id = v.id AND deliveries.attempt = v.attempt AND deliveries.owner = v.owner \
             AND (deliveries.state || '' = 'leased' \
-                OR (deliveries.state || '' = 'uncertain' AND v.state = 'accepted')) RETURNING deliveries.id",
+                OR (deliveries.state || '' = 'uncertain' AND v.state = 'accepted')){returning}",
         typed_markers(count)
     )
 }
@@ -84,7 +103,7 @@ async fn record_attempts(tx: &mut Tx, settled: impl Iterator<Item = &Settled>) -
     const SQL: &str = "INSERT INTO attempts (delivery_id, attempt, at, relay, state, reply) \
         VALUES ($1, $2, $3, $4, $5, $6)";
     for one in settled {
-        if matches!(one.settlement.state, DeliveryState::Accepted | DeliveryState::Skipped) {
+        if !is_recorded(one.settlement.state) {
             continue;
         }
         run!(

@@ -64,7 +64,7 @@ mod tests {
         has(&due, "SEARCH x EXISTS USING COVERING INDEX deliveries_queued");
 
         for count in [1, 8, 64] {
-            let settle = plan(store, deliveries::settle_sql(count)).await;
+            let settle = plan(store, deliveries::settle_sql(count, true)).await;
             reads_little(&settle);
             has(&settle, "SEARCH deliveries USING INTEGER PRIMARY KEY (rowid=?)");
         }
