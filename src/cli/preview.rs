@@ -181,12 +181,9 @@ async fn recipient(setup: &Setup, args: &PreviewArgs, tier: &TierId) -> Result<R
     let person = people::by_key(&mut store.read().await?, &address.key()).await?;
     store.close().await;
     let person = person.ok_or_else(|| Failure::No(format!("there is no subscriber {address}")))?;
-    let ends = |at: crate::runtime::Timestamp| {
-        at.to_utc().with_timezone(&publication.timezone).format("%-d %B %Y").to_string()
-    };
     recipient.subscriber = person.id;
     recipient.address = person.address;
     recipient.name = person.name;
-    recipient.term_ends = person.term_ends_at.map(ends).unwrap_or_default();
+    recipient.term_ends = person.term_ends_at.map(|at| publication.date(at, "%-d %B %Y")).unwrap_or_default();
     Ok(recipient)
 }

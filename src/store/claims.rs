@@ -4,7 +4,7 @@
 //! is prepared anew at every execution on SQLite, hence `+ 0`.
 
 use super::deliveries::{Settled, settle};
-use super::sql::{row, rows, run};
+use super::sql::{extras_of_s, row, rows, run};
 use super::{Dialect, StoreError, Tx, word};
 use crate::domain::address::Address;
 use crate::domain::delivery::{DeliveryKind, DeliveryState, Settlement};
@@ -224,10 +224,8 @@ async fn body_now(
 
 /// Extras of this person's term without this one; asked for extra editions only.
 async fn extras_used(tx: &mut Tx, row: &LeasedRow) -> Result<i64, StoreError> {
-    const SQL: &str = "SELECT count(*) FROM subscribers s CROSS JOIN editions g CROSS JOIN deliveries u \
-        WHERE s.id = $1 AND g.extra = 1 AND g.queued_at >= coalesce(s.term_started_at, s.created_at) \
-            AND u.edition_id = g.id AND u.subscriber_id = s.id AND u.id <> $2 \
-            AND u.state NOT IN ('refused', 'expired', 'skipped')";
+    const SQL: &str =
+        concat!("SELECT (", extras_of_s!(), " AND u.id <> $2) FROM subscribers s WHERE s.id = $1");
     if row.person.extra_limit.is_none() {
         return Ok(0);
     }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::sql::{row, rows, run};
+use super::sql::{extras_of_s, row, rows, run};
 use super::{StoreError, Tx, word};
 use crate::domain::delivery::{DeliveryKind, DeliveryState};
 use crate::domain::edition::{Counts, EditionState};
@@ -96,16 +96,18 @@ pub(super) const PER_BODY: &str = "UPDATE bodies SET audience = c.people FROM \
 /// read as a set of ids, which costs a third of asking for each address.
 ///
 /// [`Audience::body_for`]: crate::domain::entitlement::Audience::body_for
-pub(super) const DELIVERIES: &str = "INSERT INTO deliveries (kind, edition_id, subscriber_id, body_id, lane, stream, state, \
+pub(super) const DELIVERIES: &str = concat!(
+    "INSERT INTO deliveries (kind, edition_id, subscriber_id, body_id, lane, stream, state, \
         due_at, attempt, uncertain_count) \
     SELECT 'edition', $1, s.id, b.id, 0, $1, 'queued', $2, 0, 0 \
     FROM subscribers s JOIN bodies b ON b.edition_id = $1 AND b.tier = \
         CASE WHEN s.term_ends_at IS NOT NULL AND s.term_ends_at <= $2 THEN $3 ELSE s.tier END \
     WHERE s.status = 'active' AND s.id NOT IN \
         (SELECT y.id FROM suppressions x JOIN subscribers y ON y.address_key = x.address_key) \
-    AND (b.extra_limit IS NULL OR b.extra_limit > (SELECT count(*) FROM editions g CROSS JOIN deliveries u \
-        WHERE g.extra = 1 AND g.queued_at >= coalesce(s.term_started_at, s.created_at) \
-        AND u.edition_id = g.id AND u.subscriber_id = s.id AND u.state NOT IN ('refused', 'expired', 'skipped')))";
+    AND (b.extra_limit IS NULL OR b.extra_limit > (",
+    extras_of_s!(),
+    "))"
+);
 
 async fn queue_deliveries(
     tx: &mut Tx,

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::sql::{markers, row, rows, rows_each, run, run_each};
+use super::sql::{extras_of_s, markers, row, rows, rows_each, run, run_each};
 use super::{StoreError, Tx, word};
 use crate::domain::address::Address;
 use crate::domain::publication::TierId;
@@ -227,9 +227,7 @@ pub async fn active_by_tier(tx: &mut Tx) -> Result<Vec<(String, i64)>, StoreErro
 /// # Errors
 /// When the database fails.
 pub async fn extras_used(tx: &mut Tx, subscriber: i64) -> Result<i64, StoreError> {
-    const SQL: &str = "SELECT count(*) FROM subscribers s CROSS JOIN editions g CROSS JOIN deliveries u \
-        WHERE s.id = $1 AND g.extra = 1 AND g.queued_at >= coalesce(s.term_started_at, s.created_at) \
-            AND u.edition_id = g.id AND u.subscriber_id = s.id AND u.state NOT IN ('refused', 'expired', 'skipped')";
+    const SQL: &str = concat!("SELECT (", extras_of_s!(), ") FROM subscribers s WHERE s.id = $1");
     Ok(row!(tx, (i64,), SQL, subscriber)?.map_or(0, |(count,)| count))
 }
 
@@ -245,12 +243,14 @@ pub async fn count_entitled(
     extra_limit: Option<i64>,
     at: Timestamp,
 ) -> Result<i64, StoreError> {
-    const SQL: &str = "SELECT count(*) FROM subscribers s WHERE s.status = 'active' AND $1 = \
+    const SQL: &str = concat!(
+        "SELECT count(*) FROM subscribers s WHERE s.status = 'active' AND $1 = \
             CASE WHEN s.term_ends_at IS NOT NULL AND s.term_ends_at <= $2 THEN $3 ELSE s.tier END \
         AND s.id NOT IN (SELECT y.id FROM suppressions x JOIN subscribers y ON y.address_key = x.address_key) \
-        AND ($4 < 0 OR $4 > (SELECT count(*) FROM editions g CROSS JOIN deliveries u \
-            WHERE g.extra = 1 AND g.queued_at >= coalesce(s.term_started_at, s.created_at) \
-            AND u.edition_id = g.id AND u.subscriber_id = s.id AND u.state NOT IN ('refused', 'expired', 'skipped')))";
+        AND ($4 < 0 OR $4 > (",
+        extras_of_s!(),
+        "))"
+    );
     let lapsed = lapsed.map_or("", TierId::as_str);
     let found = row!(tx, (i64,), SQL, tier.as_str(), at.millis(), lapsed, extra_limit.unwrap_or(-1))?;
     Ok(found.map_or(0, |(count,)| count))

@@ -378,6 +378,18 @@ macro_rules! rows_each {
     };
 }
 
+/// The extras that count against the term of subscriber `s`, as an open SELECT that a condition on `u`, the delivery, may follow.
+/// Counted from when a delivery is queued, given back when it ends refused, expired or skipped. The joins keep their order: few
+/// editions are extras, and each is one lookup.
+macro_rules! extras_of_s {
+    () => {
+        "SELECT count(*) FROM editions g CROSS JOIN deliveries u \
+        WHERE g.extra = 1 AND g.queued_at >= coalesce(s.term_started_at, s.created_at) \
+        AND u.edition_id = g.id AND u.subscriber_id = s.id AND u.state NOT IN ('refused', 'expired', 'skipped')"
+    };
+}
+
+pub(crate) use extras_of_s;
 pub(crate) use {row, rows, rows_each, run, run_each};
 
 /// `$1 .. $n`, each once and in this order, as SQLite's nameless markers; any other text stays as it is. To SQLite `$1` is a name:

@@ -202,7 +202,7 @@ impl Gatherer {
     }
 }
 
-/// Whether a claim would find anything, and whether doubtful rows wait to be queued again; both without writing.
+/// Whether a claim would find anything. Writes nothing.
 ///
 /// # Errors
 /// When the database fails.
