@@ -12,7 +12,7 @@ use common::world::{NOW, World, folder};
 use common::{Report, median, ratio, rounds, size};
 use tidings::domain::publication::TierId;
 use tidings::import;
-use tidings::tasks::people::{ImportOptions, ImportReport, SkippedRow};
+use tidings::tasks::people::{ImportOptions, ImportReport};
 
 const TIERS: [&str; 4] = ["free", "monthly", "yearly", "lifetime"];
 
@@ -31,9 +31,7 @@ fn csv(rows: usize) -> String {
 async fn import(world: &World, file: &Path) -> ImportReport {
     let tiers: Vec<TierId> = TIERS.iter().map(|tier| TierId::from(*tier)).collect();
     let rows = import::rows(std::fs::File::open(file).unwrap(), &tiers).unwrap();
-    let rows = rows.map(|row| {
-        row.unwrap().map_err(|one| SkippedRow { line: one.line, address: one.address, reason: one.reason })
-    });
+    let rows = rows.map(Result::unwrap);
     let options = ImportOptions { consent_source: Some("bench"), dry_run: false, now: NOW };
     tidings::tasks::people::import(&world.store, rows, options, |_| {}).await.unwrap()
 }

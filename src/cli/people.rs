@@ -18,7 +18,7 @@ use crate::import;
 use crate::runtime::{Clock, SystemClock, Timestamp};
 use crate::store::people::Consent;
 use crate::store::{Store, audit, notes, people, suppressions};
-use crate::tasks::people::{ImportOptions, ImportReport, SkippedRow};
+use crate::tasks::people::{ImportOptions, ImportReport};
 
 #[derive(Debug, Subcommand)]
 pub enum SubscribersCommand {
@@ -137,11 +137,7 @@ async fn import_file(context: &Context, args: &ImportArgs) -> Result<(), Failure
     }
     let broken = std::cell::RefCell::new(None);
     let rows = rows.map_while(|row| match row {
-        Ok(row) => Some(row.map_err(|skipped| SkippedRow {
-            line: skipped.line,
-            address: skipped.address,
-            reason: skipped.reason,
-        })),
+        Ok(row) => Some(row),
         Err(error) => {
             *broken.borrow_mut() = Some(error);
             None

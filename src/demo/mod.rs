@@ -27,7 +27,7 @@ use crate::import;
 use crate::runtime::{Clock, Shutdown, SystemClock, Timestamp};
 use crate::store::editions::EditionRow;
 use crate::store::{Store, deliveries, editions, inbound, people, threads};
-use crate::tasks::people::{ImportOptions, SkippedRow, import as import_rows};
+use crate::tasks::people::{ImportOptions, import as import_rows};
 use sink::{Recorded, Sink};
 
 /// No step of the demo takes longer than this on a machine that is alive.
@@ -271,13 +271,7 @@ async fn import_people(setup: &Setup, store: &Store, now: Timestamp) -> Result<(
     let csv = sample::people();
     let rows = import::rows(csv.as_bytes(), &setup.content.publication.tier_ids())
         .map_err(|problem| Failure::Ours(problem.to_string()))?;
-    let rows = rows.filter_map(Result::ok).map(|row| {
-        row.map_err(|skipped| SkippedRow {
-            line: skipped.line,
-            address: skipped.address,
-            reason: skipped.reason,
-        })
-    });
+    let rows = rows.filter_map(Result::ok);
     let options = ImportOptions { consent_source: Some("the demo's sample people"), dry_run: false, now };
     let report = import_rows(store, rows, options, |_| {}).await?;
     match report.skipped.first() {

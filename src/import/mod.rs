@@ -38,7 +38,7 @@ use records::{Record, Records};
 pub use times::moment;
 pub use write::{ExportRow, Writer};
 
-/// A record that was not taken.
+/// A record that was not taken, or of which something has to be told.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct Skipped {
     /// The line of the file where the record starts, from 1.

@@ -14,6 +14,7 @@ use serde::Serialize;
 use tokio::time::Instant;
 
 use crate::domain::subscriber::{ImportRow, Subscriber, SubscriberStatus};
+use crate::import::Skipped;
 use crate::runtime::Timestamp;
 use crate::store::{Dialect, Store, StoreError, Tx, audit, people};
 
@@ -45,21 +46,13 @@ pub struct ImportReport {
     /// Rows whose address is suppressed, whatever else became of them: nothing is sent there.
     pub suppressed: u64,
     /// The first ten thousand.
-    pub skipped: Vec<SkippedRow>,
+    pub skipped: Vec<Skipped>,
     pub skipped_rows: u64,
     /// Rows that were taken the careful way, because the file left something open. The first ten thousand.
-    pub unclear: Vec<SkippedRow>,
+    pub unclear: Vec<Skipped>,
     pub unclear_rows: u64,
     /// Rows that the file would have mailed and that stay suppressed (W157). The first ten thousand.
-    pub kept_suppressed: Vec<SkippedRow>,
-}
-
-/// A row that is reported; in `skipped`, one that changed nothing.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct SkippedRow {
-    pub line: u64,
-    pub address: String,
-    pub reason: String,
+    pub kept_suppressed: Vec<Skipped>,
 }
 
 /// How to import.
@@ -77,7 +70,7 @@ pub struct ImportOptions<'a> {
 /// When the database fails: the chunks before are kept, and running the import again is harmless.
 pub async fn import(
     store: &Store,
-    rows: impl Iterator<Item = Result<ImportRow, SkippedRow>>,
+    rows: impl Iterator<Item = Result<ImportRow, Skipped>>,
     options: ImportOptions<'_>,
     mut told_rows: impl FnMut(u64),
 ) -> Result<ImportReport, StoreError> {
@@ -110,7 +103,7 @@ pub async fn import(
 }
 
 impl ImportReport {
-    fn skip(&mut self, row: SkippedRow) {
+    fn skip(&mut self, row: Skipped) {
         self.skipped_rows += 1;
         if self.skipped.len() < LISTED {
             self.skipped.push(row);
@@ -142,8 +135,8 @@ impl ImportReport {
     }
 }
 
-fn told(row: &ImportRow, reason: String) -> SkippedRow {
-    SkippedRow { line: row.line, address: row.address.to_string(), reason }
+fn told(row: &ImportRow, reason: String) -> Skipped {
+    Skipped { line: row.line, address: row.address.to_string(), reason }
 }
 
 /// A row and its address's key.

@@ -2,8 +2,9 @@
 
 use tidings::domain::address::Address;
 use tidings::domain::subscriber::{ImportRow, SubscriberStatus};
+use tidings::import::Skipped;
 use tidings::store::{Store, people};
-use tidings::tasks::people::{ImportOptions, ImportReport, SkippedRow, import};
+use tidings::tasks::people::{ImportOptions, ImportReport, import};
 
 use crate::support::clock::TUESDAY;
 use crate::support::stores::on_every_store;
@@ -29,7 +30,7 @@ fn row(address: &str, name: &str, tier: &str) -> ImportRow {
 
 async fn imported(store: &Store, rows: Vec<ImportRow>) -> ImportReport {
     let options = ImportOptions { consent_source: Some("shop"), dry_run: false, now: TUESDAY };
-    let rows = rows.into_iter().map(Ok::<_, SkippedRow>);
+    let rows = rows.into_iter().map(Ok::<_, Skipped>);
     import(store, rows, options, |_| {}).await.unwrap()
 }
 

@@ -6,20 +6,14 @@ use tidings::domain::subscriber::SubscriberStatus;
 use tidings::domain::suppression::SuppressionReason;
 use tidings::import;
 use tidings::store::{Store, people, suppressions};
-use tidings::tasks::people::{ImportOptions, ImportReport, SkippedRow, import as import_rows};
+use tidings::tasks::people::{ImportOptions, ImportReport, import as import_rows};
 
 use crate::support::clock::TUESDAY;
 use crate::support::stores::on_every_store;
 
 async fn take(store: &Store, csv: &str, dry_run: bool) -> ImportReport {
     let tiers = ["free", "yearly"].map(TierId::from);
-    let rows = import::rows(csv.as_bytes(), &tiers).unwrap().map(|row| {
-        row.unwrap().map_err(|skipped| SkippedRow {
-            line: skipped.line,
-            address: skipped.address,
-            reason: skipped.reason,
-        })
-    });
+    let rows = import::rows(csv.as_bytes(), &tiers).unwrap().map(Result::unwrap);
     let options = ImportOptions { consent_source: Some("sign-up form"), dry_run, now: TUESDAY };
     import_rows(store, rows, options, |_| {}).await.unwrap()
 }

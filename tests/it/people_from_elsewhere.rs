@@ -8,7 +8,7 @@ use tidings::domain::suppression::SuppressionReason;
 use tidings::import::{self, Encoding, Format, HeaderProblem, Skipped, Wishes};
 use tidings::store::{Store, people, suppressions};
 use tidings::tasks::export::export;
-use tidings::tasks::people::{ImportOptions, ImportReport, SkippedRow, import as import_rows};
+use tidings::tasks::people::{ImportOptions, ImportReport, import as import_rows};
 
 use crate::support::clock::TUESDAY;
 use crate::support::stores::{TestStore, on_every_store};
@@ -99,11 +99,8 @@ fn bytes_of(name: &str) -> &'static [u8] {
 
 async fn take(store: &Store, bytes: &[u8]) -> ImportReport {
     let (format, rows) = read(bytes);
-    let rows = rows.into_iter().map(|row| {
-        row.map_err(|one| SkippedRow { line: one.line, address: one.address, reason: one.reason })
-    });
     let options = ImportOptions { consent_source: Some("old system"), dry_run: false, now: TUESDAY };
-    let mut report = import_rows(store, rows, options, |_| {}).await.unwrap();
+    let mut report = import_rows(store, rows.into_iter(), options, |_| {}).await.unwrap();
     report.format = format.as_str();
     report
 }

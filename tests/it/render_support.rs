@@ -119,3 +119,28 @@ pub fn values() -> Values {
 pub fn filled(body: &Body) -> [String; 3] {
     [&body.subject, &body.html, &body.text].map(|pieces| fill(pieces, &values()))
 }
+
+/// A set of these templates, each a path below `templates/` and its text.
+pub fn with(files: &[(&str, &str)]) -> Result<TemplateSet, Vec<Problem>> {
+    let files = files
+        .iter()
+        .map(|(path, text)| ((*path).to_owned(), format!("templates/{path}"), (*text).to_owned()));
+    TemplateSet::of(files.collect(), &publication().tier_ids())
+}
+
+/// A whole template; `inner` starts in line 4.
+pub fn body(inner: &str) -> String {
+    format!(
+        "<mjml>\n<mj-body>\n<mj-section><mj-column>\n{inner}\n</mj-column></mj-section>\n</mj-body>\n</mjml>\n"
+    )
+}
+
+/// Asserts that one of the problems stands there and says so.
+#[track_caller]
+pub fn found(problems: &[Problem], at: (&str, usize, usize), words: &str) {
+    let (file, line, column) = at;
+    let there = problems
+        .iter()
+        .any(|p| (p.file.as_str(), p.line, p.column) == (file, line, column) && p.problem.contains(words));
+    assert!(there, "{at:?} {words:?}: {problems:#?}");
+}

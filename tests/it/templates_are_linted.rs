@@ -1,32 +1,8 @@
 //! A template that is wrong is named with file, line and column, before anything is rendered.
 
 use tidings::domain::problem::Problem;
-use tidings::render::TemplateSet;
 
-use crate::render_support::{article, filled, publication, render_with};
-
-fn with(files: &[(&str, &str)]) -> Result<TemplateSet, Vec<Problem>> {
-    let files = files
-        .iter()
-        .map(|(path, text)| ((*path).to_owned(), format!("templates/{path}"), (*text).to_owned()));
-    TemplateSet::of(files.collect(), &publication().tier_ids())
-}
-
-/// A whole template; `inner` starts in line 4.
-fn body(inner: &str) -> String {
-    format!(
-        "<mjml>\n<mj-body>\n<mj-section><mj-column>\n{inner}\n</mj-column></mj-section>\n</mj-body>\n</mjml>\n"
-    )
-}
-
-#[track_caller]
-fn found(problems: &[Problem], at: (&str, usize, usize), words: &str) {
-    let (file, line, column) = at;
-    let there = problems
-        .iter()
-        .any(|p| (p.file.as_str(), p.line, p.column) == (file, line, column) && p.problem.contains(words));
-    assert!(there, "{at:?} {words:?}: {problems:#?}");
-}
+use crate::render_support::{article, body, filled, found, publication, render_with, with};
 
 #[track_caller]
 fn refused(inner: &str, line: usize, column: usize, words: &str) {

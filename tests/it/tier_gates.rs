@@ -2,10 +2,11 @@
 
 use proptest::prelude::*;
 use tidings::domain::body::Piece;
-use tidings::domain::problem::Problem;
 use tidings::render::{Article, TemplateSet};
 
-use crate::render_support::{TIERS, article, filled, publication, render, render_with, shipped};
+use crate::render_support::{
+    TIERS, article, body, filled, found, publication, render, render_with, shipped, with,
+};
 
 /// Marker words in every place that Markdown has, all inside of one gate.
 fn gated(tier: &str) -> String {
@@ -377,26 +378,10 @@ fn a_hole_in_the_title_is_filled_twice() {
     assert_eq!(html.matches("For Jonas Brandt").count(), 2, "{html}");
 }
 
-fn with(files: &[(&str, &str)]) -> Result<TemplateSet, Vec<Problem>> {
-    let files = files
-        .iter()
-        .map(|(path, text)| ((*path).to_owned(), format!("templates/{path}"), (*text).to_owned()));
-    TemplateSet::of(files.collect(), &publication().tier_ids())
-}
-
-fn body(inner: &str) -> String {
-    format!(
-        "<mjml>\n<mj-body>\n<mj-section><mj-column>\n{inner}\n</mj-column></mj-section>\n</mj-body>\n</mjml>\n"
-    )
-}
-
 #[track_caller]
 fn template_refused(files: &[(&str, &str)], file: &str, line: usize, column: usize, words: &str) {
     let problems = with(files).expect_err("the set is wrong");
-    let found = problems
-        .iter()
-        .any(|p| p.file == file && (p.line, p.column) == (line, column) && p.problem.contains(words));
-    assert!(found, "{problems:#?}");
+    found(&problems, (file, line, column), words);
 }
 
 #[track_caller]
