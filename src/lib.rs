@@ -81,3 +81,4 @@ pub mod runtime;
 pub mod store;
 pub mod tasks;
 pub mod transport;
+pub mod web;

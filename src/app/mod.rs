@@ -5,6 +5,8 @@ mod conversation;
 pub mod daemon;
 mod failure;
 pub mod gallery;
+mod keeping;
+mod operations;
 mod setup;
 
 pub use conversation::conversation;

@@ -217,6 +217,16 @@ impl Pool {
         }))
     }
 
+    /// On a connection of its own, so that neither the writer nor a reader waits.
+    pub(super) async fn copy_into(&self, into: &Path) -> Result<(), StoreError> {
+        let Pool::Sqlite { file, .. } = self else { return Ok(()) };
+        let options = SqliteConnectOptions::new().filename(file).read_only(true).busy_timeout(BUSY);
+        let mut reader = options.connect().await?;
+        sqlx::query("VACUUM INTO $1").bind(into.to_string_lossy()).execute(&mut reader).await?;
+        reader.close().await?;
+        Ok(())
+    }
+
     pub(super) async fn migrate(&self) -> Result<(), StoreError> {
         match self {
             Pool::Sqlite { writer, .. } => {

@@ -66,7 +66,8 @@ impl Site {
     pub fn sending_to(relay: SocketAddr) -> Site {
         let site = Site::shipped();
         site.change("tidings.toml", "url = \"smtp://127.0.0.1:2525\"", &format!("url = \"smtp://{relay}\""));
-        // Reports to editors are mails too; tests that count mails are not about them.
+        // Reports and alarms are mails too; tests that count mails are not about them.
+        site.change("tidings.toml", "operators = [\"ops@example.org\"]", "operators = []");
         site.change("publication.toml", "editors = [\"ed@example.org\"]", "editors = []");
         let now = SystemClock.now().rfc3339();
         site.change("publication.toml", "at = \"2026-11-28T09:00\"", &format!("at = \"{now}\""));

@@ -1,0 +1,87 @@
+//! What operators see of a running process: its pages, what systemd hears, and the sign of life of the ledger.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use axum::Router;
+use tokio::sync::oneshot;
+
+use crate::runtime::{Pulse, Shutdown, Vitals, init_system};
+use crate::tasks::ledger::Ledger;
+use crate::web;
+
+/// How often the ledger is asked whether it still answers.
+const ASK_EVERY: Duration = Duration::from_secs(5);
+
+/// A bound listener of pages.
+pub(super) struct PagesListener(std::net::TcpListener);
+
+impl PagesListener {
+    pub fn bind(address: SocketAddr) -> std::io::Result<PagesListener> {
+        let listener = std::net::TcpListener::bind(address)?;
+        listener.set_nonblocking(true)?;
+        Ok(PagesListener(listener))
+    }
+
+    pub fn address(&self) -> Option<SocketAddr> {
+        self.0.local_addr().ok()
+    }
+
+    /// Serves on a thread of its own, so that who asks for pages takes no time from sending. The answer resolves when it ends.
+    ///
+    /// # Errors
+    /// When there is no further thread.
+    pub fn serve(self, pages: Router, shutdown: Shutdown) -> std::io::Result<oneshot::Receiver<()>> {
+        let (end, ended) = oneshot::channel();
+        std::thread::Builder::new().name("pages".into()).spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+            match runtime {
+                Ok(runtime) => runtime.block_on(async move {
+                    match tokio::net::TcpListener::from_std(self.0) {
+                        Ok(listener) => web::serve(listener, pages, web::Limits::PRIVATE, shutdown).await,
+                        Err(error) => tracing::error!(%error, "the pages' listener"),
+                    }
+                }),
+                Err(error) => tracing::error!(%error, "the pages' thread"),
+            }
+            // Whoever waits may be gone.
+            let _ = end.send(());
+        })?;
+        Ok(ended)
+    }
+}
+
+/// Tells systemd that every worker makes progress, as often as it wants to hear it, and nothing while one does not.
+pub(super) async fn watchdog(vitals: Vitals, every: Duration, shutdown: Shutdown) {
+    let mut stuck = Vec::new();
+    loop {
+        let now_stuck = vitals.stuck();
+        if now_stuck.is_empty() {
+            init_system::alive();
+        } else if now_stuck != stuck {
+            tracing::error!(
+                workers = now_stuck.join(", "),
+                "no progress; the init system is not told that we live"
+            );
+        }
+        stuck = now_stuck;
+        tokio::select! {
+            () = tokio::time::sleep(every) => {}
+            () = shutdown.wait() => return,
+        }
+    }
+}
+
+/// Asks the ledger for nothing, now and then. Any answer is a sign of life: that the store is away is said elsewhere.
+pub(super) async fn ask_ledger(ledger: Ledger, pulse: Pulse, shutdown: Shutdown) {
+    loop {
+        tokio::select! {
+            _ = ledger.ask(None, false) => pulse.beat(),
+            () = shutdown.wait() => return,
+        }
+        tokio::select! {
+            () = tokio::time::sleep(ASK_EVERY) => {}
+            () = shutdown.wait() => return,
+        }
+    }
+}
