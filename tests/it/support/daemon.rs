@@ -74,6 +74,14 @@ impl Site {
         site
     }
 
+    /// Its private pages, on any free port.
+    pub fn with_pages(self) -> Site {
+        let path = self.folder.path().join("config/tidings.toml");
+        let text = std::fs::read_to_string(&path).unwrap();
+        std::fs::write(path, format!("{text}\n[web]\nprivate = \"127.0.0.1:0\"\n")).unwrap();
+        self
+    }
+
     pub fn path(&self) -> PathBuf {
         self.folder.path().to_owned()
     }
@@ -154,7 +162,15 @@ impl Site {
 
     /// Starts the daemon and waits until it is ready.
     pub fn start(&self) -> Daemon {
-        let mut child = self.command(&["run"]).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        self.start_as(&["run"], |_| {})
+    }
+
+    /// As [`Site::start`], with other arguments and what `change` adds to the process.
+    pub fn start_as(&self, args: &[&str], change: impl FnOnce(&mut Command)) -> Daemon {
+        let mut command = self.command(args);
+        command.stdout(Stdio::null()).stderr(Stdio::piped());
+        change(&mut command);
+        let mut child = command.spawn().unwrap();
         let log = Arc::new(Mutex::new(String::new()));
         let (read, stderr) = (log.clone(), child.stderr.take().unwrap());
         std::thread::spawn(move || {
@@ -217,6 +233,17 @@ impl Daemon {
         rest.split_whitespace().next().unwrap().trim_matches('"').parse().unwrap()
     }
 
+    /// Where its private pages are.
+    pub fn pages(&self) -> SocketAddr {
+        let log = self.log();
+        let (_, rest) = log.split_once("pages=").unwrap();
+        rest.split_whitespace().next().unwrap().trim_matches('"').parse().unwrap()
+    }
+
+    pub fn id(&self) -> i32 {
+        i32::try_from(self.child.id()).unwrap()
+    }
+
     /// The most memory that it ever held, in kB.
     pub fn peak_memory(&self) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
@@ -232,9 +259,12 @@ impl Daemon {
 
     /// SIGTERM.
     pub fn ask_to_stop(&self) {
-        let pid = i32::try_from(self.child.id()).unwrap();
+        self.signal(libc::SIGTERM);
+    }
+
+    pub fn signal(&self, signal: i32) {
         // SAFETY: the process is our child and was not waited for yet, so that the id is its own.
-        assert_eq!(unsafe { libc::kill(pid, libc::SIGTERM) }, 0);
+        assert_eq!(unsafe { libc::kill(self.id(), signal) }, 0);
     }
 
     /// Waits for the end.
