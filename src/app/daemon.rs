@@ -16,14 +16,16 @@ use tokio::time::{Instant, timeout_at};
 use tokio_cron_scheduler::{Job, JobScheduler, JobSchedulerError};
 
 use super::Setup;
+use crate::domain::settings::IntakeSettings;
 use crate::intake::lmtp::{self, Listener, LmtpConfig};
+use crate::intake::signature::Signatures;
 use crate::runtime::{Clock, Shutdown, Timestamp};
 use crate::store::{DaemonLock, Store, StoreError, staff};
 use crate::tasks::content::Shelf;
 use crate::tasks::lease;
 use crate::tasks::ledger::{self, Gatherer, Owner};
 use crate::tasks::notice::Press;
-use crate::tasks::receive::{self, Doors, Receiver};
+use crate::tasks::receive::{self, Doors, Proving, Receiver};
 use crate::tasks::report::Reporter;
 use crate::tasks::schedule::{Happened, Scheduler};
 use crate::tasks::send::{Connection, SendLine};
@@ -357,8 +359,20 @@ pub async fn receiver(setup: &Setup, store: &Store, wake: Arc<Notify>) -> Result
         own: Arc::new(setup.own()),
         desk: Desk { staff: members, press },
         max_message: setup.settings.intake.max_message,
+        reporter: Reporter { shelf: setup.shelf.clone(), settings: setup.settings.clone() },
+        proving: proving(&setup.settings.intake),
         wake,
     })
+}
+
+fn proving(intake: &IntakeSettings) -> Proving {
+    match &intake.authserv_id {
+        Some(id) => Proving::Server(id.clone()),
+        None => match Signatures::new(intake.resolver) {
+            Ok(signatures) => Proving::Signatures(Box::new(signatures)),
+            Err(why) => Proving::Nothing(format!("no name server can be asked for keys: {why}")),
+        },
+    }
 }
 
 async fn reload(shelf: &Arc<Shelf>) {

@@ -2,6 +2,7 @@
 
 pub mod bodies;
 pub mod content;
+mod editors;
 mod evidence;
 pub mod export;
 pub mod frames;
@@ -10,6 +11,7 @@ pub mod lease;
 pub mod ledger;
 pub mod notice;
 pub mod people;
+pub mod proof;
 pub mod receive;
 pub mod report;
 pub mod schedule;

@@ -51,14 +51,20 @@ impl Answer {
 impl Site {
     /// The shipped config. Only the LMTP port differs, so that many can run beside each other.
     pub fn shipped() -> Site {
-        let folder = tempfile::tempdir().unwrap();
-        copy(&Path::new(env!("CARGO_MANIFEST_DIR")).join("config"), &folder.path().join("config"));
-        let site = Site { folder };
-        site.change("tidings.toml", "listen = \"127.0.0.1:2424\"", "listen = \"127.0.0.1:0\"");
+        let site = Site::with_slots();
         // A slot that falls due while a test runs would be an edition more.
         let publication = site.folder.path().join("config/publication.toml");
         let text = std::fs::read_to_string(&publication).unwrap();
         std::fs::write(&publication, text.split_once("[[slots]]").unwrap().0).unwrap();
+        site
+    }
+
+    /// The shipped config with its recurring editions.
+    pub fn with_slots() -> Site {
+        let folder = tempfile::tempdir().unwrap();
+        copy(&Path::new(env!("CARGO_MANIFEST_DIR")).join("config"), &folder.path().join("config"));
+        let site = Site { folder };
+        site.change("tidings.toml", "listen = \"127.0.0.1:2424\"", "listen = \"127.0.0.1:0\"");
         site
     }
 

@@ -2,6 +2,7 @@
 
 pub mod clock;
 pub mod daemon;
+pub mod dns;
 pub mod stores;
 
 pub mod lmtp;
