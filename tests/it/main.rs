@@ -12,6 +12,7 @@ mod import_csv;
 mod import_into_store;
 mod inbound_corpus;
 mod inbound_rubbish;
+mod kill_matrix;
 mod killed_and_restarted;
 mod lmtp_dialogue;
 mod notice_to_staff;

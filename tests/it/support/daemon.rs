@@ -7,8 +7,12 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use secrecy::ExposeSecret;
 use serde_json::Value;
+use tidings::domain::settings::StorageUrl;
 use tidings::runtime::{Clock, SystemClock};
+
+use super::stores::TestStore;
 
 /// Nothing that a test waits for takes longer than this on a machine that is alive.
 pub const PATIENCE: Duration = Duration::from_secs(120);
@@ -89,6 +93,14 @@ impl Site {
         let text = std::fs::read_to_string(&path).unwrap();
         assert_eq!(text.matches(from).count(), 1, "{file}: {from}");
         std::fs::write(path, text.replace(from, to)).unwrap();
+    }
+
+    /// In this store instead of a file in the folder.
+    pub fn keep_in(&self, store: &TestStore) {
+        if let StorageUrl::Postgres(url) = &store.url {
+            let url = format!("url = \"{}\"", url.expose_secret());
+            self.change("tidings.toml", "url = \"sqlite://var/tidings.db\"", &url);
+        }
     }
 
     /// No limit but the connections, and doubtful mail again after a second.
@@ -222,6 +234,10 @@ impl Daemon {
         rest.split_whitespace().next().unwrap().trim_matches('"').parse().unwrap()
     }
 
+    pub fn pid(&self) -> i32 {
+        i32::try_from(self.child.id()).unwrap()
+    }
+
     /// The most memory that it ever held, in kB.
     pub fn peak_memory(&self) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
@@ -237,9 +253,8 @@ impl Daemon {
 
     /// SIGTERM.
     pub fn ask_to_stop(&self) {
-        let pid = i32::try_from(self.child.id()).unwrap();
         // SAFETY: the process is our child and was not waited for yet, so that the id is its own.
-        assert_eq!(unsafe { libc::kill(pid, libc::SIGTERM) }, 0);
+        assert_eq!(unsafe { libc::kill(self.pid(), libc::SIGTERM) }, 0);
     }
 
     /// Waits for the end.

@@ -3,6 +3,7 @@
 pub mod clock;
 pub mod daemon;
 pub mod dns;
+pub mod doubles;
 pub mod stores;
 
 pub mod lmtp;
