@@ -25,6 +25,7 @@ mod people_are_imported;
 mod people_from_elsewhere;
 mod preview_is_what_is_sent;
 mod real_postfix;
+mod relay_dies_early;
 mod render_support;
 mod rubbish_arrives;
 mod slot_falls_due;
