@@ -19,7 +19,9 @@ use super::Setup;
 use super::keeping::{Keeping, told_of_dead};
 use super::operations::{self, PagesListener};
 use crate::domain::alarm::AlarmCause;
+use crate::domain::settings::IntakeSettings;
 use crate::intake::lmtp::{self, Listener, LmtpConfig};
+use crate::intake::signature::Signatures;
 use crate::runtime::{Clock, Pulse, Shutdown, Timestamp, Vitals, init_system};
 use crate::store::{DaemonLock, Store, StoreError, staff};
 use crate::tasks::alarm::{Alarms, Teller};
@@ -28,7 +30,7 @@ use crate::tasks::lease::{self, Entered};
 use crate::tasks::ledger::{self, Gatherer, Owner};
 use crate::tasks::measure;
 use crate::tasks::notice::Press;
-use crate::tasks::receive::{self, Doors, Receiver};
+use crate::tasks::receive::{self, Doors, Proving, Receiver};
 use crate::tasks::report::Reporter;
 use crate::tasks::restore;
 use crate::tasks::schedule::{Happened, Scheduler};
@@ -467,6 +469,8 @@ pub async fn receiver(setup: &Setup, store: &Store, wake: Arc<Notify>) -> Result
         own: Arc::new(setup.own()),
         desk: Desk { staff: members, press },
         max_message: setup.settings.intake.max_message,
+        reporter: Reporter { shelf: setup.shelf.clone(), settings: setup.settings.clone() },
+        proving: proving(&setup.settings.intake),
         wake,
     })
 }
@@ -518,6 +522,16 @@ fn pages(setup: &Setup, parts: Parts) -> Result<Option<PagesListener>, StartProb
     let Some(address) = setup.settings.web.private.filter(|_| parts.web) else { return Ok(None) };
     let bound = PagesListener::bind(address);
     bound.map(Some).map_err(|error| StartProblem::Pages { address, error })
+}
+
+fn proving(intake: &IntakeSettings) -> Proving {
+    match &intake.authserv_id {
+        Some(id) => Proving::Server(id.clone()),
+        None => match Signatures::new(intake.resolver) {
+            Ok(signatures) => Proving::Signatures(Box::new(signatures)),
+            Err(why) => Proving::Nothing(format!("no name server can be asked for keys: {why}")),
+        },
+    }
 }
 
 async fn reload(shelf: &Arc<Shelf>, alarms: &Alarms, now: Timestamp) {

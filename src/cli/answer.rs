@@ -9,6 +9,7 @@ use serde::Serialize;
 use super::Context;
 use crate::app::{Failure, Setup};
 use crate::config;
+use crate::domain::problem::Problem;
 use crate::domain::settings::Settings;
 use crate::store::Store;
 
@@ -83,8 +84,13 @@ impl Context {
 
     /// Everything, checked.
     pub fn setup(&self) -> Result<Setup, Failure> {
-        let (setup, problems) = Setup::load(&self.config, &config::process_environment(), &self.flags);
+        let (setup, problems) = self.load();
         setup.ok_or_else(|| Failure::problems(&problems))
+    }
+
+    /// What can be had, and every problem.
+    pub fn load(&self) -> (Option<Setup>, Vec<Problem>) {
+        Setup::load(&self.config, &config::process_environment(), &self.flags)
     }
 
     pub async fn store(&self) -> Result<Store, Failure> {

@@ -112,18 +112,22 @@ fn planned(context: &Context, known: &[Shown]) -> Vec<Shown> {
     configured
         .into_iter()
         .filter(|edition| known.iter().all(|row| row.slug != edition.slug))
-        .map(|edition| Shown {
-            slug: edition.slug,
-            state: EditionState::Planned,
-            slot: None,
-            due_at: edition.due_at,
-            queued_at: None,
-            finished_at: None,
-            audience: 0,
-            counts: Counts::default(),
-            tiers: BTreeMap::new(),
-        })
+        .map(|edition| not_yet(edition.slug, edition.due_at))
         .collect()
+}
+
+fn not_yet(slug: String, due_at: Timestamp) -> Shown {
+    Shown {
+        slug,
+        state: EditionState::Planned,
+        slot: None,
+        due_at,
+        queued_at: None,
+        finished_at: None,
+        audience: 0,
+        counts: Counts::default(),
+        tiers: BTreeMap::new(),
+    }
 }
 
 pub async fn editions(context: &Context, command: EditionsCommand) -> Result<(), Failure> {
@@ -140,12 +144,11 @@ pub async fn editions(context: &Context, command: EditionsCommand) -> Result<(),
         }
         EditionsCommand::Plan { slug } => plan(context, &store, &slug).await?,
         EditionsCommand::Approve { slug } => {
-            let from = [EditionState::WaitingApproval];
-            change(context, &store, &slug, &from, EditionState::Sending, "").await?;
+            change(context, &store, &slug, EditionState::APPROVABLE, EditionState::Sending, "").await?;
         }
         EditionsCommand::Hold { slug } => {
-            let from = [EditionState::Sending, EditionState::Paused];
-            change(context, &store, &slug, &from, EditionState::WaitingApproval, "held by hand").await?;
+            let (from, to) = (EditionState::HOLDABLE, EditionState::WaitingApproval);
+            change(context, &store, &slug, from, to, "held by hand").await?;
         }
         EditionsCommand::Cancel { slug } => cancel(context, &store, &slug).await?,
         EditionsCommand::Retry { slug } => retry(context, &store, &slug).await?,
@@ -193,10 +196,7 @@ async fn show(context: &Context, store: &Store, slug: &str) -> Result<(), Failur
     let reason = row.as_ref().map(|row| row.reason.clone()).unwrap_or_default();
     let shown = match row {
         Some(row) => Shown::from(row),
-        None => planned(context, &[])
-            .into_iter()
-            .find(|edition| edition.slug == slug)
-            .ok_or_else(|| unknown(slug))?,
+        None => return show_planned(context, store, slug).await,
     };
     if context.output.json {
         return context.output.document(&shown);
@@ -220,6 +220,42 @@ async fn show(context: &Context, store: &Store, slug: &str) -> Result<(), Failur
         .map(|(tier, numbers)| vec![tier.clone(), numbers.audience.to_string(), numbers.accepted.to_string()])
         .collect();
     out.table(&["TIER", "AUDIENCE", "ACCEPTED"], &rows, "Nothing is queued yet.");
+    Ok(())
+}
+
+/// A one-off or a slot's coming date. One that is due and still not queued is blocked: then every problem is told.
+async fn show_planned(context: &Context, store: &Store, slug: &str) -> Result<(), Failure> {
+    let now = SystemClock.now();
+    let (setup, found) = context.load();
+    let mut problems: Vec<String> =
+        found.iter().filter(|problem| problem.is_error()).map(ToString::to_string).collect();
+    let mut edition = planned(context, &[]).into_iter().find(|edition| edition.slug == slug);
+    if let Some(setup) = &setup
+        && let Some(due) = week::planned(&setup.content, slug, now)?
+    {
+        edition = edition.or_else(|| {
+            let slot = due.slot_name().map(str::to_owned);
+            Some(Shown { slot, ..not_yet(slug.to_owned(), due.due_at()) })
+        });
+        if let (true, Ok(edition)) = (due.due_at() <= now, week::plan(store, &setup.content, &due).await?)
+            && let Err(more) = freeze(&setup.content, &setup.edition_frame(), &edition, 1)
+        {
+            problems.extend(more.iter().map(ToString::to_string));
+        }
+    }
+    // Where the files do not check, nobody can say what they plan.
+    let edition = edition.ok_or_else(|| match setup {
+        Some(_) => unknown(slug),
+        None => Failure::problems(&found),
+    })?;
+    if context.output.json {
+        return context.output.document(&edition);
+    }
+    context.output.line(format!("{slug}: {}, due {}", edition.state, edition.due_at));
+    if edition.due_at <= now && !problems.is_empty() {
+        context.output.line("It is due and cannot be queued:");
+        problems.iter().for_each(|problem| context.output.line(problem));
+    }
     Ok(())
 }
 

@@ -2,24 +2,31 @@
 
 use std::path::{Path, PathBuf};
 
-use clap::Args;
+use clap::{ArgGroup, Args};
+use serde::Serialize;
 
 use super::Context;
 use crate::app::gallery::{self, Shown};
 use crate::app::{Failure, Setup};
 use crate::domain::address::Address;
 use crate::domain::body::{Field, Values, fill};
-use crate::domain::publication::{PlannedEdition, TierId};
+use crate::domain::publication::TierId;
+use crate::domain::settings::StorageUrl;
+use crate::domain::subscriber::{SAMPLE_NAME, Subscriber};
+use crate::domain::token::NOBODY;
 use crate::mail::compose::{Compiled, Recipient};
 use crate::runtime::{Clock, SystemClock};
-use crate::store::{Store, people};
+use crate::store::{Store, audit, owners, people, suppressions};
+use crate::tasks::lease;
+use crate::tasks::proof::{self, Proof, ProofProblem};
 
 #[derive(Debug, Args)]
+#[command(group = ArgGroup::new("form").args(["tier", "out", "to"]).required(true).multiple(true))]
 pub struct PreviewArgs {
-    /// The slug of a configured edition.
+    /// The slug of a one-off edition, of a slot's coming date, or of a queued edition, which is shown as it was frozen.
     edition: String,
-    /// Without it: all tiers, as files in --out and side by side in its index.html.
-    #[arg(long, required_unless_present = "out")]
+    /// Without it: all tiers, as files in --out and side by side in its index.html, or as one mail each with --to.
+    #[arg(long)]
     tier: Option<String>,
     /// Fills in a subscriber's own name and term; without it, a sample reader's.
     #[arg(long = "as", value_name = "ADDRESS")]
@@ -27,87 +34,185 @@ pub struct PreviewArgs {
     /// Writes EDITION-TIER.eml, .html and .txt there; without it, the text part is printed.
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
+    /// Sends it to an editor, an operator or a member of staff, through the queue like every other mail.
+    #[arg(long, value_name = "ADDRESS")]
+    to: Option<String>,
 }
 
-/// Renders from the files as they are now. The bytes are those that will be sent but for Date, ids, tokens and boundary.
+/// Shows the bytes that will be sent but for Date, ids, tokens and boundary. Its links and addresses change nothing for anybody.
 pub async fn preview(context: &Context, args: &PreviewArgs) -> Result<(), Failure> {
     let setup = context.setup()?;
-    let publication = &setup.content.publication;
-    let edition =
-        publication.editions.iter().find(|edition| edition.slug == args.edition).ok_or_else(|| {
-            let slugs: Vec<&str> = publication.editions.iter().map(|edition| edition.slug.as_str()).collect();
-            Failure::Usage(format!(
-                "there is no edition `{}`; editions are {}",
-                args.edition,
-                slugs.join(", ")
-            ))
-        })?;
-    let Some(tier) = &args.tier else { return all_tiers(context, args, &setup, edition).await };
-    let tier = TierId::from(tier.as_str());
-    if !edition.tiers.contains(&tier) {
-        let tiers: Vec<&str> = edition.tiers.iter().map(TierId::as_str).collect();
-        return Err(Failure::Usage(format!("`{tier}` gets nothing of it; tiers are {}", tiers.join(", "))));
+    let store = store(&setup, args).await?;
+    let person = match (&args.as_address, &store) {
+        (Some(text), Some(store)) => Some(person(store, text).await?),
+        _ => None,
+    };
+    let proofs = chosen(&setup, store.as_ref(), args).await?;
+    for warning in proofs.iter().flat_map(|proof| &proof.warnings) {
+        eprintln!("tidings: {warning}");
     }
-    let mail = warned(&setup, edition, &tier, args).await?;
-    match &args.out {
-        None => context.output.line(format!("Subject: {}\n\n{}", mail.subject, mail.text)),
-        Some(folder) => write(context, folder, &format!("{}-{tier}", edition.slug), &mail)?,
+    if let (Some(to), Some(store)) = (&args.to, &store) {
+        send(context, &setup, store, (args, to), person.as_ref(), &proofs).await?;
+    }
+    if let Some(store) = store {
+        store.close().await;
+    }
+    let mails: Vec<Previewed> =
+        proofs.iter().map(|proof| previewed(&setup, proof, person.as_ref())).collect::<Result<_, _>>()?;
+    match (&args.out, &args.tier) {
+        (Some(folder), Some(_)) => {
+            for mail in &mails {
+                write(context, folder, &args.edition, mail)?;
+            }
+        }
+        (Some(folder), None) => side_by_side(context, folder, &setup, &args.edition, mails)?,
+        (None, Some(_)) if args.to.is_none() => {
+            for mail in &mails {
+                context.output.line(format!("Subject: {}\n\n{}", mail.subject, mail.text));
+            }
+        }
+        (None, _) => {}
     }
     Ok(())
 }
 
-async fn all_tiers(
+/// The database, where it is there. What only files are needed for works without.
+async fn store(setup: &Setup, args: &PreviewArgs) -> Result<Option<Store>, Failure> {
+    let needed = args.as_address.is_some() || args.to.is_some();
+    if let (StorageUrl::Sqlite(path), false) = (&setup.settings.storage, needed)
+        && !path.exists()
+    {
+        return Ok(None);
+    }
+    match Store::open(&setup.settings.storage).await {
+        Ok(store) => Ok(Some(store)),
+        Err(error) if error.is_away() && !needed => {
+            eprintln!("tidings: {error}: shown from the files, as if nothing of it were queued");
+            Ok(None)
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+async fn chosen(setup: &Setup, store: Option<&Store>, args: &PreviewArgs) -> Result<Vec<Proof>, Failure> {
+    let slug = &args.edition;
+    let frame = setup.edition_frame();
+    let proofs = proof::of(store, &setup.content, &frame, slug, SystemClock.now()).await;
+    let proofs = proofs.map_err(|problem| match problem {
+        ProofProblem::Store(error) => error.into(),
+        ProofProblem::Files(problems) => Failure::problems(&problems),
+        ProofProblem::Nothing(why) => Failure::No(format!("`{slug}`: {why}")),
+        ProofProblem::Unknown => Failure::Usage(format!(
+            "there is no edition `{slug}`, and no slot has such a date; `tidings schedule` and `tidings editions list` \
+             name them"
+        )),
+    })?;
+    let Some(tier) = args.tier.as_deref().map(TierId::from) else { return Ok(proofs) };
+    let tiers: Vec<&str> = proofs.iter().map(|proof| proof.tier.as_str()).collect();
+    let unknown = format!("`{tier}` gets nothing of it; tiers are {}", tiers.join(", "));
+    let proof = proofs.into_iter().find(|proof| proof.tier == tier);
+    Ok(vec![proof.ok_or(Failure::Usage(unknown))?])
+}
+
+async fn person(store: &Store, text: &str) -> Result<Subscriber, Failure> {
+    let address = address(text)?;
+    let person = people::by_key(&mut store.read().await?, &address.key()).await?;
+    person.ok_or_else(|| Failure::No(format!("there is no subscriber {address}")))
+}
+
+fn address(text: &str) -> Result<Address, Failure> {
+    Address::parse(text).map_err(|problem| Failure::Usage(format!("`{text}` is not an address: {problem}")))
+}
+
+#[derive(Serialize)]
+struct Queued<'a> {
+    delivery: i64,
+    tier: &'a str,
+    address: &'a str,
+}
+
+/// Only to people of the house: a paid article must not leave for somebody who has not paid.
+async fn send(
     context: &Context,
-    args: &PreviewArgs,
     setup: &Setup,
-    edition: &PlannedEdition,
+    store: &Store,
+    (args, to): (&PreviewArgs, &str),
+    person: Option<&Subscriber>,
+    proofs: &[Proof],
 ) -> Result<(), Failure> {
-    let folder = args.out.as_deref().ok_or_else(|| Failure::Usage("name --tier or --out".into()))?;
+    let to = address(to)?;
+    let settings = &setup.settings;
+    let editors = setup.content.publication.editors.iter();
+    let staff = settings.desk.staff.iter().map(|member| &member.email);
+    if !editors.chain(&settings.operators).chain(staff).any(|known| known.key() == to.key()) {
+        return Err(Failure::No(format!(
+            "{to} is no editor, operator or member of staff, and previews hold what readers pay for; add it to `editors` \
+             in publication.toml"
+        )));
+    }
+    let now = SystemClock.now();
+    let mut tx = store.write().await?;
+    if let Some(suppression) = suppressions::of(&mut tx, &to).await? {
+        return Err(Failure::No(format!(
+            "{to} is suppressed ({}); nothing is sent to it",
+            suppression.reason
+        )));
+    }
+    let mut queued = Vec::new();
+    for proof in proofs {
+        let delivery = proof::queue(&mut tx, proof, &to, person.map(|person| person.id), now).await?;
+        queued.push(Queued { delivery, tier: proof.tier.as_str(), address: to.as_str() });
+    }
+    audit::record(&mut tx, now, "cli", "preview", &args.edition, &format!("to {to}")).await?;
+    let alive = owners::alive(&mut tx, lease::silence_before(now)).await?;
+    tx.commit().await?;
+    if context.output.json {
+        return context.output.document(&queued);
+    }
+    for Queued { delivery, tier, address } in queued {
+        context.output.line(format!("queued for {address}: the mail of {tier} (delivery {delivery})"));
+    }
+    if !alive {
+        context.output.line("No daemon is running; it leaves when one is.");
+    }
+    Ok(())
+}
+
+fn side_by_side(
+    context: &Context,
+    folder: &Path,
+    setup: &Setup,
+    slug: &str,
+    mails: Vec<Previewed>,
+) -> Result<(), Failure> {
     let mut shown = Vec::new();
-    for tier in &edition.tiers {
-        let mail = warned(setup, edition, tier, args).await?;
-        let base = format!("{}-{tier}", edition.slug);
-        write(context, folder, &base, &mail)?;
-        let label = setup.content.publication.tier(tier).map(|tier| tier.label.clone());
+    for mail in mails {
+        write(context, folder, slug, &mail)?;
+        let label = setup.content.publication.tier(&mail.tier).map(|tier| tier.label.clone());
         shown.push(Shown {
-            tier: tier.to_string(),
+            tier: mail.tier.to_string(),
             caption: label.unwrap_or_default(),
             bytes: mail.eml.len(),
-            eml: format!("{base}.eml"),
+            eml: format!("{slug}-{}.eml", mail.tier),
             subject: mail.subject,
             html: mail.html,
             text: mail.text,
         });
     }
-    let title = format!("{}: what each tier will get of {}", setup.content.publication.name, edition.slug);
+    let title = format!("{}: what each tier will get of {slug}", setup.content.publication.name);
     gallery::write(folder, setup, &title, &shown, None)
         .map_err(|error| Failure::No(format!("{}: {error}", folder.display())))?;
     context.output.line(folder.join("index.html").display());
     Ok(())
 }
 
-/// Renders, and tells warnings.
-async fn warned(
-    setup: &Setup,
-    edition: &PlannedEdition,
-    tier: &TierId,
-    args: &PreviewArgs,
-) -> Result<Previewed, Failure> {
-    let recipient = recipient(setup, args, tier).await?;
-    let mail = previewed(setup, edition, tier, &recipient)?;
-    for warning in &mail.warnings {
-        eprintln!("tidings: {warning}");
-    }
-    Ok(mail)
-}
-
-fn write(context: &Context, folder: &Path, base: &str, mail: &Previewed) -> Result<(), Failure> {
+fn write(context: &Context, folder: &Path, slug: &str, mail: &Previewed) -> Result<(), Failure> {
     let failed = |error: std::io::Error| Failure::No(format!("{}: {error}", folder.display()));
     std::fs::create_dir_all(folder).map_err(failed)?;
     let forms = [("eml", mail.eml.as_slice()), ("html", mail.html.as_bytes()), ("txt", mail.text.as_bytes())];
     for (extension, bytes) in forms {
         // Not `with_extension`: a slug may hold a dot.
-        let path = folder.join(format!("{base}.{extension}"));
+        let path = folder.join(format!("{slug}-{}.{extension}", mail.tier));
         std::fs::write(&path, bytes).map_err(failed)?;
         context.output.line(path.display());
     }
@@ -115,28 +220,21 @@ fn write(context: &Context, folder: &Path, base: &str, mail: &Previewed) -> Resu
 }
 
 /// One mail in all its forms.
-pub struct Previewed {
-    pub subject: String,
-    pub text: String,
-    pub html: String,
-    pub eml: Vec<u8>,
-    pub warnings: Vec<String>,
+struct Previewed {
+    tier: TierId,
+    subject: String,
+    text: String,
+    html: String,
+    eml: Vec<u8>,
 }
 
-/// Renders one tier's mail for one recipient.
-pub fn previewed(
-    setup: &Setup,
-    edition: &PlannedEdition,
-    tier: &TierId,
-    recipient: &Recipient,
-) -> Result<Previewed, Failure> {
-    let (body, warnings) =
-        setup.content.render(edition, tier, 1).map_err(|problems| Failure::problems(&problems))?;
+fn previewed(setup: &Setup, proof: &Proof, person: Option<&Subscriber>) -> Result<Previewed, Failure> {
+    let recipient = recipient(setup, &proof.tier, person);
     let compiled =
-        Compiled::new(&setup.edition_frame(), &body).map_err(|problem| Failure::No(problem.to_string()))?;
+        Compiled::new(&proof.frame, &proof.body).map_err(|problem| Failure::No(problem.to_string()))?;
     let mut eml = Vec::new();
     compiled
-        .compose(&setup.keyring, recipient, &mut eml)
+        .compose(&setup.keyring, &recipient, &mut eml)
         .map_err(|problem| Failure::No(problem.to_string()))?;
     let url = &setup.content.publication.url;
     let mut values = Values::default();
@@ -148,42 +246,32 @@ pub fn previewed(
         .set(Field::LinkUnsubscribe, format!("{url}/u/preview"))
         .set(Field::LinkPreferences, format!("{url}/p/preview"))
         .set(Field::LinkView, format!("{url}/v/preview"))
-        .set(Field::LinkArchive, format!("{url}/archive"))
-        .set(Field::LinkUpgrade, setup.content.publication.upgrade_url.as_deref().unwrap_or(""));
+        .set(Field::LinkArchive, proof.frame.archive_url.as_deref().unwrap_or(""))
+        .set(Field::LinkUpgrade, proof.frame.upgrade_url.as_deref().unwrap_or(""));
+    let body = &proof.body;
     Ok(Previewed {
+        tier: proof.tier.clone(),
         subject: fill(&body.subject, &values),
         text: fill(&body.text, &values),
         html: fill(&body.html, &values),
         eml,
-        warnings: warnings.iter().map(ToString::to_string).collect(),
     })
 }
 
-async fn recipient(setup: &Setup, args: &PreviewArgs, tier: &TierId) -> Result<Recipient, Failure> {
+fn recipient(setup: &Setup, tier: &TierId, person: Option<&Subscriber>) -> Recipient {
     let publication = &setup.content.publication;
-    let mut recipient = Recipient {
-        // Any but 0: what belongs to no delivery has no link to view it.
-        delivery: 1,
-        subscriber: 1,
+    let sample = || Address::trusted("reader@example.org".into());
+    let term_ends = person.and_then(|person| person.term_ends_at);
+    Recipient {
+        delivery: NOBODY,
+        subscriber: NOBODY,
         thread: 0,
         staff: 0,
-        address: Address::trusted("reader@example.org".into()),
-        name: "Sample Reader".into(),
+        address: person.map_or_else(sample, |person| person.address.clone()),
+        name: person.map_or(SAMPLE_NAME, |person| person.name.as_str()).to_owned(),
         tier_label: publication.tier(tier).map(|tier| tier.label.clone()).unwrap_or_default(),
-        term_ends: String::new(),
+        term_ends: term_ends.map(|at| publication.date(at, "%-d %B %Y")).unwrap_or_default(),
         key_id: setup.keyring.current_key_id(),
         first_attempt_at: SystemClock.now(),
-    };
-    let Some(text) = &args.as_address else { return Ok(recipient) };
-    let address = Address::parse(text)
-        .map_err(|problem| Failure::Usage(format!("`{text}` is not an address: {problem}")))?;
-    let store = Store::open(&setup.settings.storage).await?;
-    let person = people::by_key(&mut store.read().await?, &address.key()).await?;
-    store.close().await;
-    let person = person.ok_or_else(|| Failure::No(format!("there is no subscriber {address}")))?;
-    recipient.subscriber = person.id;
-    recipient.address = person.address;
-    recipient.name = person.name;
-    recipient.term_ends = person.term_ends_at.map(|at| publication.date(at, "%-d %B %Y")).unwrap_or_default();
-    Ok(recipient)
+    }
 }

@@ -39,6 +39,7 @@ pub(super) fn publication(mut root: Section<'_>) -> Option<Publication> {
     let language =
         root.optional("language").map_or(Some("en".to_owned()), |found| found.parse(syntax::language));
     let editors = root.optional("editors").and_then(|found| found.parse_list(syntax::address));
+    let proofs = root.optional("proofs").and_then(|found| found.flag()).unwrap_or(true);
     let upgrade_url = root.optional("upgrade_url").and_then(|found| found.parse(urls::web));
     let (tiers, ids) = tiers(&mut root);
     let lapsed_tier = root.optional("lapsed").and_then(|found| lapsed(found.section()?, &ids));
@@ -55,6 +56,7 @@ pub(super) fn publication(mut root: Section<'_>) -> Option<Publication> {
         timezone: timezone?,
         language: language?,
         editors: editors.unwrap_or_default(),
+        proofs,
         upgrade_url,
         import: ImportRules { default: import.default.or_else(|| lapsed_tier.clone()), ..import },
         lapsed_tier,

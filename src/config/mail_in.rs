@@ -11,11 +11,18 @@ const MAX_MESSAGE: usize = 25_000_000;
 
 /// `None` when a part of it is there and unusable. A missing table means: nothing comes in by itself.
 pub(super) fn intake(root: &mut Section<'_>, sources: &Sources<'_>) -> Option<IntakeSettings> {
-    let mut intake =
-        IntakeSettings { authserv_id: None, lmtp: None, imap: None, maildir: None, max_message: MAX_MESSAGE };
+    let mut intake = IntakeSettings {
+        authserv_id: None,
+        resolver: None,
+        lmtp: None,
+        imap: None,
+        maildir: None,
+        max_message: MAX_MESSAGE,
+    };
     let Some(found) = root.optional("intake") else { return Some(intake) };
     let mut section = found.section()?;
     intake.authserv_id = section.optional("authserv_id").and_then(|found| found.text()).map(str::to_owned);
+    intake.resolver = section.optional("resolver").and_then(|found| found.parse(syntax::socket));
     if let Some(size) = section.optional("max_message").and_then(|found| found.parse(syntax::size)) {
         intake.max_message = size;
     }

@@ -19,6 +19,11 @@ words! {
 }
 
 impl EditionState {
+    /// What an editor's approval lets go.
+    pub const APPROVABLE: &[EditionState] = &[EditionState::WaitingApproval];
+    /// What can be held back until it is approved.
+    pub const HOLDABLE: &[EditionState] = &[EditionState::Sending, EditionState::Paused];
+
     /// Whether nothing of it can leave any more.
     pub fn is_over(self) -> bool {
         use EditionState::{Cancelled, Missed, Sent, Skipped};

@@ -148,6 +148,8 @@ pub struct Publication {
     /// BCP 47, for example `en`.
     pub language: String,
     pub editors: Vec<Address>,
+    /// Whether editors get each tier's mail too when an edition is queued.
+    pub proofs: bool,
     pub upgrade_url: Option<String>,
     /// What a lapsed person counts as; `None`: they get nothing.
     pub lapsed_tier: Option<TierId>,

@@ -155,6 +155,8 @@ pub struct ImapSettings {
 #[derive(Clone, Debug)]
 pub struct IntakeSettings {
     pub authserv_id: Option<String>,
+    /// The name server for keys of signatures; `None`: the system's.
+    pub resolver: Option<std::net::SocketAddr>,
     pub lmtp: Option<Listen>,
     pub imap: Option<ImapSettings>,
     pub maildir: Option<PathBuf>,

@@ -8,6 +8,9 @@ use super::suppression::SuppressionReason;
 use super::words::words;
 use crate::runtime::Timestamp;
 
+/// Whose name a proof shows where nobody's is asked for.
+pub const SAMPLE_NAME: &str = "Sample Reader";
+
 words! {
     /// Whether a person gets editions.
     SubscriberStatus {

@@ -18,9 +18,14 @@ pub enum Purpose {
     Thread,
     /// Reply-To of a notice to staff. Rows: thread, then staff member.
     Staff,
+    /// Reply-To of a report to editors, who can approve by answering. Row: edition.
+    Editors,
     /// Left part of a Message-ID, so that nobody can guess one and write into a foreign thread. Row: delivery.
     MessageId,
 }
+
+/// A row that no table has. Links and addresses in a proof carry it: they verify, and change nothing for anybody.
+pub const NOBODY: i64 = -1;
 
 /// The rows that a verified token names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

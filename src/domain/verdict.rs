@@ -5,6 +5,7 @@
 //! note to either is still automatic, so they only lead to a thread later. Known gaps, each in its place in the table and safe
 //! until it is filled: reports are kept but not read, staff answers are refused, there is no join row.
 
+use super::sender::SenderProof;
 use super::token::{Purpose, Subject};
 use super::words::words;
 
@@ -66,6 +67,10 @@ pub struct Facts {
     /// Says what NOT to answer; says nothing about who wrote the message.
     pub auto_response_suppress: bool,
     pub from_local: String,
+    /// The From is one of the publication's editors.
+    pub from_is_editor: bool,
+    /// Asked for where somebody of the house is spoken for.
+    pub proof: SenderProof,
 }
 
 type Found = Option<(Verdict, String)>;
@@ -86,6 +91,7 @@ const RULES: &[Rule] = &[
     Rule { name: "bounce", applies: bounce },
     // The staff rows (automatic, forward, proof of the sender) go in front of this one.
     Rule { name: "staff", applies: staff },
+    Rule { name: "editors", applies: editors },
     // A join row goes here; it must not act on automatic mail.
     Rule { name: "unreadable", applies: unreadable },
     Rule { name: "automatic", applies: automatic },
@@ -163,6 +169,21 @@ fn bounce(facts: &Facts) -> Found {
 fn staff(facts: &Facts) -> Found {
     purpose(facts, Purpose::Staff)?;
     Some((Verdict::RejectedStaff, "answers of staff by mail are not taken yet".to_owned()))
+}
+
+/// An answer to a report. Automatic ones are left to the rule that knows them.
+fn editors(facts: &Facts) -> Found {
+    purpose(facts, Purpose::Editors)?;
+    if facts.unreadable.is_some() || automatic(facts).is_some() {
+        return None;
+    }
+    let (verdict, why) = match (&facts.proof, facts.from_is_editor) {
+        (_, false) => (Verdict::RejectedStaff, "its From is no editor's".to_owned()),
+        (SenderProof::Proven(how), true) => (Verdict::StaffReply, format!("an editor's word, {how}")),
+        (SenderProof::Unproven(why), true) => (Verdict::RejectedStaff, why.clone()),
+        (SenderProof::NotAsked, true) => (Verdict::RejectedStaff, "its sender was not proven".to_owned()),
+    };
+    Some((verdict, why))
 }
 
 fn unreadable(facts: &Facts) -> Found {
@@ -275,6 +296,32 @@ mod tests {
     fn staff_mail_is_refused_and_never_a_support_message() {
         let facts = Facts { token: token(Purpose::Staff), ..person() };
         check(facts, Verdict::RejectedStaff, "staff: answers of staff by mail are not taken yet");
+    }
+
+    #[test]
+    fn an_editor_is_believed_only_when_proven() {
+        let answer = |from_is_editor, proof| Facts {
+            token: token(Purpose::Editors),
+            from_is_editor,
+            proof,
+            ..person()
+        };
+        let proven = || SenderProof::Proven("DKIM pass by example.org".into());
+        check(
+            answer(true, proven()),
+            Verdict::StaffReply,
+            "editors: an editor's word, DKIM pass by example.org",
+        );
+        check(answer(false, proven()), Verdict::RejectedStaff, "editors: its From is no editor's");
+        let unproven = SenderProof::Unproven("it has no DKIM signature".into());
+        check(answer(true, unproven), Verdict::RejectedStaff, "editors: it has no DKIM signature");
+        check(
+            answer(true, SenderProof::NotAsked),
+            Verdict::RejectedStaff,
+            "editors: its sender was not proven",
+        );
+        let away = Facts { auto_submitted: Some("auto-replied".into()), ..answer(true, proven()) };
+        check(away, Verdict::AutoReply, "automatic: Auto-Submitted: auto-replied");
     }
 
     #[test]

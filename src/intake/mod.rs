@@ -4,6 +4,7 @@
 pub mod file;
 pub mod lmtp;
 mod session;
+pub mod signature;
 
 use std::sync::Arc;
 

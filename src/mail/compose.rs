@@ -300,6 +300,7 @@ impl Marks {
             ReplyTo::Edition => (recipient.delivery, 0),
             ReplyTo::Thread => (recipient.thread, 0),
             ReplyTo::Staff => (recipient.thread, recipient.staff),
+            ReplyTo::Editors(edition) => (edition, 0),
         };
         let unsubscribe = mint(Purpose::Unsubscribe, recipient.subscriber, 0);
         Marks {

@@ -36,6 +36,8 @@ pub enum ReplyTo {
     Edition,
     Thread,
     Staff,
+    /// Of a report about this edition; 0: about none that is in the store.
+    Editors(i64),
 }
 
 impl ReplyTo {
@@ -44,6 +46,7 @@ impl ReplyTo {
             ReplyTo::Edition => Purpose::Edition,
             ReplyTo::Thread => Purpose::Thread,
             ReplyTo::Staff => Purpose::Staff,
+            ReplyTo::Editors(_) => Purpose::Editors,
         }
     }
 }

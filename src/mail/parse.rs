@@ -91,6 +91,16 @@ impl Parsed {
         self.fields.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
     }
 
+    /// The one address of the one From. With several authors, or several From fields, programs disagree about who wrote it.
+    pub fn sole_author(&self) -> Option<String> {
+        let mut values = self.fields.iter().filter(|(known, _)| known == "from").map(|(_, value)| value);
+        let (first, second) = (values.next()?, values.next());
+        match (addresses(first).as_slice(), second) {
+            ([one], None) => Some(one.clone()),
+            _ => None,
+        }
+    }
+
     fn unreadable(why: &str) -> Parsed {
         Parsed { unreadable: Some(why.to_owned()), ..Parsed::default() }
     }
@@ -337,6 +347,9 @@ pub fn facts(parsed: &Parsed, arrived: Arrived<'_>, own: &Own, keyring: &Keyring
                 .any(|word| ["all", "autoreply", "oof"].contains(&word.trim().to_ascii_lowercase().as_str()))
         }),
         from_local: from.rsplit_once('@').map_or("", |(local, _)| local).to_lowercase(),
+        // Whoever knows the editors, and can ask a name server, sets these two.
+        from_is_editor: false,
+        proof: Default::default(),
     }
 }
 

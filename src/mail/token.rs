@@ -171,12 +171,13 @@ fn purpose_byte(purpose: Purpose) -> u8 {
         Purpose::Thread => 6,
         Purpose::Staff => 7,
         Purpose::MessageId => 8,
+        Purpose::Editors => 9,
     }
 }
 
 fn purpose_of(byte: u8) -> Option<Purpose> {
     use Purpose::*;
-    [Unsubscribe, Preferences, View, Bounce, Edition, Thread, Staff, MessageId]
+    [Unsubscribe, Preferences, View, Bounce, Edition, Thread, Staff, MessageId, Editors]
         .into_iter()
         .find(|purpose| purpose_byte(*purpose) == byte)
 }

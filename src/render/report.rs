@@ -29,6 +29,8 @@ pub enum ReportEvent {
     Paused,
     /// Everybody was tried once.
     FirstPassDone,
+    /// What came of an editor's answer to an earlier report.
+    Answered,
 }
 
 impl ReportEvent {
@@ -41,6 +43,7 @@ impl ReportEvent {
             ReportEvent::Blocked => "blocked",
             ReportEvent::Paused => "paused",
             ReportEvent::FirstPassDone => "first_pass_done",
+            ReportEvent::Answered => "answered",
         }
     }
 }

@@ -10,7 +10,7 @@ use crate::domain::address::Address;
 use crate::domain::delivery::{DeliveryKind, DeliveryState, Settlement};
 use crate::domain::entitlement::{Audience, Person, Skip};
 use crate::domain::publication::TierId;
-use crate::domain::subscriber::SubscriberStatus;
+use crate::domain::subscriber::{SAMPLE_NAME, SubscriberStatus};
 use crate::domain::suppression::SuppressionReason;
 use crate::runtime::Timestamp;
 
@@ -42,9 +42,16 @@ pub struct Claimed {
     pub key_id: i64,
     pub address: Address,
     pub name: String,
-    /// What the person counts as now; `None` for staff.
+    /// What the person counts as now, or the tier that a proof is of; `None` for staff.
     pub tier: Option<TierId>,
     pub term_ends_at: Option<Timestamp>,
+}
+
+impl Claimed {
+    /// A tier's mail to somebody who checks it, not to a reader.
+    pub fn is_proof(&self) -> bool {
+        self.subscriber_id.is_none() && self.tier.is_some()
+    }
 }
 
 #[derive(sqlx::FromRow)]
@@ -153,6 +160,7 @@ async fn admit(
         let kind = word("a delivery's kind", &row.kind, DeliveryKind::from_word)?;
         if row.subscriber_id.is_none() {
             match may_get_desk_mail(tx, &row).await? {
+                Ok(()) if row.person.body_tier.is_some() => claimed.push(to_checker(tx, row, kind).await?),
                 Ok(()) => claimed.push(to_staff(row, kind)?),
                 Err(skip) => skipped.push((row, skip)),
             }
@@ -254,6 +262,17 @@ fn to_staff(row: LeasedRow, kind: DeliveryKind) -> Result<Claimed, StoreError> {
         term_ends_at: None,
         ..bare(row, kind)
     })
+}
+
+/// A proof: shown as one person sees it, or a sample reader.
+async fn to_checker(tx: &mut Tx, row: LeasedRow, kind: DeliveryKind) -> Result<Claimed, StoreError> {
+    const SQL: &str = "SELECT s.name, s.term_ends_at FROM deliveries d \
+        JOIN subscribers s ON s.id = d.as_subscriber_id WHERE d.id = $1";
+    let shown = row!(tx, (String, Option<i64>), SQL, row.id)?;
+    let (name, term_ends_at) = shown.unwrap_or((SAMPLE_NAME.to_owned(), None));
+    let tier = row.person.body_tier.clone().map(TierId);
+    let term_ends_at = term_ends_at.map(Timestamp);
+    Ok(Claimed { name, tier, term_ends_at, ..to_staff(row, kind)? })
 }
 
 fn to_person(mut row: LeasedRow, kind: DeliveryKind, tier: TierId) -> Result<Claimed, StoreError> {

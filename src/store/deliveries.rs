@@ -252,6 +252,24 @@ pub async fn queue_desk_mail(tx: &mut Tx, mail: DeskMail<'_>, now: Timestamp) ->
     Ok(id)
 }
 
+/// The body that a delivery carries.
+///
+/// # Errors
+/// When the database fails.
+pub async fn body_of(tx: &mut Tx, delivery: i64) -> Result<Option<i64>, StoreError> {
+    let found = row!(tx, (i64,), "SELECT body_id FROM deliveries WHERE id = $1", delivery)?;
+    Ok(found.map(|(body,)| body))
+}
+
+/// Makes a proof show this person's name and term.
+///
+/// # Errors
+/// When the database fails.
+pub async fn show_as(tx: &mut Tx, delivery: i64, person: i64) -> Result<(), StoreError> {
+    run!(tx, "UPDATE deliveries SET as_subscriber_id = $2 WHERE id = $1", delivery, person)?;
+    Ok(())
+}
+
 /// One row of `deliveries list`.
 #[derive(Clone, Debug, PartialEq, Eq, sqlx::FromRow)]
 pub struct DeliveryRow {

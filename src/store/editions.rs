@@ -183,14 +183,25 @@ pub async fn body(tx: &mut Tx, id: i64) -> Result<(String, String), StoreError> 
         .ok_or(StoreError::Corrupt { what: "a delivery", why: format!("its body {id} is gone") })
 }
 
-/// The frozen bodies of an edition: tier, frame, body.
+/// A body that is a proof: of a tier, and of no edition.
 ///
 /// # Errors
 /// When the database fails.
-pub async fn bodies(tx: &mut Tx, slug: &str) -> Result<Vec<(String, String, String)>, StoreError> {
-    const SQL: &str = "SELECT b.tier, b.frame, b.body FROM bodies b JOIN editions e ON e.id = b.edition_id \
+pub async fn add_proof(tx: &mut Tx, body: &NewBody) -> Result<i64, StoreError> {
+    const SQL: &str = "INSERT INTO bodies (tier, audience, frame, body) VALUES ($1, 1, $2, $3) RETURNING id";
+    let (id,) = row!(tx, (i64,), SQL, body.tier.as_str(), body.frame.as_str(), body.body.as_str())?
+        .ok_or(StoreError::Corrupt { what: "a body", why: "no id came back".into() })?;
+    Ok(id)
+}
+
+/// The frozen bodies of an edition: id, tier, frame, body.
+///
+/// # Errors
+/// When the database fails.
+pub async fn bodies(tx: &mut Tx, slug: &str) -> Result<Vec<(i64, String, String, String)>, StoreError> {
+    const SQL: &str = "SELECT b.id, b.tier, b.frame, b.body FROM bodies b JOIN editions e ON e.id = b.edition_id \
         WHERE e.slug = $1 AND b.tier IS NOT NULL ORDER BY b.id";
-    Ok(rows!(tx, (String, String, String), SQL, slug)?)
+    Ok(rows!(tx, (i64, String, String, String), SQL, slug)?)
 }
 
 /// One tier's numbers: its frozen audience, and what became of those who got its body.
@@ -243,6 +254,23 @@ pub async fn show(tx: &mut Tx, slug: &str) -> Result<Option<EditionRow>, StoreEr
         Some(bare) => with_numbers(tx, bare).await.map(Some),
         None => Ok(None),
     }
+}
+
+/// The slug of the edition with this id.
+///
+/// # Errors
+/// When the database fails.
+pub async fn slug(tx: &mut Tx, id: i64) -> Result<Option<String>, StoreError> {
+    Ok(row!(tx, (String,), "SELECT slug FROM editions WHERE id = $1", id)?.map(|(slug,)| slug))
+}
+
+/// Its state, without any numbers.
+///
+/// # Errors
+/// When the database fails.
+pub async fn state(tx: &mut Tx, slug: &str) -> Result<Option<EditionState>, StoreError> {
+    let found = row!(tx, (String,), "SELECT state FROM editions WHERE slug = $1", slug)?;
+    found.map(|(state,)| word("an edition's state", &state, EditionState::from_word)).transpose()
 }
 
 /// The subject under which an edition went out.

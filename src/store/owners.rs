@@ -50,3 +50,12 @@ pub async fn end_silent(
         WHERE id <> $1 AND ended_at IS NULL AND heartbeat_at < $2";
     Ok(run!(tx, SQL, owner, silent_since.millis(), now.millis())?)
 }
+
+/// Whether any daemon was heard of after `since`.
+///
+/// # Errors
+/// When the database fails.
+pub async fn alive(tx: &mut Tx, since: Timestamp) -> Result<bool, StoreError> {
+    const SQL: &str = "SELECT id FROM owners WHERE ended_at IS NULL AND heartbeat_at >= $1 LIMIT 1";
+    Ok(row!(tx, (i64,), SQL, since.millis())?.is_some())
+}

@@ -26,6 +26,11 @@ pub fn notice(settings: &Settings, publication: &Publication) -> Frame {
     bare(settings, publication)
 }
 
+/// The frame of a report to editors about the edition with this row; 0: about none.
+pub fn report(settings: &Settings, publication: &Publication, edition: i64) -> Frame {
+    Frame { reply_to: ReplyTo::Editors(edition), ..bare(settings, publication) }
+}
+
 fn bare(settings: &Settings, publication: &Publication) -> Frame {
     let desk = &settings.desk.mailbox;
     Frame {

@@ -77,7 +77,8 @@ pub async fn leave(store: &Store, owner: i64, now: Timestamp) -> Result<(), Stor
     tx.commit().await
 }
 
-fn silence_before(now: Timestamp) -> Timestamp {
+/// Who was last heard of before this instant is dead.
+pub fn silence_before(now: Timestamp) -> Timestamp {
     Timestamp(now.millis() - SILENCE.as_millis() as i64)
 }
 

@@ -11,10 +11,15 @@ use std::sync::Arc;
 use sha2::{Digest, Sha256};
 use tokio::sync::{Notify, mpsc, oneshot};
 
-use super::threading;
+use super::report::Reporter;
+use super::{editors, threading};
+use crate::domain::address::Address;
+use crate::domain::sender::SenderProof;
 use crate::domain::token::{Purpose, Subject};
 use crate::domain::verdict::{Verdict, classify};
+use crate::intake::signature::Signatures;
 use crate::intake::{Deposit, DepositError, ReceivedMail};
+use crate::mail::authentication;
 use crate::mail::parse::{self, Arrived, Own};
 use crate::mail::token::Keyring;
 use crate::runtime::{Masked, MaskedText, Timestamp};
@@ -150,8 +155,21 @@ pub struct Receiver {
     pub own: Arc<Own>,
     pub desk: threading::Desk,
     pub max_message: usize,
+    pub reporter: Reporter,
+    pub proving: Proving,
     /// Something was queued.
     pub wake: Arc<Notify>,
+}
+
+/// What tells whether the From of somebody of the house is true.
+#[derive(Debug)]
+pub enum Proving {
+    /// The authserv-id of the receiving server, which is believed (RFC 8601).
+    Server(String),
+    /// We look for ourselves.
+    Signatures(Box<Signatures>),
+    /// Why nobody can.
+    Nothing(String),
 }
 
 /// What one step did.
@@ -210,17 +228,25 @@ impl Receiver {
         let (own, keyring, limit) = (self.own.clone(), self.keyring.clone(), self.max_message);
         let recipient = Some(waiting.recipient.clone()).filter(|recipient| !recipient.is_empty());
         let envelope_from = waiting.envelope_from.clone();
-        let raw = waiting.raw;
+        let raw: Arc<[u8]> = waiting.raw.into();
+        let bytes = raw.clone();
         let read = tokio::task::spawn_blocking(move || {
-            let parsed = parse::parse_guarded(&raw, limit);
+            let parsed = parse::parse_guarded(&bytes, limit);
             let arrived =
                 Arrived { envelope_from: envelope_from.as_deref(), recipient: recipient.as_deref() };
             let facts = parse::facts(&parsed, arrived, &own, &keyring);
             let from = parse::sender(&parsed, arrived);
             (parsed, facts, from)
         });
-        let (parsed, facts, from) =
+        let (parsed, mut facts, from) =
             read.await.map_err(|error| EffectProblem::Message(format!("the parser broke: {error}")))?;
+        if facts.token.is_some_and(|token| token.purpose == Purpose::Editors) {
+            facts.from_is_editor = from.as_ref().is_some_and(|from| self.is_editor(&from.address));
+            if facts.from_is_editor {
+                facts.proof = self.proof(raw.clone(), &parsed).await;
+            }
+        }
+        drop(raw);
         let (verdict, reason) = classify(&facts);
         let mut tx = self.store.write().await?;
         let message = threading::Message {
@@ -229,7 +255,7 @@ impl Receiver {
             from: from.as_ref(),
             parsed: &parsed,
         };
-        let thread = self.effects(&mut tx, verdict, message, now).await?;
+        let thread = self.effects(&mut tx, (verdict, &reason), message, now).await?;
         if !inbound::done(&mut tx, waiting.id, verdict, &reason, thread).await? {
             return Ok(verdict);
         }
@@ -240,10 +266,30 @@ impl Receiver {
         Ok(verdict)
     }
 
+    fn is_editor(&self, address: &str) -> bool {
+        let key = Address::trusted(address.to_owned()).key();
+        self.reporter.shelf.get().publication.editors.iter().any(|editor| editor.key() == key)
+    }
+
+    /// Whether the sender is who the From says. Asks a name server where our own mail server has not said it; outside of any
+    /// transaction.
+    async fn proof(&self, raw: Arc<[u8]>, parsed: &parse::Parsed) -> SenderProof {
+        let Some(author) = parsed.sole_author() else {
+            return SenderProof::Unproven("it has more than one author".to_owned());
+        };
+        let domain = author.rsplit_once('@').map_or("", |(_, domain)| domain);
+        let proven = match &self.proving {
+            Proving::Server(authserv_id) => authentication::proven_by(parsed, authserv_id, domain),
+            Proving::Signatures(signatures) => signatures.proves(raw, domain).await,
+            Proving::Nothing(why) => Err(why.clone()),
+        };
+        proven.map_or_else(SenderProof::Unproven, SenderProof::Proven)
+    }
+
     async fn effects(
         &self,
         tx: &mut Tx,
-        verdict: Verdict,
+        (verdict, why): (Verdict, &str),
         message: threading::Message<'_>,
         now: Timestamp,
     ) -> Result<Option<i64>, EffectProblem> {
@@ -256,10 +302,12 @@ impl Receiver {
                 }
                 Ok(None)
             }
+            Verdict::StaffReply | Verdict::RejectedStaff => {
+                editors::answered(tx, &self.reporter, (verdict, why), message, now).await?;
+                Ok(None)
+            }
             // Kept raw with verdict and reason; their effects are not built yet.
-            Verdict::StaffReply
-            | Verdict::InternalNote
-            | Verdict::RejectedStaff
+            Verdict::InternalNote
             | Verdict::Join
             | Verdict::BounceHard
             | Verdict::BounceSoft

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use super::content::{Content, Shelf};
 use super::frames;
+use crate::domain::address::Address;
 use crate::domain::delivery::DeliveryKind;
 use crate::domain::settings::Settings;
 use crate::render::{ReportEvent, ReportInput, ReportTier, render_report};
@@ -28,26 +29,42 @@ pub struct Report<'a> {
     pub event: ReportEvent,
     pub slug: &'a str,
     pub slot: Option<&'a str>,
-    pub due_at: Timestamp,
+    /// `None`: left out.
+    pub due_at: Option<Timestamp>,
     pub reason: &'a str,
     pub action: &'a str,
     pub notes: &'a [String],
 }
 
 impl Reporter {
-    /// Queues one mail to each editor. A report that cannot be rendered must not keep an edition from going out: it is logged.
+    /// Queues one mail to each editor.
     ///
     /// # Errors
     /// When the database fails.
     pub async fn tell(&self, tx: &mut Tx, report: &Report<'_>, now: Timestamp) -> Result<(), StoreError> {
-        let content = self.shelf.get();
-        if content.publication.editors.is_empty() {
+        let editors = self.shelf.get().publication.editors.clone();
+        self.tell_to(tx, report, &editors, now).await
+    }
+
+    /// Queues one mail to each of these editors. A report that cannot be rendered must not keep an edition from going out: it is logged.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn tell_to(
+        &self,
+        tx: &mut Tx,
+        report: &Report<'_>,
+        editors: &[Address],
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        if editors.is_empty() {
             return Ok(());
         }
+        let content = self.shelf.get();
         let row = editions::show(tx, report.slug).await?;
         let Some((frame, body)) = self.print(&content, report, row.as_ref()) else { return Ok(()) };
         let body_id = editions::add_body(tx, &frame, &body).await?;
-        for editor in &content.publication.editors {
+        for editor in editors {
             let mail = DeskMail {
                 kind: DeliveryKind::Report,
                 subscriber_id: None,
@@ -77,7 +94,7 @@ impl Reporter {
                     event: ReportEvent::FirstPassDone,
                     slug: &slug,
                     slot: row.slot.as_deref(),
-                    due_at: row.due_at,
+                    due_at: Some(row.due_at),
                     reason: "",
                     action: "",
                     notes: &notes(&row),
@@ -106,7 +123,7 @@ impl Reporter {
             slug: report.slug,
             subject: row.map_or("", |row| row.subject.as_str()),
             slot: report.slot.unwrap_or(""),
-            due_at: &date(report.due_at),
+            due_at: &report.due_at.map(date).unwrap_or_default(),
             queued_at: &queued_at,
             settled_at: "",
             tiers: &tiers,
@@ -116,7 +133,7 @@ impl Reporter {
             board: "",
             next: "",
         };
-        let frame = frames::notice(&self.settings, publication);
+        let frame = frames::report(&self.settings, publication, row.map_or(0, |row| row.id));
         let printed = render_report(&content.templates, &input)
             .map_err(|problems| problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "));
         let json = printed.and_then(|body| {

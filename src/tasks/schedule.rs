@@ -12,9 +12,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
 
 use super::content::{Content, Shelf};
-use super::frames;
 use super::report::{Report, Reporter};
 use super::week::{self, Due};
+use super::{frames, proof};
 use crate::domain::edition::EditionState;
 use crate::domain::problem::{Position, Problem};
 use crate::domain::publication::PlannedEdition;
@@ -198,7 +198,7 @@ impl Scheduler {
             _ => "",
         };
         let slot = due.slot_name();
-        Report { event, slug: due.slug(), slot, due_at: due.due_at(), reason, action, notes: &[] }
+        Report { event, slug: due.slug(), slot, due_at: Some(due.due_at()), reason, action, notes: &[] }
     }
 
     /// Tells editors of a blocked edition once for the same problems.
@@ -236,7 +236,7 @@ impl Scheduler {
                     event: ReportEvent::Missed,
                     slug: &slug,
                     slot: row.slot.as_deref(),
-                    due_at: row.due_at,
+                    due_at: Some(row.due_at),
                     reason: &reason,
                     action: "Send it as a one-off edition if it still should go out.",
                     notes: &[],
@@ -258,6 +258,7 @@ impl Scheduler {
     ) -> Result<Option<Happened>, StoreError> {
         let number = editions::queued_count(&mut self.store.read().await?).await? + 1;
         let frame = frames::edition(&self.reporter.settings, &content.publication);
+        let publication = content.publication.clone();
         let (content, planned) = (content.clone(), edition.clone());
         let frozen = tokio::task::spawn_blocking(move || freeze(&content, &frame, &planned, number)).await;
         let slug = edition.slug.clone();
@@ -277,11 +278,19 @@ impl Scheduler {
         let waits_for_approval = edition.approval;
         if queued.is_some() {
             let action = match waits_for_approval {
-                true => format!("Nothing leaves before `tidings editions approve {slug}`."),
-                false => format!("`tidings editions hold {slug}` stops it."),
+                true => format!(
+                    "Nothing leaves before you answer this mail with `approve` in the first line, or run `tidings editions \
+                     approve {slug}`."
+                ),
+                false => format!(
+                    "An answer with `hold` in the first line stops it, and so does `tidings editions hold {slug}`."
+                ),
             };
             let report = Report { action: &action, ..self.report(due, ReportEvent::Queued, "") };
             self.reporter.tell(&mut tx, &report, now).await?;
+            if publication.proofs {
+                proof::queue_all(&mut tx, &slug, &publication.editors, now).await?;
+            }
         }
         tx.commit().await?;
         Ok(queued.map(|Queued { audience, .. }| Happened::Queued { slug, audience, waits_for_approval }))

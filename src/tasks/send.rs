@@ -20,6 +20,7 @@ use super::measure;
 use crate::domain::alarm::AlarmCause;
 use crate::domain::delivery::{DeliveryState, History, Outcome, Phase, Settlement, settle};
 use crate::domain::settings::{RelaySettings, RetrySettings};
+use crate::domain::token::NOBODY;
 use crate::mail::compose::{Envelope, Recipient};
 use crate::mail::token::Keyring;
 use crate::runtime::{Clock, Masked, MaskedText, Shutdown};
@@ -290,7 +291,7 @@ impl Connection {
         let term_ends = claimed.term_ends_at.map(|at| publication.date(at, "%-d %B %Y"));
         let recipient = Recipient {
             delivery: claimed.id,
-            subscriber: claimed.subscriber_id.unwrap_or(0),
+            subscriber: claimed.subscriber_id.unwrap_or(if claimed.is_proof() { NOBODY } else { 0 }),
             thread: claimed.thread_id.unwrap_or(0),
             staff: claimed.staff_id.unwrap_or(0),
             address: claimed.address.clone(),

@@ -252,3 +252,54 @@ fn a_preview_is_written_and_completions_are_printed() {
     }
     ends(&site.run(&["completions", "abacus"]), 2, "abacus");
 }
+
+#[test]
+fn a_preview_goes_by_mail_to_people_of_the_house_only() {
+    let site = Site::sending_to("127.0.0.1:9".parse().unwrap());
+    // The edition is due now, and nobody queues it here: only the preview is sent.
+    site.change("publication.toml", "editors = []", "editors = [\"ed@example.org\"]");
+    site.import(5);
+    let to =
+        |address: &str, more: &[&str]| site.run(&[&["preview", EDITION, "--to", address], more].concat());
+    ends(&to("p00000@readers.example", &[]), 1, "add it to `editors`");
+    ends(&to("nonsense", &[]), 2, "is not an address");
+    ends(&to("ed@example.org", &["--tier", "gold"]), 2, "tiers are free, monthly, yearly, lifetime");
+    ends(&to("ed@example.org", &["--as", "nobody@readers.example"]), 1, "there is no subscriber");
+    assert_eq!(site.json(&["deliveries", "list", "--json"]), serde_json::json!([]), "nothing was queued");
+    let queued = to("ed@example.org", &["--tier", "yearly", "--as", "p00003@readers.example", "--json"]);
+    let queued = queued.json();
+    has(&queued[0], "delivery tier address");
+    let said = to("ED@example.org", &[]);
+    assert!(
+        said.out.contains("the mail of lifetime") && said.out.contains("No daemon is running"),
+        "{said:?}"
+    );
+    site.run(&["suppressions", "add", "ed@example.org"]);
+    ends(&to("ed@example.org", &[]), 1, "is suppressed (manual)");
+}
+
+#[test]
+fn a_coming_date_can_be_shown_and_previewed() {
+    let site = Site::with_slots();
+    let dates = site.json(&["schedule", "--count", "5", "--json"]);
+    let date = dates.as_array().unwrap().iter().find(|date| date["slot"] == "weekly").unwrap();
+    let slug = format!("weekly-{}", date["date"].as_str().unwrap());
+    let shown = site.json(&["editions", "show", &slug, "--json"]);
+    assert_eq!((&shown["state"], &shown["slot"]), (&"planned".into(), &date["slot"]));
+    let out = site.path().join("out");
+    let preview = site.run(&["preview", &slug, "--tier", "yearly", "--out", out.to_str().unwrap()]);
+    assert_eq!(preview.code, 0, "{preview:?}");
+    assert!(out.join(format!("{slug}-yearly.eml")).is_file());
+    ends(&site.run(&["preview", "weekly-1999-01-05", "--out", "out"]), 2, "no slot has such a date");
+}
+
+#[test]
+fn a_due_edition_that_cannot_be_queued_says_why() {
+    let site = Site::sending_to("127.0.0.1:9".parse().unwrap());
+    site.change("publication.toml", "\"federated-learning\"]", "\"federatd-learning\"]");
+    let answer = site.run(&["editions", "show", EDITION]);
+    assert!(answer.code == 0 && answer.out.contains("It is due and cannot be queued:"), "{answer:?}");
+    assert!(answer.out.contains("federatd-learning"), "{answer:?}");
+    site.change("publication.toml", "slug = \"first-light\"", "slug = \"first light\"");
+    ends(&site.run(&["editions", "show", EDITION]), 78, "publication.toml");
+}

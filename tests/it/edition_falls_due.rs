@@ -95,7 +95,7 @@ async fn the_frozen_bodies_are_what_the_preview_shows() {
         scheduler(&store, &[]).step(edition.due_at).await.unwrap();
         let frozen = editions::bodies(&mut store.read().await.unwrap(), "first-light").await.unwrap();
         assert_eq!(frozen.len(), 4);
-        for (tier, _, body) in frozen {
+        for (_, tier, _, body) in frozen {
             let body: tidings::domain::body::Body = serde_json::from_str(&body).unwrap();
             let (previewed, _) = setup.content.render(edition, &TierId(tier), 1).unwrap();
             let nobody = Default::default();

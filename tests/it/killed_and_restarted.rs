@@ -1,40 +1,12 @@
 //! The daemon is killed in the middle of an edition and started again: nobody is missed, doubles are few and the same message.
 
-use std::collections::HashMap;
-
-use mail_parser::MessageParser;
-use secrecy::ExposeSecret;
-use tidings::domain::settings::StorageUrl;
-
 use crate::support::daemon::{Daemon, EDITION, Site, until};
-use crate::support::peer::{Peer, Taken};
+use crate::support::doubles::{doubles, no_doubles};
+use crate::support::peer::Peer;
 use crate::support::stores::TestStore;
 
 const PEOPLE: usize = 2_000;
 const CONNECTIONS: usize = 8;
-
-fn message_id(mail: &Taken) -> String {
-    MessageParser::new().parse(&mail.bytes).unwrap().message_id().unwrap().to_owned()
-}
-
-/// Everybody has at least one mail; further ones are the very same message. Answers how many further ones there are.
-fn doubles(peer: &Peer, people: &[String]) -> usize {
-    let taken = peer.taken();
-    let mut first: HashMap<&str, &Taken> = HashMap::new();
-    let mut ids = HashMap::new();
-    for mail in &taken {
-        let one = first.entry(mail.to.as_str()).or_insert(mail);
-        if std::ptr::eq(*one, mail) {
-            assert_eq!(ids.insert(message_id(mail), mail.to.clone()), None, "one id for two people");
-        }
-        assert_eq!((&one.from, message_id(one)), (&mail.from, message_id(mail)));
-        assert!(one.bytes == mail.bytes, "a double of {} differs", mail.to);
-    }
-    let missed: Vec<_> = people.iter().filter(|person| !first.contains_key(person.as_str())).collect();
-    assert!(missed.is_empty(), "missed: {missed:?}");
-    assert_eq!(first.len(), people.len());
-    taken.len() - first.len()
-}
 
 /// Starts, waits until the peer has so many messages, kills; for each number.
 fn kill_at(site: &Site, peer: &Peer, progress: &[usize]) {
@@ -76,11 +48,7 @@ async fn on_hold_there_are_no_doubles_and_an_operator_decides() {
     let uncertain = edition["counts"]["uncertain"].as_u64().unwrap();
     assert_eq!(edition["counts"]["accepted"].as_u64().unwrap() + uncertain, PEOPLE as u64, "{edition}");
     assert!(uncertain as usize <= 5 * CONNECTIONS, "{edition}");
-    let mut recipients: Vec<String> = peer.taken().into_iter().map(|mail| mail.to).collect();
-    let taken = recipients.len();
-    recipients.sort();
-    recipients.dedup();
-    assert_eq!(recipients.len(), taken, "no doubles while they are held");
+    no_doubles(&peer);
     if uncertain > 0 {
         assert_eq!(edition["state"], "attention", "{edition}");
         let held = site.json(&["deliveries", "list", "--edition", EDITION, "--state", "uncertain", "--json"]);
@@ -102,12 +70,10 @@ async fn on_hold_there_are_no_doubles_and_an_operator_decides() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn on_postgres_the_next_daemon_notices_the_silence_of_the_killed_one() {
     let Some(store) = TestStore::postgres().await else { return };
-    let StorageUrl::Postgres(url) = &store.url else { unreachable!("it is a PostgreSQL store") };
     let peer = Peer::willing().await;
     let site = Site::sending_to(peer.address);
     site.hurry();
-    let url = format!("url = \"{}\"", url.expose_secret());
-    site.change("tidings.toml", "url = \"sqlite://var/tidings.db\"", &url);
+    site.keep_in(&store);
     let people = site.import(PEOPLE);
     kill_at(&site, &peer, &[500]);
     let daemon = site.start();

@@ -16,8 +16,8 @@ use crate::support::sending::{Sending, subscriber};
 use crate::support::stores::TestStore;
 
 const TIERS: [&str; 4] = ["free", "monthly", "yearly", "lifetime"];
-/// Characters of a token.
-const TOKEN: usize = 26;
+/// Characters of a token: of a row, and of nobody's.
+const TOKENS: [usize; 2] = [26, 40];
 
 fn preview(out: &Path, more: &[&str]) -> std::process::Output {
     let config = Path::new(env!("CARGO_MANIFEST_DIR")).join("config/tidings.toml");
@@ -38,8 +38,8 @@ fn normal(message: &[u8], address: &str) -> String {
             word.push(c);
             continue;
         }
-        let token =
-            word.len() == TOKEN && word.bytes().all(|b| b.is_ascii_lowercase() || (b'2'..=b'7').contains(&b));
+        let token = TOKENS.contains(&word.len())
+            && word.bytes().all(|b| b.is_ascii_lowercase() || (b'2'..=b'7').contains(&b));
         out.push_str(if token { "TOKEN" } else { &word });
         word.clear();
         out.push(c);
@@ -72,9 +72,16 @@ async fn every_tier_gets_what_its_preview_shows() {
     let mut sending = Sending::start(&test.store, &peer, OnUncertain::Resend).await;
     sending.clock.advance(std::time::Duration::from_secs(7 * 86_400));
     Arc::get_mut(&mut sending.line).unwrap().shelf = setup.shelf.clone();
-    assert_eq!(sending.drain().await, 5, "four readers, and the editor who is told");
-    for mail in peer.taken().into_iter().filter(|mail| mail.to.ends_with("@x.example")) {
-        let tier = mail.to.split('@').next().unwrap();
+    assert_eq!(sending.drain().await, 9, "four readers; the editor gets the report and a proof of each tier");
+    let mails = peer.taken();
+    let proofs = mails.iter().filter(|mail| mail.to == "ed@example.org");
+    let proofs = proofs.filter(|mail| normal(&mail.bytes, &mail.to).contains("List-Unsubscribe: "));
+    // In the order in which tiers stand in the config.
+    let proofs: Vec<_> = TIERS.into_iter().zip(proofs).collect();
+    assert_eq!(proofs.len(), 4);
+    let readers = mails.iter().filter(|mail| mail.to.ends_with("@x.example"));
+    let readers = readers.map(|mail| (mail.to.split('@').next().unwrap(), mail));
+    for (tier, mail) in readers.chain(proofs) {
         let shown = std::fs::read(folder.path().join(format!("first-light-{tier}.eml"))).unwrap();
         let (shown, sent) = (normal(&shown, "reader@example.org"), normal(&mail.bytes, &mail.to));
         assert!(sent.contains("TOKEN") && sent.contains("READER"), "{tier}: the test normalises nothing");

@@ -38,6 +38,7 @@ pub fn publication() -> Publication {
         timezone: chrono_tz::America::New_York,
         language: "en".into(),
         editors: vec![],
+        proofs: true,
         upgrade_url: Some("https://news.example.org/plans".into()),
         lapsed_tier: Some(TierId::from("free")),
         import: Default::default(),

@@ -302,8 +302,8 @@ async fn editors_are_told() {
             .filter(|mail| mail.to == "ed@example.org")
             .map(|mail| tidings::mail::parse::parse(&mail.bytes).subject)
             .collect();
-        assert_eq!(subjects.len(), 3, "{subjects:?}");
-        for (subject, word) in subjects.iter().zip(["Queued", "Out", "Skipped"]) {
+        assert_eq!(subjects.len(), 5, "{subjects:?}");
+        for (subject, word) in subjects.iter().zip(["Queued", "Title a", "Title a", "Out", "Skipped"]) {
             assert!(subject.contains(word), "{subjects:?}");
         }
     })

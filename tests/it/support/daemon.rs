@@ -7,8 +7,12 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use secrecy::ExposeSecret;
 use serde_json::Value;
+use tidings::domain::settings::StorageUrl;
 use tidings::runtime::{Clock, SystemClock};
+
+use super::stores::TestStore;
 
 /// Nothing that a test waits for takes longer than this on a machine that is alive.
 pub const PATIENCE: Duration = Duration::from_secs(120);
@@ -51,14 +55,20 @@ impl Answer {
 impl Site {
     /// The shipped config. Only the LMTP port differs, so that many can run beside each other.
     pub fn shipped() -> Site {
-        let folder = tempfile::tempdir().unwrap();
-        copy(&Path::new(env!("CARGO_MANIFEST_DIR")).join("config"), &folder.path().join("config"));
-        let site = Site { folder };
-        site.change("tidings.toml", "listen = \"127.0.0.1:2424\"", "listen = \"127.0.0.1:0\"");
+        let site = Site::with_slots();
         // A slot that falls due while a test runs would be an edition more.
         let publication = site.folder.path().join("config/publication.toml");
         let text = std::fs::read_to_string(&publication).unwrap();
         std::fs::write(&publication, text.split_once("[[slots]]").unwrap().0).unwrap();
+        site
+    }
+
+    /// The shipped config with its recurring editions.
+    pub fn with_slots() -> Site {
+        let folder = tempfile::tempdir().unwrap();
+        copy(&Path::new(env!("CARGO_MANIFEST_DIR")).join("config"), &folder.path().join("config"));
+        let site = Site { folder };
+        site.change("tidings.toml", "listen = \"127.0.0.1:2424\"", "listen = \"127.0.0.1:0\"");
         site
     }
 
@@ -92,6 +102,14 @@ impl Site {
         let text = std::fs::read_to_string(&path).unwrap();
         assert_eq!(text.matches(from).count(), 1, "{file}: {from}");
         std::fs::write(path, text.replace(from, to)).unwrap();
+    }
+
+    /// In this store instead of a file in the folder.
+    pub fn keep_in(&self, store: &TestStore) {
+        if let StorageUrl::Postgres(url) = &store.url {
+            let url = format!("url = \"{}\"", url.expose_secret());
+            self.change("tidings.toml", "url = \"sqlite://var/tidings.db\"", &url);
+        }
     }
 
     /// No limit but the connections, and doubtful mail again after a second.
@@ -240,7 +258,7 @@ impl Daemon {
         rest.split_whitespace().next().unwrap().trim_matches('"').parse().unwrap()
     }
 
-    pub fn id(&self) -> i32 {
+    pub fn pid(&self) -> i32 {
         i32::try_from(self.child.id()).unwrap()
     }
 
@@ -265,6 +283,8 @@ impl Daemon {
     pub fn signal(&self, signal: i32) {
         // SAFETY: the process is our child and was not waited for yet, so that the id is its own.
         assert_eq!(unsafe { libc::kill(self.id(), signal) }, 0);
+        // SAFETY: the process is our child and was not waited for yet, so that the id is its own.
+        assert_eq!(unsafe { libc::kill(self.pid(), libc::SIGTERM) }, 0);
     }
 
     /// Waits for the end.

@@ -2,6 +2,8 @@
 
 pub mod clock;
 pub mod daemon;
+pub mod dns;
+pub mod doubles;
 pub mod http;
 pub mod stores;
 

@@ -46,6 +46,14 @@ impl TestStore {
         Some(TestStore { store, url, _folder: None, database: Some((server, database)) })
     }
 
+    /// For tables.
+    pub fn name(&self) -> &'static str {
+        match self.url {
+            StorageUrl::Sqlite(_) => "SQLite",
+            StorageUrl::Postgres(_) => "Postgres",
+        }
+    }
+
     /// Closes the store and drops what belongs to it.
     pub async fn remove(self) {
         self.store.close().await;
