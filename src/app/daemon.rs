@@ -18,6 +18,7 @@ use tokio_cron_scheduler::{Job, JobScheduler, JobSchedulerError};
 use super::Setup;
 use super::keeping::{Keeping, told_of_dead};
 use super::operations::{self, PagesListener};
+use super::public::{self, PublicDoors};
 use crate::domain::alarm::AlarmCause;
 use crate::domain::settings::IntakeSettings;
 use crate::intake::lmtp::{self, Listener, LmtpConfig};
@@ -27,6 +28,7 @@ use crate::store::{DaemonLock, Store, StoreError, staff};
 use crate::tasks::alarm::{Alarms, Teller};
 use crate::tasks::content::Shelf;
 use crate::tasks::lease::{self, Entered};
+use crate::tasks::leaving;
 use crate::tasks::ledger::{self, Gatherer, Owner};
 use crate::tasks::measure;
 use crate::tasks::notice::Press;
@@ -61,7 +63,7 @@ pub struct Parts {
     pub schedule: bool,
     pub send: bool,
     pub receive: bool,
-    /// The pages for operators.
+    /// The pages for operators, and those for everybody.
     pub web: bool,
 }
 
@@ -76,8 +78,8 @@ pub enum StartProblem {
     Store(#[from] StoreError),
     #[error("cannot listen for mail on {place}: {error}")]
     Listen { place: String, error: std::io::Error },
-    #[error("cannot serve pages on {address}: {error}; `web.private` names where")]
-    Pages { address: SocketAddr, error: std::io::Error },
+    #[error("cannot serve pages on {address}: {error}; `{key}` names where")]
+    Pages { key: &'static str, address: SocketAddr, error: std::io::Error },
     #[error("no signals: {0}")]
     Signals(std::io::Error),
     #[error("the ticker did not start: {0}")]
@@ -98,6 +100,7 @@ pub struct Daemon {
     connections: JoinSet<&'static str>,
     lmtp: Option<SocketAddr>,
     pages: Option<SocketAddr>,
+    public: Option<SocketAddr>,
     vitals: Vitals,
     alarms: Alarms,
     _lock: DaemonLock,
@@ -124,7 +127,9 @@ impl Daemon {
             ),
             _ => None,
         };
-        let pages = pages(setup, parts)?;
+        let web = &setup.settings.web;
+        let pages = bind_pages("web.private", web.private.filter(|_| parts.web))?;
+        let public = bind_pages("web.listen", web.listen.filter(|_| parts.web))?;
         let (vitals, alarms) = (Vitals::default(), Alarms::default());
         let parts = on_hold(&store, &vitals, parts).await?;
         let process = format!("pid {}", std::process::id());
@@ -135,6 +140,7 @@ impl Daemon {
         let mut daemon = Daemon {
             lmtp: listener.as_ref().and_then(|listener| listener.local_addr()),
             pages: pages.as_ref().and_then(PagesListener::address),
+            public: public.as_ref().and_then(PagesListener::address),
             store,
             owner,
             clock,
@@ -158,7 +164,10 @@ impl Daemon {
         daemon.start_keeping(setup, ended, tick.clone(), wake.clone()).await?;
         daemon.start_reload(setup)?;
         if parts.receive {
-            daemon.start_receive(setup, listener, tick, wake).await?;
+            daemon.start_receive(setup, listener, tick, wake.clone()).await?;
+        }
+        if let Some(public) = public {
+            daemon.start_public(setup, public, wake)?;
         }
         if let Some(pages) = pages {
             daemon.start_pages(pages, started_at)?;
@@ -170,6 +179,11 @@ impl Daemon {
     /// Where the private pages are, if they are served.
     pub fn pages(&self) -> Option<SocketAddr> {
         self.pages
+    }
+
+    /// Where the public pages are, if they are served.
+    pub fn public(&self) -> Option<SocketAddr> {
+        self.public
     }
 
     /// The id under which this process holds what it sends.
@@ -369,7 +383,6 @@ impl Daemon {
     }
 
     fn start_pages(&mut self, listener: PagesListener, started_at: Timestamp) -> Result<(), StartProblem> {
-        let address = listener.address();
         let pages = web::private(web::Process {
             store: self.store.clone(),
             owner: self.owner,
@@ -379,10 +392,46 @@ impl Daemon {
             started_at,
             main: tokio::runtime::Handle::current(),
         });
-        let nowhere = SocketAddr::from(([0, 0, 0, 0], 0));
+        self.serve("web.private", listener, pages, web::Limits::PRIVATE)
+    }
+
+    /// The pages for everybody, and the line that writes down who leaves.
+    fn start_public(
+        &mut self,
+        setup: &Setup,
+        listener: PagesListener,
+        wake: Arc<Notify>,
+    ) -> Result<(), StartProblem> {
+        let (leaver, line) = leaving::leaver(self.store.clone());
+        let clock = self.clock.clone();
+        self.workers.spawn(async move {
+            line.run(|| clock.now()).await;
+            "leaving"
+        });
+        let readers = public::readers(setup, &self.store, self.alarms.clone(), wake);
+        let doors = PublicDoors { readers, leaver, clock: self.clock.clone() };
+        let pages = web::public(web::Public {
+            doors: Arc::new(doors),
+            store: self.store.clone(),
+            keyring: setup.keyring.clone(),
+            clock: self.clock.clone(),
+            main: tokio::runtime::Handle::current(),
+            proxies: setup.settings.web.proxies.clone(),
+        });
+        self.serve("web.listen", listener, pages, web::Limits::PUBLIC)
+    }
+
+    fn serve(
+        &mut self,
+        key: &'static str,
+        listener: PagesListener,
+        pages: axum::Router,
+        limits: web::Limits,
+    ) -> Result<(), StartProblem> {
+        let address = listener.address().unwrap_or(SocketAddr::from(([0, 0, 0, 0], 0)));
         let ended = listener
-            .serve(pages, self.shutdown.clone())
-            .map_err(|error| StartProblem::Pages { address: address.unwrap_or(nowhere), error })?;
+            .serve(pages, limits, self.shutdown.clone())
+            .map_err(|error| StartProblem::Pages { key, address, error })?;
         self.workers.spawn(async move {
             // An error is its end as well.
             drop(ended.await);
@@ -409,7 +458,8 @@ impl Daemon {
     ) -> Result<(), StartProblem> {
         let recorded = Arc::new(Notify::new());
         let hint = recorded.clone();
-        let receiver = receiver(setup, &self.store, wake).await?;
+        let mut receiver = receiver(setup, &self.store, wake).await?;
+        receiver.readers.alarms = self.alarms.clone();
         let (clock, shutdown, alarms) = (self.clock.clone(), self.shutdown.clone(), self.alarms.clone());
         let pulse = self.vitals.worker("receive", LONG_PATIENCE);
         self.workers.spawn(async move {
@@ -470,6 +520,7 @@ pub async fn receiver(setup: &Setup, store: &Store, wake: Arc<Notify>) -> Result
         desk: Desk { staff: members, press },
         max_message: setup.settings.intake.max_message,
         reporter: Reporter { shelf: setup.shelf.clone(), settings: setup.settings.clone() },
+        readers: public::readers(setup, store, Alarms::default(), wake.clone()),
         proving: proving(&setup.settings.intake),
         wake,
     })
@@ -518,10 +569,10 @@ async fn on_hold(store: &Store, vitals: &Vitals, parts: Parts) -> Result<Parts, 
     Ok(Parts { schedule: false, send: false, ..parts })
 }
 
-fn pages(setup: &Setup, parts: Parts) -> Result<Option<PagesListener>, StartProblem> {
-    let Some(address) = setup.settings.web.private.filter(|_| parts.web) else { return Ok(None) };
+fn bind_pages(key: &'static str, address: Option<SocketAddr>) -> Result<Option<PagesListener>, StartProblem> {
+    let Some(address) = address else { return Ok(None) };
     let bound = PagesListener::bind(address);
-    bound.map(Some).map_err(|error| StartProblem::Pages { address, error })
+    bound.map(Some).map_err(|error| StartProblem::Pages { key, address, error })
 }
 
 fn proving(intake: &IntakeSettings) -> Proving {

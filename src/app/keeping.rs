@@ -10,6 +10,7 @@ use crate::domain::settings::RetrySettings;
 use crate::runtime::{Timestamp, Vitals, telemetry};
 use crate::store::{Store, StoreError};
 use crate::tasks::alarm::Teller;
+use crate::tasks::readers::Readers;
 use crate::tasks::report::Reporter;
 use crate::tasks::watch::Watch;
 use crate::tasks::{lease, ledger};
@@ -72,6 +73,7 @@ impl Keeping {
         }
         ledger::tidy(&self.store, now).await?;
         self.reporter.first_passes(&self.store, now).await?;
+        Readers::expire(&self.store, now).await?;
         if ledger::has_work(&self.store, now).await? {
             self.wake.notify_waiters();
         }

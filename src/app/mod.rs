@@ -7,6 +7,7 @@ mod failure;
 pub mod gallery;
 mod keeping;
 mod operations;
+pub mod public;
 mod setup;
 
 pub use conversation::conversation;

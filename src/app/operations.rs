@@ -31,14 +31,19 @@ impl PagesListener {
     ///
     /// # Errors
     /// When there is no further thread.
-    pub fn serve(self, pages: Router, shutdown: Shutdown) -> std::io::Result<oneshot::Receiver<()>> {
+    pub fn serve(
+        self,
+        pages: Router,
+        limits: web::Limits,
+        shutdown: Shutdown,
+    ) -> std::io::Result<oneshot::Receiver<()>> {
         let (end, ended) = oneshot::channel();
         std::thread::Builder::new().name("pages".into()).spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
             match runtime {
                 Ok(runtime) => runtime.block_on(async move {
                     match tokio::net::TcpListener::from_std(self.0) {
-                        Ok(listener) => web::serve(listener, pages, web::Limits::PRIVATE, shutdown).await,
+                        Ok(listener) => web::serve(listener, pages, limits, shutdown).await,
                         Err(error) => tracing::error!(%error, "the pages' listener"),
                     }
                 }),

@@ -62,6 +62,7 @@ pub async fn run(context: &Context, args: &RunArgs) -> Result<(), Failure> {
         owner = daemon.owner(),
         lmtp = daemon.lmtp().map(|address| address.to_string()),
         pages = daemon.pages().map(|address| address.to_string()),
+        public = daemon.public().map(|address| address.to_string()),
         "ready"
     );
     init_system::ready(&format!("owner {}", daemon.owner()));

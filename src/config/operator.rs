@@ -270,9 +270,11 @@ fn addresses(mut section: Section<'_>) -> Option<AddressPatterns> {
 }
 
 fn web(root: &mut Section<'_>) -> WebSettings {
-    let mut web = WebSettings { listen: None, private: None };
+    let mut web = WebSettings { listen: None, private: None, proxies: Vec::new() };
     let Some(mut section) = root.optional("web").and_then(|found| found.section()) else { return web };
     web.listen = section.optional("listen").and_then(|found| found.parse(syntax::socket));
+    let proxies = section.optional("proxies").and_then(|found| found.parse_list(syntax::network));
+    web.proxies = proxies.unwrap_or_default();
     let private = section.optional("private");
     web.private = private.as_ref().and_then(|found| found.parse(syntax::socket));
     if let (Some(found), true) = (private, web.listen.is_some() && web.listen == web.private) {

@@ -10,6 +10,7 @@ use chrono::{DateTime, NaiveDate, NaiveDateTime};
 use chrono_tz::Tz;
 
 use crate::domain::address::{Address, Mailbox};
+use crate::domain::allowance::Network;
 use crate::domain::publication::Term;
 use crate::domain::settings::{AddressPattern, Listen, Rate};
 use crate::domain::token::TOKEN_MAX;
@@ -225,6 +226,13 @@ pub(super) fn listen(text: &str, base: &Path) -> Result<Listen, Wrong> {
 pub(super) fn socket(text: &str) -> Result<SocketAddr, Wrong> {
     text.parse().or_else(|_| {
         wrong(format!("`{text}` is not an IP address with a port"), "write for example \"127.0.0.1:8025\"")
+    })
+}
+
+pub(super) fn network(text: &str) -> Result<Network, Wrong> {
+    Network::parse(text).ok_or_else(|| Wrong {
+        problem: format!("`{text}` is no IP address and no network"),
+        hint: "write for example \"127.0.0.1\" or \"10.0.0.0/8\"".to_owned(),
     })
 }
 

@@ -18,6 +18,7 @@ words! {
         DaemonDead = "daemon_dead",
         ConfigRefused = "config_refused",
         DiskLow = "disk_low",
+        JoinFlood = "join_flood",
     }
 }
 
@@ -33,6 +34,7 @@ impl AlarmCause {
             AlarmCause::DaemonDead => "A daemon died",
             AlarmCause::ConfigRefused => "The editors\u{2019} files are refused",
             AlarmCause::DiskLow => "The disk is nearly full",
+            AlarmCause::JoinFlood => "Somebody floods the subscribe form",
         }
     }
 
@@ -56,6 +58,9 @@ impl AlarmCause {
             }
             AlarmCause::ConfigRefused => {
                 "What was read before stays in force; `tidings check` lists every problem with its place."
+            }
+            AlarmCause::JoinFlood => {
+                "No confirmation mails leave until an hour has passed in which most of them are wanted; nobody is subscribed by it."
             }
             AlarmCause::DiskLow => {
                 "Make room before it is full: then nothing can be sent and no mail can be taken."

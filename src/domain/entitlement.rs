@@ -16,6 +16,8 @@ pub struct Person {
     /// `None`: never lapses.
     pub term_ends_at: Option<Timestamp>,
     pub suppression: Option<SuppressionReason>,
+    /// No edition before this instant.
+    pub paused_until: Option<Timestamp>,
     /// Extras counted in this term, without the one that is asked about.
     pub extras_used: i64,
 }
@@ -38,6 +40,8 @@ pub enum Skip {
     Unsubscribed,
     #[error("suppressed before the send: {0}")]
     Suppressed(SuppressionReason),
+    #[error("paused before the send")]
+    Paused,
     #[error("no longer entitled: the tier gets nothing of this edition")]
     NotEntitled,
     #[error("no extras are left in this term")]
@@ -64,13 +68,16 @@ impl Audience {
     /// The tier whose body this person gets, or why they get none.
     ///
     /// # Errors
-    /// The first reason that holds, consent before suppression before entitlement.
+    /// The first reason that holds: consent, suppression, pause, entitlement.
     pub fn body_for<'a>(&'a self, person: &'a Person, now: Timestamp) -> Result<&'a TierId, Skip> {
         if person.status != SubscriberStatus::Active {
             return Err(Skip::Unsubscribed);
         }
         if let Some(reason) = person.suppression {
             return Err(Skip::Suppressed(reason));
+        }
+        if person.paused_until.is_some_and(|until| until > now) {
+            return Err(Skip::Paused);
         }
         let tier = effective_tier(&person.tier, person.term_ends_at, self.lapsed.as_ref(), now)
             .filter(|tier| self.tiers.contains(tier))
@@ -100,6 +107,7 @@ mod tests {
             tier: tier.into(),
             term_ends_at: ends.map(Timestamp),
             suppression: None,
+            paused_until: None,
             extras_used: 0,
         }
     }
@@ -126,6 +134,13 @@ mod tests {
         let bounced = Person { suppression: Some(reason), ..person("yearly", None) };
         assert_eq!(audience().body_for(&bounced, now), Err(Skip::Suppressed(reason)));
         assert_eq!(audience().body_for(&person("monthly", None), now), Err(Skip::NotEntitled));
+    }
+
+    #[test]
+    fn a_pause_ends_with_its_instant() {
+        let paused = Person { paused_until: Some(Timestamp(1000)), ..person("yearly", None) };
+        assert_eq!(audience().body_for(&paused, Timestamp(999)), Err(Skip::Paused));
+        assert_eq!(audience().body_for(&paused, Timestamp(1000)), Ok(&"yearly".into()));
     }
 
     #[test]

@@ -2,12 +2,14 @@
 
 pub mod address;
 pub mod alarm;
+pub mod allowance;
 pub mod article_queue;
 pub mod body;
 pub mod delivery;
 pub mod edition;
 pub mod entitlement;
 pub mod inbound;
+pub mod joining;
 pub mod problem;
 pub mod publication;
 pub mod sender;

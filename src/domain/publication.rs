@@ -4,6 +4,7 @@ use chrono::{Days, Months};
 use chrono_tz::Tz;
 
 use super::address::{Address, Mailbox};
+use super::slot_rule::SlotRule;
 use crate::runtime::Timestamp;
 
 /// A tier's identifier: lower-case letters, digits, `-` and `_`, as written behind `[tiers.`.
@@ -169,6 +170,23 @@ impl Publication {
     /// An instant on the publication's calendar, in a pattern of chrono's. Names of days and months are English.
     pub fn date(&self, at: Timestamp, pattern: &str) -> String {
         at.to_utc().with_timezone(&self.timezone).format(pattern).to_string()
+    }
+
+    /// What somebody gets who joins by themselves: what a lapsed person counts as, or else the first tier that costs nothing.
+    /// `None`: nobody can join without paying.
+    pub fn joining_tier(&self) -> Option<&Tier> {
+        let lapsed = self.lapsed_tier.as_ref().and_then(|id| self.tier(id));
+        lapsed.or_else(|| self.tiers.iter().find(|tier| tier.price.is_none()))
+    }
+
+    /// When the next edition for this tier is due, as far as the config says.
+    pub fn next_mail(&self, tier: &TierId, now: Timestamp) -> Option<Timestamp> {
+        let slots = self.slots.iter().filter(|slot| slot.tiers.contains(tier)).filter_map(|slot| {
+            let rule = SlotRule::parse(&slot.cron).ok()?;
+            rule.after(now, self.timezone).next().map(|occurrence| occurrence.due_at)
+        });
+        let one_offs = self.editions.iter().filter(|edition| edition.tiers.contains(tier));
+        slots.chain(one_offs.map(|edition| edition.due_at).filter(|due| *due > now)).min()
     }
 
     pub fn tier_ids(&self) -> Vec<TierId> {

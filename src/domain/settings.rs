@@ -181,6 +181,8 @@ pub struct DeskSettings {
 pub struct WebSettings {
     pub listen: Option<std::net::SocketAddr>,
     pub private: Option<std::net::SocketAddr>,
+    /// Whose X-Forwarded-For is believed.
+    pub proxies: Vec<super::allowance::Network>,
 }
 
 #[cfg(test)]

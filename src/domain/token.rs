@@ -22,6 +22,10 @@ pub enum Purpose {
     Editors,
     /// Left part of a Message-ID, so that nobody can guess one and write into a foreign thread. Row: delivery.
     MessageId,
+    /// Button of a mail that asks for a confirmation. Row: request.
+    Confirm,
+    /// The form that asks for an address, so that one which was never shown does not count. Row: second of the epoch.
+    Form,
 }
 
 /// A row that no table has. Links and addresses in a proof carry it: they verify, and change nothing for anybody.

@@ -3,7 +3,7 @@
 //! The order is the design's: own loop; report; the role of the recipient, which the purpose inside the token gives (unsubscribe,
 //! bounce, staff, thread, edition); join; unreadable; automatic; human. Thread and edition tokens decide nothing here: a holiday
 //! note to either is still automatic, so they only lead to a thread later. Known gaps, each in its place in the table and safe
-//! until it is filled: reports are kept but not read, staff answers are refused, there is no join row.
+//! until it is filled: reports are kept but not read, staff answers are refused.
 
 use super::sender::SenderProof;
 use super::token::{Purpose, Subject};
@@ -48,6 +48,8 @@ pub struct Facts {
     pub envelope_from: EnvelopeFrom,
     /// The verified token of the recipient.
     pub token: Option<Subject>,
+    /// The recipient is the address that people join with.
+    pub to_join: bool,
     /// The From address is one of ours.
     pub from_is_ours: bool,
     /// The Message-ID is under our own domain.
@@ -92,7 +94,7 @@ const RULES: &[Rule] = &[
     // The staff rows (automatic, forward, proof of the sender) go in front of this one.
     Rule { name: "staff", applies: staff },
     Rule { name: "editors", applies: editors },
-    // A join row goes here; it must not act on automatic mail.
+    Rule { name: "join", applies: join },
     Rule { name: "unreadable", applies: unreadable },
     Rule { name: "automatic", applies: automatic },
     Rule { name: "human", applies: human },
@@ -184,6 +186,12 @@ fn editors(facts: &Facts) -> Found {
         (SenderProof::NotAsked, true) => (Verdict::RejectedStaff, "its sender was not proven".to_owned()),
     };
     Some((verdict, why))
+}
+
+/// A program must not subscribe anybody: what is automatic, and whoever reads no mail, is left to the rules behind (W52).
+fn join(facts: &Facts) -> Found {
+    let program = facts.unreadable.is_some() || automatic(facts).is_some() || why_unanswered(facts).is_some();
+    (facts.to_join && !program).then(|| (Verdict::Join, "sent to the join address".to_owned()))
 }
 
 fn unreadable(facts: &Facts) -> Found {
@@ -296,6 +304,23 @@ mod tests {
     fn staff_mail_is_refused_and_never_a_support_message() {
         let facts = Facts { token: token(Purpose::Staff), ..person() };
         check(facts, Verdict::RejectedStaff, "staff: answers of staff by mail are not taken yet");
+    }
+
+    #[test]
+    fn w52_a_person_joins_by_mail_and_a_program_does_not() {
+        let joins = Facts { to_join: true, ..person() };
+        check(joins.clone(), Verdict::Join, "join: sent to the join address");
+        let away = Facts { auto_submitted: Some("auto-replied".into()), ..joins.clone() };
+        assert_eq!(classify(&away).0, Verdict::AutoReply);
+        let bounced = Facts { envelope_from: EnvelopeFrom::Empty, ..joins.clone() };
+        assert_eq!(classify(&bounced).0, Verdict::AutoReply);
+        for facts in [
+            Facts { list_id: true, ..joins.clone() },
+            Facts { from_local: "noreply".into(), ..joins.clone() },
+            Facts { unreadable: Some("no header".into()), ..joins },
+        ] {
+            assert_ne!(classify(&facts).0, Verdict::Join, "{facts:?}");
+        }
     }
 
     #[test]

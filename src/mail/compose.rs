@@ -171,7 +171,7 @@ impl Compiled {
         }
         let start = into.len();
         let marks = Marks::new(keyring, &self.frame, recipient);
-        let values = self.values(&marks, recipient);
+        let values = values(&marks, &self.frame, recipient);
         self.write_header(&marks, recipient, &values, into)?;
         let header = into.len() - start;
         if header > HEADER_MAX {
@@ -187,20 +187,6 @@ impl Compiled {
             message_id: marks.message_id,
             body_at,
         })
-    }
-
-    fn values(&self, marks: &Marks, recipient: &Recipient) -> Values {
-        let mut values = Values::default();
-        values.set(Field::SubscriberName, recipient.name.as_str());
-        values.set(Field::SubscriberAddress, recipient.address.as_str());
-        values.set(Field::SubscriberTierLabel, recipient.tier_label.as_str());
-        values.set(Field::SubscriberTermEnds, recipient.term_ends.as_str());
-        values.set(Field::LinkUnsubscribe, marks.unsubscribe_url.as_str());
-        values.set(Field::LinkPreferences, marks.preferences_url.as_str());
-        values.set(Field::LinkView, marks.view_url.as_str());
-        values.set(Field::LinkArchive, self.frame.archive_url.as_deref().unwrap_or(""));
-        values.set(Field::LinkUpgrade, self.frame.upgrade_url.as_deref().unwrap_or(""));
-        values
     }
 
     fn write_header(
@@ -272,6 +258,25 @@ impl Compiled {
         into.extend_from_slice(marks.boundary.as_bytes());
         into.extend_from_slice(b"--\r\n");
     }
+}
+
+/// What fills the holes of one recipient's body, for who shows it elsewhere than in a mail.
+pub fn personal(keyring: &Keyring, frame: &Frame, recipient: &Recipient) -> Values {
+    values(&Marks::new(keyring, frame, recipient), frame, recipient)
+}
+
+fn values(marks: &Marks, frame: &Frame, recipient: &Recipient) -> Values {
+    let mut values = Values::default();
+    values.set(Field::SubscriberName, recipient.name.as_str());
+    values.set(Field::SubscriberAddress, recipient.address.as_str());
+    values.set(Field::SubscriberTierLabel, recipient.tier_label.as_str());
+    values.set(Field::SubscriberTermEnds, recipient.term_ends.as_str());
+    values.set(Field::LinkUnsubscribe, marks.unsubscribe_url.as_str());
+    values.set(Field::LinkPreferences, marks.preferences_url.as_str());
+    values.set(Field::LinkView, marks.view_url.as_str());
+    values.set(Field::LinkArchive, frame.archive_url.as_deref().unwrap_or(""));
+    values.set(Field::LinkUpgrade, frame.upgrade_url.as_deref().unwrap_or(""));
+    values
 }
 
 /// What is signed for one recipient.

@@ -347,8 +347,9 @@ pub fn facts(parsed: &Parsed, arrived: Arrived<'_>, own: &Own, keyring: &Keyring
                 .any(|word| ["all", "autoreply", "oof"].contains(&word.trim().to_ascii_lowercase().as_str()))
         }),
         from_local: from.rsplit_once('@').map_or("", |(local, _)| local).to_lowercase(),
-        // Whoever knows the editors, and can ask a name server, sets these two.
+        // Whoever knows the editors and the join address, and can ask a name server, sets these three.
         from_is_editor: false,
+        to_join: false,
         proof: Default::default(),
     }
 }

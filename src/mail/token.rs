@@ -18,6 +18,7 @@ const MAC_LEN: usize = 12;
 const DECODE_MAX: usize = 56;
 /// Keeps these MACs apart from any other use of the same secret.
 const DOMAIN: &[u8] = b"tidings token 1\0";
+const FINGERPRINT_DOMAIN: &[u8] = b"tidings fingerprint 1\0";
 const KEY_ID_DOMAIN: &[u8] = b"tidings key id 1\0";
 /// What a Message-ID starts with. The dot keeps it out of SpamAssassin's MSGID_RANDY, which wants letters and digits only.
 const MESSAGE_ID_PREFIX: &str = "m.";
@@ -104,6 +105,17 @@ impl Keyring {
         rest.is_empty().then_some(Subject { purpose, row, second })
     }
 
+    /// Keyed hashes of a text, one per key and the current one first: they tell whether it is the same text, and not which one.
+    pub fn fingerprints(&self, text: &str) -> Vec<String> {
+        let hash = |key: &Key| {
+            let mut mac = key.mac.clone();
+            mac.update(FINGERPRINT_DOMAIN);
+            mac.update(text.as_bytes());
+            data_encoding::HEXLOWER.encode(&mac.finalize().into_bytes()[..16])
+        };
+        self.keys.iter().map(hash).collect()
+    }
+
     fn signing_key(&self) -> &Key {
         self.keys.first().expect("the constructor refuses an empty keyring")
     }
@@ -172,12 +184,14 @@ fn purpose_byte(purpose: Purpose) -> u8 {
         Purpose::Staff => 7,
         Purpose::MessageId => 8,
         Purpose::Editors => 9,
+        Purpose::Confirm => 10,
+        Purpose::Form => 11,
     }
 }
 
 fn purpose_of(byte: u8) -> Option<Purpose> {
     use Purpose::*;
-    [Unsubscribe, Preferences, View, Bounce, Edition, Thread, Staff, MessageId, Editors]
+    [Unsubscribe, Preferences, View, Bounce, Edition, Thread, Staff, MessageId, Editors, Confirm, Form]
         .into_iter()
         .find(|purpose| purpose_byte(*purpose) == byte)
 }

@@ -181,6 +181,11 @@ impl Article {
         if problems.iter().any(Problem::is_error) { Err(problems) } else { Ok((article, problems)) }
     }
 
+    /// Of the whole article, with every part for some tiers.
+    pub fn full_minutes(&self) -> usize {
+        self.full_minutes
+    }
+
     /// Whether the front matter lets `tier` have this article at all.
     pub fn is_for(&self, tier: &TierId) -> bool {
         self.tiers.as_ref().is_none_or(|tiers| tiers.contains(tier))

@@ -171,6 +171,21 @@ pub static CONFIRM: Shape = Object(&[
     ("links", Object(&[("confirm", Value)])),
 ]);
 
+/// Tells somebody who asked to join that they are on the list.
+pub static KNOWN: Shape = Object(&[
+    ("publication", PUBLICATION),
+    ("subscriber", Object(&[("name", Value), ("address", Value)])),
+    ("links", Object(&[("unsubscribe", Value), ("preferences", Value)])),
+]);
+
+/// Tells the old address of the new one.
+pub static ADDRESS_TOLD: Shape = Object(&[
+    ("publication", PUBLICATION),
+    ("subscriber", Object(&[("name", Value), ("address", Value)])),
+    // The new one, masked.
+    ("request", Object(&[("address", Value)])),
+]);
+
 const TIER_SHOWN: Shape = Object(&[
     ("id", Value),
     ("label", Value),
@@ -297,6 +312,9 @@ pub static ALARM: Shape = Object(&[
 const ONE_OFF: &[(&str, &Shape)] = &[
     (NOTICE_KIND, &SUPPORT_NOTICE),
     (CONFIRM_KIND, &CONFIRM),
+    (ADDRESS_KIND, &CONFIRM),
+    (ADDRESS_TOLD_KIND, &ADDRESS_TOLD),
+    (KNOWN_KIND, &KNOWN),
     (WELCOME_KIND, &WELCOME),
     (SIGN_IN_KIND, &SIGN_IN),
     (SUPPORT_ANSWER_KIND, &SUPPORT_ANSWER),
@@ -309,6 +327,12 @@ const ONE_OFF: &[(&str, &Shape)] = &[
 pub const NOTICE_KIND: &str = "support-notice";
 /// The mail that asks for a confirmation.
 pub const CONFIRM_KIND: &str = "confirm";
+/// The mail that asks a new address.
+pub const ADDRESS_KIND: &str = "address";
+/// The mail that tells the old address.
+pub const ADDRESS_TOLD_KIND: &str = "address-told";
+/// The mail to somebody who asks to join a second time.
+pub const KNOWN_KIND: &str = "known";
 /// The first mail to a subscriber.
 pub const WELCOME_KIND: &str = "welcome";
 /// The mail with a sign-in link.

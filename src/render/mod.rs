@@ -50,8 +50,9 @@ pub use lint::{HTML_STOPS, HTML_WARNS, lint_edition, lint_mail};
 pub use media::Media;
 pub use notice::{NoticeInput, NoticePost, NoticeThread, render_notice};
 pub use one_off::{
-    ConfirmInput, SignInInput, SupportAckInput, WelcomeInput, render_confirm, render_sign_in,
-    render_support_ack, render_welcome,
+    AddressToldInput, ConfirmInput, KnownInput, SignInInput, SupportAckInput, WelcomeInput, render_address,
+    render_address_told, render_confirm, render_known, render_sign_in, render_support_ack, render_welcome,
 };
 pub use report::{ReportEvent, ReportInput, ReportTier, render_report};
+pub use sanitise::plain_html;
 pub use template::TemplateSet;

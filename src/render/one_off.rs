@@ -35,6 +35,29 @@ pub struct ConfirmInput<'a> {
     pub confirm: &'a str,
 }
 
+/// "You are on the list already", for who asks to join once more.
+#[derive(Clone, Copy, Debug)]
+pub struct KnownInput<'a> {
+    pub publication: &'a Publication,
+    pub support: &'a str,
+    pub name: &'a str,
+    pub address: &'a str,
+    /// Whole addresses.
+    pub preferences: &'a str,
+    pub unsubscribe: &'a str,
+}
+
+/// "Your mails go elsewhere from now on", for the address that they left.
+#[derive(Clone, Copy, Debug)]
+pub struct AddressToldInput<'a> {
+    pub publication: &'a Publication,
+    pub support: &'a str,
+    pub name: &'a str,
+    pub old: &'a str,
+    /// Masked: the old address may be somebody else's by now.
+    pub new: &'a str,
+}
+
 /// The first mail to somebody who has confirmed or was added.
 #[derive(Clone, Copy, Debug)]
 pub struct WelcomeInput<'a> {
@@ -86,6 +109,40 @@ pub struct SupportAckInput<'a> {
 
 /// Renders the mail that asks for a confirmation.
 pub fn render_confirm(templates: &TemplateSet, input: &ConfirmInput<'_>) -> Result<Body, Vec<Problem>> {
+    render_request(templates, fields::CONFIRM_KIND, input)
+}
+
+/// Renders the mail that asks whether a new address is the reader's.
+pub fn render_address(templates: &TemplateSet, input: &ConfirmInput<'_>) -> Result<Body, Vec<Problem>> {
+    render_request(templates, fields::ADDRESS_KIND, input)
+}
+
+/// Renders the mail that tells the old address.
+pub fn render_address_told(
+    templates: &TemplateSet,
+    input: &AddressToldInput<'_>,
+) -> Result<Body, Vec<Problem>> {
+    let more = json!({
+        "subscriber": { "name": one_line(input.name), "address": one_line(input.old) },
+        "request": { "address": one_line(input.new) },
+    });
+    print(templates, fields::ADDRESS_TOLD_KIND, of_publication(input.publication, input.support), more)
+}
+
+/// Renders the mail for somebody who is on the list already.
+pub fn render_known(templates: &TemplateSet, input: &KnownInput<'_>) -> Result<Body, Vec<Problem>> {
+    let more = json!({
+        "subscriber": { "name": one_line(input.name), "address": one_line(input.address) },
+        "links": { "preferences": input.preferences, "unsubscribe": input.unsubscribe },
+    });
+    print(templates, fields::KNOWN_KIND, of_publication(input.publication, input.support), more)
+}
+
+fn render_request(
+    templates: &TemplateSet,
+    kind: &str,
+    input: &ConfirmInput<'_>,
+) -> Result<Body, Vec<Problem>> {
     let more = json!({
         "request": {
             "address": one_line(input.address),
@@ -96,7 +153,7 @@ pub fn render_confirm(templates: &TemplateSet, input: &ConfirmInput<'_>) -> Resu
         },
         "links": { "confirm": input.confirm },
     });
-    print(templates, fields::CONFIRM_KIND, of_publication(input.publication, input.support), more)
+    print(templates, kind, of_publication(input.publication, input.support), more)
 }
 
 /// Renders the welcome.

@@ -72,6 +72,16 @@ fn builder(tags: HashSet<&'static str>) -> Builder<'static> {
     builder
 }
 
+/// An article's HTML without the styles that mail needs: a page has a style sheet, and its policy forbids any other (W209).
+pub fn plain_html(html: &str) -> String {
+    static PLAIN: LazyLock<Builder<'static>> = LazyLock::new(|| {
+        let mut builder = builder(INLINE.iter().chain(BLOCK).copied().chain(["span"]).collect());
+        builder.generic_attributes(["class"].into_iter().collect());
+        builder
+    });
+    PLAIN.clean(html).to_string()
+}
+
 /// The words of a paragraph or a cell.
 pub(super) fn inline(html: &str) -> String {
     INLINE_HTML.clean(html).to_string()

@@ -80,6 +80,7 @@ struct PersonRow {
     person_tier: Option<String>,
     person_status: Option<String>,
     term_ends_at: Option<i64>,
+    paused_until: Option<i64>,
     suppression: Option<String>,
     body_tier: Option<String>,
     extra_limit: Option<i64>,
@@ -109,6 +110,7 @@ const CLAIM_RETURNING: &str = ") RETURNING id, kind, edition_id, subscriber_id, 
     (SELECT s.tier FROM subscribers s WHERE s.id = subscriber_id) AS person_tier, \
     (SELECT s.status FROM subscribers s WHERE s.id = subscriber_id) AS person_status, \
     (SELECT s.term_ends_at FROM subscribers s WHERE s.id = subscriber_id) AS term_ends_at, \
+    (SELECT s.paused_until FROM subscribers s WHERE s.id = subscriber_id) AS paused_until, \
     (SELECT x.reason FROM subscribers s JOIN suppressions x ON x.address_key = s.address_key \
         WHERE s.id = subscriber_id) AS suppression, \
     (SELECT b.tier FROM bodies b WHERE b.id = body_id) AS body_tier, \
@@ -195,6 +197,7 @@ async fn body_now(
             .as_deref()
             .map(|reason| word("a suppression", reason, SuppressionReason::from_word))
             .transpose()?,
+        paused_until: person.paused_until.map(Timestamp),
         extras_used: extras_used(tx, row).await?,
     };
     let (DeliveryKind::Edition, Some(edition)) = (kind, row.edition_id) else {

@@ -261,6 +261,46 @@ pub async fn body_of(tx: &mut Tx, delivery: i64) -> Result<Option<i64>, StoreErr
     Ok(found.map(|(body,)| body))
 }
 
+/// A delivery that its reader looks at in a browser.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Viewed {
+    pub body_id: i64,
+    pub subscriber_id: Option<i64>,
+    pub address: String,
+    /// `None`: a proof that shows nobody in particular.
+    pub name: Option<String>,
+    /// Of the body.
+    pub tier: Option<String>,
+    pub term_ends_at: Option<Timestamp>,
+    pub key_id: Option<i64>,
+    pub first_attempt_at: Timestamp,
+}
+
+/// A delivery of an edition, or a proof of one, that has left or tried to; anything else has no page.
+///
+/// # Errors
+/// When the database fails.
+pub async fn viewed(tx: &mut Tx, delivery: i64) -> Result<Option<Viewed>, StoreError> {
+    const SQL: &str = "SELECT d.body_id, d.subscriber_id, coalesce(s.address, d.address, '') AS address, \
+            coalesce(s.name, p.name) AS name, b.tier, coalesce(s.term_ends_at, p.term_ends_at) AS term_ends_at, \
+            d.key_id, d.first_attempt_at \
+        FROM deliveries d JOIN bodies b ON b.id = d.body_id \
+        LEFT JOIN subscribers s ON s.id = d.subscriber_id LEFT JOIN subscribers p ON p.id = d.as_subscriber_id \
+        WHERE d.id = $1 AND b.tier IS NOT NULL AND d.first_attempt_at IS NOT NULL AND d.state <> 'skipped'";
+    type Row = (i64, Option<i64>, String, Option<String>, Option<String>, Option<i64>, Option<i64>, i64);
+    let read = |(body_id, subscriber_id, address, name, tier, ends, key_id, first): Row| Viewed {
+        body_id,
+        subscriber_id,
+        address,
+        name,
+        tier,
+        term_ends_at: ends.map(Timestamp),
+        key_id,
+        first_attempt_at: Timestamp(first),
+    };
+    Ok(row!(tx, Row, SQL, delivery)?.map(read))
+}
+
 /// Makes a proof show this person's name and term.
 ///
 /// # Errors

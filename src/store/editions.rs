@@ -104,6 +104,7 @@ pub(super) const DELIVERIES: &str = concat!(
         CASE WHEN s.term_ends_at IS NOT NULL AND s.term_ends_at <= $2 THEN $3 ELSE s.tier END \
     WHERE s.status = 'active' AND s.id NOT IN \
         (SELECT y.id FROM suppressions x JOIN subscribers y ON y.address_key = x.address_key) \
+    AND (s.paused_until IS NULL OR s.paused_until <= $2) \
     AND (b.extra_limit IS NULL OR b.extra_limit > (",
     extras_of_s!(),
     "))"
@@ -160,6 +161,21 @@ pub async fn enter_unsent(tx: &mut Tx, unsent: &Unsent<'_>, now: Timestamp) -> R
 pub async fn used_articles(tx: &mut Tx) -> Result<Vec<String>, StoreError> {
     let found = rows!(tx, (String,), "SELECT DISTINCT article_id FROM edition_articles")?;
     Ok(found.into_iter().map(|(id,)| id).collect())
+}
+
+/// The articles that went out to a tier, extras left out, each with the instant at which it first did.
+///
+/// # Errors
+/// When the database fails.
+pub async fn sent_articles(tx: &mut Tx, tier: &TierId) -> Result<BTreeMap<String, Timestamp>, StoreError> {
+    const SQL: &str = "SELECT a.article_id, min(e.queued_at) FROM edition_articles a \
+        JOIN editions e ON e.id = a.edition_id \
+        WHERE e.queued_at IS NOT NULL AND e.extra = 0 AND (e.state = 'sent' OR e.state = 'sending' \
+            OR e.state = 'paused' OR e.state = 'attention') \
+        AND EXISTS (SELECT 1 FROM bodies b WHERE b.edition_id = e.id AND b.tier = $1) \
+        GROUP BY a.article_id";
+    let found = rows!(tx, (String, i64), SQL, tier.as_str())?;
+    Ok(found.into_iter().map(|(id, at)| (id, Timestamp(at))).collect())
 }
 
 /// A message that is not an edition's: its own frozen body.

@@ -18,6 +18,7 @@ pub mod owners;
 pub mod people;
 #[cfg(test)]
 mod query_plans;
+pub mod requests;
 pub mod slots;
 mod sql;
 pub mod staff;

@@ -194,6 +194,100 @@ pub async fn unsubscribe(
     Ok(changed)
 }
 
+/// Makes somebody get mail who proved that they want it: status, a suppression that stands for their having left, consent
+/// history. Other suppressions stay. Answers whether they got none before.
+///
+/// # Errors
+/// When the database fails.
+pub async fn activate(
+    tx: &mut Tx,
+    subscriber: i64,
+    (source, text): (&str, &str),
+    now: Timestamp,
+) -> Result<bool, StoreError> {
+    const STATUS: &str =
+        "UPDATE subscribers SET status = 'active', updated_at = $2 WHERE id = $1 AND status <> 'active'";
+    const LIFT: &str = "DELETE FROM suppressions WHERE reason = 'unsubscribed' \
+        AND address_key = (SELECT s.address_key FROM subscribers s WHERE s.id = $1)";
+    const CONSENT: &str = "INSERT INTO consents (subscriber_id, at, source, text) VALUES ($1, $2, $3, $4)";
+    let changed = run!(tx, STATUS, subscriber, now.millis())? > 0;
+    if changed {
+        run!(tx, LIFT, subscriber)?;
+        run!(tx, CONSENT, subscriber, now.millis(), source, text)?;
+    }
+    Ok(changed)
+}
+
+/// Keeps editions from a person until then; `None` ends the pause.
+///
+/// # Errors
+/// When the database fails.
+pub async fn pause(
+    tx: &mut Tx,
+    subscriber: i64,
+    until: Option<Timestamp>,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    const SQL: &str = "UPDATE subscribers SET paused_until = $2, updated_at = $3 WHERE id = $1";
+    run!(tx, SQL, subscriber, until.map(Timestamp::millis), now.millis())?;
+    Ok(())
+}
+
+/// Until when a person gets no editions, whether or not that is over.
+///
+/// # Errors
+/// When the database fails.
+pub async fn paused_until(tx: &mut Tx, subscriber: i64) -> Result<Option<Timestamp>, StoreError> {
+    const SQL: &str = "SELECT paused_until FROM subscribers WHERE id = $1";
+    let found = row!(tx, (Option<i64>,), SQL, subscriber)?;
+    Ok(found.and_then(|(until,)| until).map(Timestamp))
+}
+
+/// Gives a person another address. Answers whether nobody had it.
+///
+/// # Errors
+/// When the database fails.
+pub async fn move_to(
+    tx: &mut Tx,
+    subscriber: i64,
+    address: &Address,
+    now: Timestamp,
+) -> Result<bool, StoreError> {
+    const SQL: &str = "UPDATE subscribers SET address = $2, address_key = $3, updated_at = $4 WHERE id = $1 \
+        AND NOT EXISTS (SELECT 1 FROM subscribers o WHERE o.address_key = $3 AND o.id <> $1)";
+    Ok(run!(tx, SQL, subscriber, address.as_str(), address.key(), now.millis())? > 0)
+}
+
+/// Deletes a person who never confirmed anything and waits for nothing, with the mails that asked them. What is in flight keeps
+/// them until it is settled.
+///
+/// # Errors
+/// When the database fails.
+pub(super) async fn forget_pending(tx: &mut Tx, subscriber: i64) -> Result<(), StoreError> {
+    const WAITS: &str = "SELECT CAST(1 AS BIGINT) FROM subscribers s WHERE s.id = $1 AND (s.status <> 'pending' \
+        OR EXISTS (SELECT 1 FROM requests r WHERE r.subscriber_id = s.id) \
+        OR EXISTS (SELECT 1 FROM threads t WHERE t.subscriber_id = s.id) \
+        OR EXISTS (SELECT 1 FROM deliveries d WHERE d.subscriber_id = s.id \
+            AND (d.state = 'queued' OR d.state = 'leased' OR d.kind = 'edition')))";
+    if row!(tx, (i64,), WAITS, subscriber)?.is_some() {
+        return Ok(());
+    }
+    const MAILS: &str = "SELECT id, body_id FROM deliveries WHERE subscriber_id = $1";
+    for (delivery, body) in rows!(tx, (i64, i64), MAILS, subscriber)? {
+        run!(tx, "DELETE FROM attempts WHERE delivery_id = $1", delivery)?;
+        run!(tx, "DELETE FROM deliveries WHERE id = $1", delivery)?;
+        run!(tx, "DELETE FROM bodies WHERE id = $1", body)?;
+    }
+    for sql in [
+        "DELETE FROM consents WHERE subscriber_id = $1",
+        "DELETE FROM notes WHERE subscriber_id = $1",
+        "DELETE FROM subscribers WHERE id = $1",
+    ] {
+        run!(tx, sql, subscriber)?;
+    }
+    Ok(())
+}
+
 /// One line of a person's consent history.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct Consent {
@@ -247,6 +341,7 @@ pub async fn count_entitled(
         "SELECT count(*) FROM subscribers s WHERE s.status = 'active' AND $1 = \
             CASE WHEN s.term_ends_at IS NOT NULL AND s.term_ends_at <= $2 THEN $3 ELSE s.tier END \
         AND s.id NOT IN (SELECT y.id FROM suppressions x JOIN subscribers y ON y.address_key = x.address_key) \
+        AND (s.paused_until IS NULL OR s.paused_until <= $2) \
         AND ($4 < 0 OR $4 > (",
         extras_of_s!(),
         "))"

@@ -31,6 +31,16 @@ pub fn report(settings: &Settings, publication: &Publication, edition: i64) -> F
     Frame { reply_to: ReplyTo::Editors(edition), ..bare(settings, publication) }
 }
 
+/// The frame of a mail to one reader that the daemon writes by itself: confirmations and welcomes, which can be answered.
+pub fn reader(settings: &Settings, publication: &Publication) -> Frame {
+    Frame {
+        from_name: publication.from.name.clone(),
+        from_address: publication.from.address.as_str().to_owned(),
+        reply_to: ReplyTo::Edition,
+        ..bare(settings, publication)
+    }
+}
+
 fn bare(settings: &Settings, publication: &Publication) -> Frame {
     let desk = &settings.desk.mailbox;
     Frame {

@@ -4,13 +4,14 @@
 //! acknowledged. `Receiver::step` then takes one recorded message: parsing runs off the reactor and cannot take the process
 //! with it, effects and the `done` mark are one transaction, and what fails three times is set aside with its reason.
 //!
-//! Known gaps: reports, joins and staff replies are recognised as such and kept, without effect.
+//! Known gaps: reports and staff replies are recognised as such and kept, without effect.
 
 use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 use tokio::sync::{Notify, mpsc, oneshot};
 
+use super::readers::{JoinAsk, JoinDoor, Readers};
 use super::report::Reporter;
 use super::{editors, threading};
 use crate::domain::address::Address;
@@ -31,6 +32,9 @@ const RECORDING: usize = 64;
 
 /// Bytes of one group commit. Above it the next message waits for the next commit.
 const GROUP_BYTES: usize = 8 << 20;
+
+/// Characters of a name that is kept.
+const NAME: usize = 100;
 
 /// What became of a deposit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -156,6 +160,7 @@ pub struct Receiver {
     pub desk: threading::Desk,
     pub max_message: usize,
     pub reporter: Reporter,
+    pub readers: Readers,
     pub proving: Proving,
     /// Something was queued.
     pub wake: Arc<Notify>,
@@ -240,6 +245,7 @@ impl Receiver {
         });
         let (parsed, mut facts, from) =
             read.await.map_err(|error| EffectProblem::Message(format!("the parser broke: {error}")))?;
+        facts.to_join = self.is_join(&waiting.recipient, &parsed);
         if facts.token.is_some_and(|token| token.purpose == Purpose::Editors) {
             facts.from_is_editor = from.as_ref().is_some_and(|from| self.is_editor(&from.address));
             if facts.from_is_editor {
@@ -264,6 +270,30 @@ impl Receiver {
         tracing::info!(inbound = waiting.id, verdict = verdict.as_str(), reason = %MaskedText(&reason), thread, from = %Masked(from), "received");
         self.wake.notify_waiters();
         Ok(verdict)
+    }
+
+    /// Whether it was sent to the join address; without an envelope the header says it.
+    fn is_join(&self, recipient: &str, parsed: &parse::Parsed) -> bool {
+        let Some(join) = &self.reporter.settings.addresses.join else { return false };
+        let is_it = |address: &str| address.to_lowercase() == join.key();
+        if recipient.is_empty() { parsed.recipients.iter().any(|to| is_it(to)) } else { is_it(recipient) }
+    }
+
+    /// The wish of a person who wrote to the join address; the mail that asks back proves that the sender is true.
+    async fn join(
+        &self,
+        tx: &mut Tx,
+        message: threading::Message<'_>,
+        now: Timestamp,
+    ) -> Result<(), EffectProblem> {
+        let Some(from) = message.from else { return Ok(()) };
+        // An address that we could not write to cannot join.
+        let Ok(address) = Address::parse(&from.address) else { return Ok(()) };
+        let name: String =
+            from.name.chars().map(|c| if c.is_control() { ' ' } else { c }).take(NAME).collect();
+        let ask = JoinAsk { address: &address, name: name.trim(), door: JoinDoor::Mail };
+        self.readers.join_in(tx, &ask, now).await?;
+        Ok(())
     }
 
     fn is_editor(&self, address: &str) -> bool {
@@ -306,9 +336,12 @@ impl Receiver {
                 editors::answered(tx, &self.reporter, (verdict, why), message, now).await?;
                 Ok(None)
             }
+            Verdict::Join => {
+                self.join(tx, message, now).await?;
+                Ok(None)
+            }
             // Kept raw with verdict and reason; their effects are not built yet.
             Verdict::InternalNote
-            | Verdict::Join
             | Verdict::BounceHard
             | Verdict::BounceSoft
             | Verdict::BounceDelayed

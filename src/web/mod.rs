@@ -1,11 +1,19 @@
-//! Layer 4: pages. Each listener has a router of its own: [`private`] is for operators (health and numbers, later board and desk);
-//! the public one (links in mails, archive) has its place beside it and is not there yet.
+//! Layer 4: pages. Each listener has a router of its own: [`private`] is for operators (health and numbers, later board and desk),
+//! [`public`](public()) for everybody (links in mails, the way in, the archive).
 //!
 //! [`serve`] bounds whatever a peer does. Pages have a thread of their own: only what they ask of the store runs beside sending.
 
+mod archive;
+mod book;
+mod form;
 mod health;
+mod join;
+mod leave;
 mod numbers;
+mod preferences;
+mod public;
 mod server;
+mod view;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -17,6 +25,7 @@ use tokio::runtime::Handle;
 
 use crate::runtime::{Clock, Shutdown, Timestamp, Vitals};
 use crate::store::Store;
+pub use public::{Away, Doors, Peer, Public, Shown, public};
 pub use server::{Limits, serve};
 
 /// What pages of one process know.

@@ -2,17 +2,22 @@
 //!
 //! HTTP/1.1 only: private pages are asked by programs on the same network, public ones through a proxy.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use axum::http::Request;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
+use tower::ServiceExt;
 
+use super::public::Peer;
 use crate::runtime::Shutdown;
 
 /// What one listener allows.
@@ -38,6 +43,16 @@ impl Limits {
     };
 }
 
+impl Limits {
+    /// For everybody, through a proxy or not.
+    pub const PUBLIC: Limits = Limits {
+        connections: 512,
+        head: Duration::from_secs(10),
+        whole: Duration::from_secs(60),
+        head_bytes: 16 << 10,
+    };
+}
+
 /// A connection whose time is over may end the answer that it is in.
 const LAST_ANSWER: Duration = Duration::from_secs(2);
 
@@ -56,10 +71,10 @@ pub async fn serve(listener: TcpListener, pages: Router, limits: Limits, shutdow
             () = shutdown.wait() => break,
         };
         match accepted {
-            Ok((stream, _)) => {
+            Ok((stream, peer)) => {
                 let (pages, shutdown) = (pages.clone(), shutdown.clone());
                 open.spawn(async move {
-                    answer(stream, pages, limits, shutdown).await;
+                    answer((stream, peer), pages, limits, shutdown).await;
                     drop(place);
                 });
             }
@@ -76,10 +91,13 @@ pub async fn serve(listener: TcpListener, pages: Router, limits: Limits, shutdow
     drop(ended.await);
 }
 
-async fn answer(stream: TcpStream, pages: Router, limits: Limits, shutdown: Shutdown) {
+async fn answer((stream, peer): (TcpStream, SocketAddr), pages: Router, limits: Limits, shutdown: Shutdown) {
     let mut server = http1::Builder::new();
     server.timer(TokioTimer::new()).header_read_timeout(limits.head).max_buf_size(limits.head_bytes);
-    let service = TowerToHyperService::new(pages);
+    let service = TowerToHyperService::new(pages.map_request(move |mut request: Request<Incoming>| {
+        request.extensions_mut().insert(Peer(peer));
+        request
+    }));
     let mut connection = std::pin::pin!(server.serve_connection(TokioIo::new(stream), service));
     let ended = tokio::select! {
         ended = connection.as_mut() => Some(ended),

@@ -17,20 +17,25 @@ use crate::support::stores::on_every_store;
 
 const TIERS: [&str; 4] = ["free", "monthly", "yearly", "lifetime"];
 
-type Mix = (usize, u8, u8, bool);
+type Mix = (usize, u8, u8, bool, u8);
 
 fn mixes() -> impl Strategy<Value = Vec<Mix>> {
-    proptest::collection::vec((0..TIERS.len(), 0..3u8, 0..4u8, any::<bool>()), 1..60)
+    proptest::collection::vec((0..TIERS.len(), 0..3u8, 0..4u8, any::<bool>(), 0..4u8), 1..60)
 }
 
-fn person((tier, status, ends, _): Mix, number: usize) -> Subscriber {
+fn person((tier, status, ends, ..): Mix, number: usize) -> Subscriber {
     let statuses = [SubscriberStatus::Active, SubscriberStatus::Pending, SubscriberStatus::Unsubscribed];
-    let ends = [None, Some(-1), Some(0), Some(1)][usize::from(ends)];
     Subscriber {
         status: statuses[usize::from(status)],
-        term_ends_at: ends.map(|shift: i64| Timestamp(TUESDAY.millis() + shift)),
+        term_ends_at: shifted(ends),
         ..subscriber(&format!("p{number:04}@x.example"), TIERS[tier])
     }
+}
+
+/// Not at all, just before, at, or just after the moment of queueing.
+fn shifted(how: u8) -> Option<Timestamp> {
+    let shift: Option<i64> = [None, Some(-1), Some(0), Some(1)][usize::from(how)];
+    shift.map(|shift| Timestamp(TUESDAY.millis() + shift))
 }
 
 /// Queues the edition for these people and compares who is in it, and with whose body, with the rule.
@@ -50,11 +55,18 @@ async fn agree(store: &Store, mixes: &[Mix], tiers: &[&str], lapsed: Option<Tier
         if let Some(reason) = suppression {
             suppressions::add(&mut tx, &someone.address, reason, "test", TUESDAY).await.unwrap();
         }
+        let paused_until = shifted(mix.4);
+        if paused_until.is_some() {
+            let key = someone.address.key();
+            let id = people::by_key(&mut tx, &key).await.unwrap().unwrap().id;
+            people::pause(&mut tx, id, paused_until, TUESDAY).await.unwrap();
+        }
         let known = Person {
             status: someone.status,
             tier: someone.tier.clone(),
             term_ends_at: someone.term_ends_at,
             suppression,
+            paused_until,
             extras_used: 0,
         };
         if let Ok(tier) = audience.body_for(&known, TUESDAY) {

@@ -282,9 +282,7 @@ impl Daemon {
 
     pub fn signal(&self, signal: i32) {
         // SAFETY: the process is our child and was not waited for yet, so that the id is its own.
-        assert_eq!(unsafe { libc::kill(self.id(), signal) }, 0);
-        // SAFETY: the process is our child and was not waited for yet, so that the id is its own.
-        assert_eq!(unsafe { libc::kill(self.pid(), libc::SIGTERM) }, 0);
+        assert_eq!(unsafe { libc::kill(self.pid(), signal) }, 0);
     }
 
     /// Waits for the end.

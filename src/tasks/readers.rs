@@ -1,0 +1,473 @@
+//! What readers do themselves: join with a confirmation, come back, change what they get and where. One function each, whatever
+//! door it came through; the mails leave through the ordinary queue.
+//!
+//! Asking to join costs the same whatever is known about the address: one mail is rendered and one transaction written, also
+//! when nothing is sent (W210).
+//! Known gap: a person cannot move to an address that the store knows as somebody else's, themselves before they left included.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use tokio::sync::Notify;
+
+use super::alarm::Alarms;
+use super::content::{Content, Shelf};
+use super::frames;
+use super::receive::EffectProblem;
+use crate::domain::address::Address;
+use crate::domain::alarm::AlarmCause;
+use crate::domain::body::Body;
+use crate::domain::delivery::DeliveryKind;
+use crate::domain::joining::{self, Asked, CONSENT, Confirmed, JoinMail, RequestKind};
+use crate::domain::problem::Problem;
+use crate::domain::settings::Settings;
+use crate::domain::subscriber::{Subscriber, SubscriberStatus};
+use crate::domain::token::{Purpose, Subject};
+use crate::mail::compose::Frame;
+use crate::mail::token::Keyring;
+use crate::render::{
+    AddressToldInput, ConfirmInput, KnownInput, WelcomeInput, render_address, render_address_told,
+    render_confirm, render_known, render_welcome,
+};
+use crate::runtime::{Masked, Timestamp};
+use crate::store::deliveries::{self, DeskMail};
+use crate::store::people::Evidence;
+use crate::store::requests::{self, NewRequest, Request};
+use crate::store::{Store, StoreError, Tx, editions, people, suppressions};
+
+const WEBSITE: &str = "website";
+
+/// How dates read in mails.
+const AT: &str = "%-d %B at %H:%M";
+const DAY: &str = "%-d %B %Y";
+
+/// Everything that these steps need.
+#[derive(Clone)]
+pub struct Readers {
+    pub store: Store,
+    pub shelf: Arc<Shelf>,
+    pub settings: Settings,
+    pub keyring: Arc<Keyring>,
+    pub alarms: Alarms,
+    /// Something was queued.
+    pub wake: Arc<Notify>,
+}
+
+/// Somebody asks to join.
+#[derive(Clone, Copy, Debug)]
+pub struct JoinAsk<'a> {
+    pub address: &'a Address,
+    /// May be empty; kept for people who are new.
+    pub name: &'a str,
+    pub door: JoinDoor,
+}
+
+/// Where they asked.
+#[derive(Clone, Copy, Debug)]
+pub enum JoinDoor {
+    Website(IpAddr),
+    Mail,
+}
+
+impl JoinDoor {
+    fn as_said(self) -> &'static str {
+        match self {
+            JoinDoor::Website(_) => "on our website",
+            JoinDoor::Mail => "by mail",
+        }
+    }
+
+    /// For the consent history (W186).
+    fn evidence(self, now: Timestamp) -> String {
+        match self {
+            JoinDoor::Website(from) => {
+                format!("asked on the website at {} from {from}: \"{CONSENT}\"", now.rfc3339())
+            }
+            JoinDoor::Mail => format!("asked by a mail to the join address at {}", now.rfc3339()),
+        }
+    }
+}
+
+impl Readers {
+    /// As [`Readers::join_in`], with a transaction of its own.
+    ///
+    /// # Errors
+    /// When the database fails or the mail cannot be rendered; nothing is noted then.
+    pub async fn join(&self, ask: &JoinAsk<'_>, now: Timestamp) -> Result<Asked, EffectProblem> {
+        let mut tx = self.store.write().await?;
+        let asked = self.join_in(&mut tx, ask, now).await?;
+        tx.commit().await?;
+        self.wake.notify_waiters();
+        Ok(asked)
+    }
+
+    /// Notes that somebody wants to join and queues the mail that they should get, if any.
+    ///
+    /// # Errors
+    /// When the database fails or the mail cannot be rendered.
+    pub async fn join_in(
+        &self,
+        tx: &mut Tx,
+        ask: &JoinAsk<'_>,
+        now: Timestamp,
+    ) -> Result<Asked, EffectProblem> {
+        let content = self.shelf.get();
+        let Some(tier) = content.publication.joining_tier() else { return Ok(Asked::Closed) };
+        let key = ask.address.key();
+        let fingerprints = self.keyring.fingerprints(&key);
+        let asks = requests::asks(tx, &fingerprints, now).await?;
+        if asks.is_flood() {
+            let text = format!("{} mails in an hour, {} confirmed", asks.all_in_hour, asks.confirmed_in_hour);
+            self.alarms.raise(AlarmCause::JoinFlood, "", &text, now);
+            return Ok(Asked::Later);
+        }
+        let person = people::by_key(tx, &key).await?;
+        let suppression = suppressions::of(tx, ask.address).await?.map(|found| found.reason);
+        let mail = joining::join_mail(person.as_ref().map(|person| person.status), suppression, &asks);
+        match (mail, person) {
+            (JoinMail::Confirm, person) => {
+                let subscriber = match person {
+                    Some(person) => person.id,
+                    None => enter_pending(tx, ask, &tier.id, now).await?,
+                };
+                self.ask_to_confirm(tx, &content, (ask, subscriber), now).await?;
+            }
+            (JoinMail::Known, Some(person)) => {
+                let body = self.known(&content, &person)?;
+                self.queue(tx, &content, (DeliveryKind::Notice, To::Person(person.id)), &body, now).await?;
+            }
+            // Rendered all the same, so that the answer takes as long.
+            _ => drop(self.confirmation(&content, ask, 0, now)?),
+        }
+        requests::note_ask(tx, &fingerprints[0], mail != JoinMail::Nothing, now).await?;
+        tracing::info!(to = %Masked(ask.address.as_str()), door = ask.door.as_said(), ?mail, "somebody asked to join");
+        Ok(Asked::Noted)
+    }
+
+    async fn ask_to_confirm(
+        &self,
+        tx: &mut Tx,
+        content: &Content,
+        (ask, subscriber): (&JoinAsk<'_>, i64),
+        now: Timestamp,
+    ) -> Result<(), EffectProblem> {
+        let request = NewRequest {
+            kind: RequestKind::Join,
+            subscriber,
+            address: ask.address,
+            asked: &ask.door.evidence(now),
+            expires_at: later(now, joining::PENDING_FOR),
+        };
+        let id = requests::enter(tx, &request, now).await?;
+        let body = self.confirmation(content, ask, id, now)?;
+        self.queue(tx, content, (DeliveryKind::Confirm, To::Person(subscriber)), &body, now).await
+    }
+
+    /// A person wants their mails at another address: that address is asked. What the page says tells nothing about it.
+    ///
+    /// # Errors
+    /// When the database fails or the mail cannot be rendered.
+    pub async fn ask_to_move(
+        &self,
+        subscriber: i64,
+        address: &Address,
+        from: IpAddr,
+        now: Timestamp,
+    ) -> Result<Asked, EffectProblem> {
+        let content = self.shelf.get();
+        let fingerprints = self.keyring.fingerprints(&address.key());
+        let mut tx = self.store.write().await?;
+        let asks = requests::asks(&mut tx, &fingerprints, now).await?;
+        let taken = people::by_key(&mut tx, &address.key()).await?.is_some();
+        let suppressed = suppressions::of(&mut tx, address).await?.is_some();
+        let free = !taken && !suppressed && !asks.is_spent() && !asks.is_flood();
+        if free {
+            let request = NewRequest {
+                kind: RequestKind::Address,
+                subscriber,
+                address,
+                asked: &format!("asked on the preferences page at {} from {from}", now.rfc3339()),
+                expires_at: later(now, joining::PENDING_FOR),
+            };
+            let id = requests::enter(&mut tx, &request, now).await?;
+            let confirm = self.link("c", Purpose::Confirm, id);
+            let publication = &content.publication;
+            let input = ConfirmInput {
+                publication,
+                support: &content.support,
+                address: address.as_str(),
+                asked_at: &publication.date(now, AT),
+                asked_where: "",
+                gets: "",
+                expires: &publication.date(request.expires_at, DAY),
+                confirm: &confirm,
+            };
+            let body = render_address(&content.templates, &input).map_err(unprintable)?;
+            let to = To::Address(address.as_str());
+            self.queue(&mut tx, &content, (DeliveryKind::Confirm, to), &body, now).await?;
+        }
+        requests::note_ask(&mut tx, &fingerprints[0], free, now).await?;
+        tx.commit().await?;
+        self.wake.notify_waiters();
+        Ok(Asked::Noted)
+    }
+
+    /// Somebody pressed the button of a confirmation.
+    ///
+    /// # Errors
+    /// When the database fails or the mail that follows cannot be rendered; nothing is confirmed then.
+    pub async fn confirm(
+        &self,
+        request: i64,
+        from: IpAddr,
+        now: Timestamp,
+    ) -> Result<Confirmed, EffectProblem> {
+        let mut tx = self.store.write().await?;
+        let Some(request) = requests::by_id(&mut tx, request).await? else { return Ok(Confirmed::Gone) };
+        let done = match request.kind {
+            RequestKind::Join => Confirmed::Joined,
+            RequestKind::Address => Confirmed::Moved,
+        };
+        if request.confirmed_at.is_some() {
+            return Ok(done);
+        }
+        if !requests::confirm(&mut tx, request.id, now).await? {
+            return Ok(Confirmed::Gone);
+        }
+        for fingerprint in self.keyring.fingerprints(&request.address.key()) {
+            requests::note_confirmed(&mut tx, &fingerprint).await?;
+        }
+        let evidence = format!("{}; confirmed by mail from {from}", request.asked);
+        let done = match request.kind {
+            RequestKind::Join => self.welcome(&mut tx, &request, &evidence, now).await?,
+            RequestKind::Address => self.move_now(&mut tx, &request, &evidence, now).await?,
+        };
+        tx.commit().await?;
+        self.wake.notify_waiters();
+        Ok(done)
+    }
+
+    async fn welcome(
+        &self,
+        tx: &mut Tx,
+        request: &Request,
+        evidence: &str,
+        now: Timestamp,
+    ) -> Result<Confirmed, EffectProblem> {
+        if !people::activate(tx, request.subscriber, (WEBSITE, evidence), now).await? {
+            return Ok(Confirmed::Joined);
+        }
+        let Some(person) = people::by_id(tx, request.subscriber).await? else { return Ok(Confirmed::Gone) };
+        let content = self.shelf.get();
+        let publication = &content.publication;
+        // A tier that the editors have removed since gets no welcome, and no edition either.
+        let Some(tier) = publication.tier(&person.tier) else { return Ok(Confirmed::Joined) };
+        let date =
+            |at: Option<Timestamp>, pattern| at.map(|at| publication.date(at, pattern)).unwrap_or_default();
+        let input = WelcomeInput {
+            publication,
+            support: &content.support,
+            name: &person.name,
+            address: person.address.as_str(),
+            tier,
+            term_ends: &date(person.term_ends_at, DAY),
+            next: &date(publication.next_mail(&tier.id, now), "%A %-d %B, %H:%M"),
+            unsubscribe: &self.link("u", Purpose::Unsubscribe, person.id),
+            preferences: &self.link("p", Purpose::Preferences, person.id),
+            archive: &format!("{}/archive", publication.url),
+        };
+        let body = render_welcome(&content.templates, &input).map_err(unprintable)?;
+        self.queue(tx, &content, (DeliveryKind::Notice, To::Person(person.id)), &body, now).await?;
+        Ok(Confirmed::Joined)
+    }
+
+    async fn move_now(
+        &self,
+        tx: &mut Tx,
+        request: &Request,
+        evidence: &str,
+        now: Timestamp,
+    ) -> Result<Confirmed, EffectProblem> {
+        let Some(person) = people::by_id(tx, request.subscriber).await? else { return Ok(Confirmed::Gone) };
+        let suppressed = suppressions::of(tx, &request.address).await?.is_some();
+        if suppressed || !people::move_to(tx, person.id, &request.address, now).await? {
+            return Ok(Confirmed::Taken);
+        }
+        let key = request.address.key();
+        let text = format!("the address was changed: {evidence}");
+        let line = Evidence { key: &key, at: now, source: WEBSITE, text: &text };
+        people::add_evidence(tx, &[line]).await?;
+        let content = self.shelf.get();
+        let input = AddressToldInput {
+            publication: &content.publication,
+            support: &content.support,
+            name: &person.name,
+            old: person.address.as_str(),
+            new: &Masked(request.address.as_str()).to_string(),
+        };
+        let body = render_address_told(&content.templates, &input).map_err(unprintable)?;
+        let to = To::Address(person.address.as_str());
+        self.queue(tx, &content, (DeliveryKind::Notice, to), &body, now).await?;
+        Ok(Confirmed::Moved)
+    }
+
+    /// Takes back a leaving of the last hour. Answers whether it could be taken back.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn come_back(
+        &self,
+        subscriber: i64,
+        from: IpAddr,
+        now: Timestamp,
+    ) -> Result<bool, EffectProblem> {
+        let mut tx = self.store.write().await?;
+        let Some(person) = people::by_id(&mut tx, subscriber).await? else { return Ok(false) };
+        let suppression = suppressions::of(&mut tx, &person.address).await?;
+        if !joining::may_undo(suppression.map(|found| (found.reason, found.at)), now) {
+            return Ok(false);
+        }
+        let text = format!("took the leaving back on the same page, from {from}");
+        people::activate(&mut tx, subscriber, (WEBSITE, &text), now).await?;
+        tx.commit().await?;
+        Ok(true)
+    }
+
+    /// Saves what the preferences page asks for.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn prefer(
+        &self,
+        subscriber: i64,
+        name: &str,
+        paused_until: Option<Timestamp>,
+        now: Timestamp,
+    ) -> Result<(), EffectProblem> {
+        let mut tx = self.store.write().await?;
+        let Some(mut person) = people::by_id(&mut tx, subscriber).await? else { return Ok(()) };
+        name.clone_into(&mut person.name);
+        people::update(&mut tx, &person, now).await?;
+        people::pause(&mut tx, subscriber, paused_until, now).await?;
+        tx.commit().await?;
+        Ok(())
+    }
+
+    /// Deletes wishes that nobody confirmed in time.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn expire(store: &Store, now: Timestamp) -> Result<usize, StoreError> {
+        if !requests::has_expired(&mut store.read().await?, now).await? {
+            return Ok(0);
+        }
+        let mut tx = store.write().await?;
+        let expired = requests::expire(&mut tx, now).await?;
+        tx.commit().await?;
+        Ok(expired)
+    }
+
+    fn confirmation(
+        &self,
+        content: &Content,
+        ask: &JoinAsk<'_>,
+        request: i64,
+        now: Timestamp,
+    ) -> Result<Body, EffectProblem> {
+        let publication = &content.publication;
+        let input = ConfirmInput {
+            publication,
+            support: &content.support,
+            address: ask.address.as_str(),
+            asked_at: &publication.date(now, AT),
+            asked_where: ask.door.as_said(),
+            gets: "",
+            expires: &publication.date(later(now, joining::PENDING_FOR), DAY),
+            confirm: &self.link("c", Purpose::Confirm, request),
+        };
+        render_confirm(&content.templates, &input).map_err(unprintable)
+    }
+
+    fn known(&self, content: &Content, person: &Subscriber) -> Result<Body, EffectProblem> {
+        let input = KnownInput {
+            publication: &content.publication,
+            support: &content.support,
+            name: &person.name,
+            address: person.address.as_str(),
+            preferences: &self.link("p", Purpose::Preferences, person.id),
+            unsubscribe: &self.link("u", Purpose::Unsubscribe, person.id),
+        };
+        render_known(&content.templates, &input).map_err(unprintable)
+    }
+
+    fn link(&self, path: &str, purpose: Purpose, row: i64) -> String {
+        let token = self.keyring.mint(Subject { purpose, row, second: 0 });
+        format!("{}/{path}/{token}", self.shelf.get().publication.url)
+    }
+
+    async fn queue(
+        &self,
+        tx: &mut Tx,
+        content: &Content,
+        (kind, to): (DeliveryKind, To<'_>),
+        body: &Body,
+        now: Timestamp,
+    ) -> Result<(), EffectProblem> {
+        let json = |error: serde_json::Error| EffectProblem::Message(error.to_string());
+        let frame: Frame = frames::reader(&self.settings, &content.publication);
+        let frame = serde_json::to_string(&frame).map_err(json)?;
+        let body = serde_json::to_string(body).map_err(json)?;
+        let body_id = editions::add_body(tx, &frame, &body).await?;
+        let (subscriber_id, address) = match to {
+            To::Person(id) => (Some(id), None),
+            To::Address(address) => (None, Some(address)),
+        };
+        let mail = DeskMail { kind, subscriber_id, thread_id: None, address, staff_id: None, body_id };
+        deliveries::queue_desk_mail(tx, mail, now).await?;
+        Ok(())
+    }
+}
+
+/// Whom a mail is for.
+#[derive(Clone, Copy)]
+enum To<'a> {
+    /// A subscriber, whatever their status; who left may be asked whether they want to come back.
+    Person(i64),
+    /// An address that is nobody's yet, or nobody's any more.
+    Address(&'a str),
+}
+
+async fn enter_pending(
+    tx: &mut Tx,
+    ask: &JoinAsk<'_>,
+    tier: &crate::domain::publication::TierId,
+    now: Timestamp,
+) -> Result<i64, EffectProblem> {
+    let person = Subscriber {
+        id: 0,
+        address: ask.address.clone(),
+        name: ask.name.to_owned(),
+        tier: tier.clone(),
+        status: SubscriberStatus::Pending,
+        timezone: None,
+        language: None,
+        term_started_at: None,
+        term_ends_at: None,
+    };
+    let (source, text) = match ask.door {
+        JoinDoor::Website(_) => (WEBSITE, ask.door.evidence(now)),
+        JoinDoor::Mail => ("mail", ask.door.evidence(now)),
+    };
+    people::add_many(tx, &[&person], source, &text, now).await?;
+    let entered = people::by_key(tx, &ask.address.key()).await?;
+    entered.map(|person| person.id).ok_or_else(|| EffectProblem::Message("a new person is not there".into()))
+}
+
+fn later(now: Timestamp, span: std::time::Duration) -> Timestamp {
+    Timestamp(now.millis() + span.as_millis() as i64)
+}
+
+fn unprintable(problems: Vec<Problem>) -> EffectProblem {
+    let list: Vec<String> = problems.iter().map(ToString::to_string).collect();
+    EffectProblem::Message(format!("the mail cannot be rendered: {}", list.join("; ")))
+}
