@@ -92,6 +92,14 @@ impl Site {
         self
     }
 
+    /// Its public pages, on any free port.
+    pub fn with_public(self) -> Site {
+        let path = self.folder.path().join("config/tidings.toml");
+        let text = std::fs::read_to_string(&path).unwrap();
+        std::fs::write(path, format!("{text}\n[web]\nlisten = \"127.0.0.1:0\"\n")).unwrap();
+        self
+    }
+
     pub fn path(&self) -> PathBuf {
         self.folder.path().to_owned()
     }
@@ -255,6 +263,13 @@ impl Daemon {
     pub fn pages(&self) -> SocketAddr {
         let log = self.log();
         let (_, rest) = log.split_once("pages=").unwrap();
+        rest.split_whitespace().next().unwrap().trim_matches('"').parse().unwrap()
+    }
+
+    /// Where its public pages are.
+    pub fn public(&self) -> SocketAddr {
+        let log = self.log();
+        let (_, rest) = log.split_once("public=").unwrap();
         rest.split_whitespace().next().unwrap().trim_matches('"').parse().unwrap()
     }
 

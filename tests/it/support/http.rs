@@ -39,6 +39,14 @@ pub fn read(mut stream: &TcpStream) -> Answer {
     Answer { code, head: head.to_owned(), body: body.to_owned() }
 }
 
+/// One request, as it stands.
+pub fn ask(address: SocketAddr, request: &str) -> Answer {
+    let mut stream = connect(address);
+    // Who is turned away early may not take all of it.
+    let _ = stream.write_all(request.as_bytes());
+    read(&stream)
+}
+
 pub fn get(address: SocketAddr, path: &str) -> Answer {
     let mut stream = connect(address);
     let request = format!("GET {path} HTTP/1.1\r\nHost: pages.example\r\nConnection: close\r\n\r\n");

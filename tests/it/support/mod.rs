@@ -10,5 +10,6 @@ pub mod stores;
 pub mod lmtp;
 pub mod peer;
 pub mod postfix;
+pub mod public;
 pub mod receiving;
 pub mod sending;
