@@ -21,6 +21,7 @@ pub struct Dossier {
     pub profile: Option<Profile>,
     pub note: String,
     pub consent: Vec<Consent>,
+    pub requests: Vec<Wish>,
     pub suppression: Option<Suppression>,
     pub deliveries: Vec<Delivery>,
     pub threads: Vec<Thread>,
@@ -38,6 +39,17 @@ pub struct Profile {
     pub language: Option<String>,
     pub term_started_at: Option<Timestamp>,
     pub term_ends_at: Option<Timestamp>,
+    pub paused_until: Option<Timestamp>,
+}
+
+/// A wish that a mail has to prove.
+#[derive(Debug, Serialize)]
+pub struct Wish {
+    pub kind: String,
+    pub address: String,
+    pub asked: String,
+    pub asked_at: Timestamp,
+    pub confirmed_at: Option<Timestamp>,
 }
 
 /// A message to them.
@@ -99,12 +111,19 @@ pub async fn of(tx: &mut Tx, address: &Address) -> Result<Option<Dossier>, Store
         address: person.as_ref().map_or(address, |person| &person.address).to_string(),
         note: notes::of(tx, id).await?,
         consent: people::consents(tx, id).await?,
+        requests: wishes(tx, id).await?,
         suppression: suppressions::of(tx, address).await?,
         deliveries: deliveries(tx, id).await?,
         threads: threads(tx, id, &key).await?,
         received: received(tx, &key).await?,
         changes: changes(tx, &key).await?,
-        profile: person.map(profile),
+        profile: match person {
+            Some(person) => {
+                let paused_until = people::paused_until(tx, id).await?;
+                Some(profile(person, paused_until))
+            }
+            None => None,
+        },
     };
     let nothing = dossier.profile.is_none()
         && dossier.suppression.is_none()
@@ -114,7 +133,7 @@ pub async fn of(tx: &mut Tx, address: &Address) -> Result<Option<Dossier>, Store
     Ok((!nothing).then_some(dossier))
 }
 
-fn profile(person: Subscriber) -> Profile {
+fn profile(person: Subscriber, paused_until: Option<Timestamp>) -> Profile {
     Profile {
         name: person.name,
         tier: person.tier.0,
@@ -123,7 +142,24 @@ fn profile(person: Subscriber) -> Profile {
         language: person.language,
         term_started_at: person.term_started_at,
         term_ends_at: person.term_ends_at,
+        paused_until,
     }
+}
+
+async fn wishes(tx: &mut Tx, subscriber: i64) -> Result<Vec<Wish>, StoreError> {
+    const SQL: &str = "SELECT kind, address, asked, asked_at, confirmed_at FROM requests \
+        WHERE subscriber_id = $1 ORDER BY id";
+    let read = |(kind, address, asked, at, confirmed): (String, String, String, i64, Option<i64>)| Wish {
+        kind,
+        address,
+        asked,
+        asked_at: Timestamp(at),
+        confirmed_at: confirmed.map(Timestamp),
+    };
+    Ok(rows!(tx, (String, String, String, i64, Option<i64>), SQL, subscriber)?
+        .into_iter()
+        .map(read)
+        .collect())
 }
 
 async fn deliveries(tx: &mut Tx, subscriber: i64) -> Result<Vec<Delivery>, StoreError> {

@@ -125,6 +125,7 @@ pub(super) async fn plans(State(site): State<Site>) -> Response {
     let offer = publication.offer.as_ref().filter(|offer| today <= offer.until);
     let fields = json!({
         "title": "Plans",
+        "middle": true,
         "lead": format!("What {} can be for you.", publication.name),
         "offer": offer.map(|offer| format!("{} until {}.", offer.label, offer.until.format("%-d %B %Y"))),
         "plans": plans,

@@ -5,6 +5,7 @@ mod answer_arrives;
 mod architecture;
 mod audience_rule;
 mod backup_is_restored;
+mod browser_subscribes;
 mod commands_answer;
 mod compose_wire;
 mod config_mistakes;
