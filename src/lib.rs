@@ -10,7 +10,7 @@
 //! |---|---|---|
 //! | 6 | `main` | flags in, exit code out |
 //! | 5 | [`app`], [`cli`], [`demo`] | the only place where parts meet; the commands; the loopback world of `tidings demo` |
-//! | 4 | [`tasks`] | the order of steps, each worker one public step |
+//! | 4 | [`tasks`], [`web`] | the order of steps, each worker one public step; the pages |
 //! | 3 | [`store`], [`transport`], [`intake`] | SQL; sending; receiving. They never import each other |
 //! | 2 | [`mail`], [`render`], [`import`], [`config`] | bytes of mail; templates; other people's files; text to checked settings |
 //! | 1 | [`domain`] | rules and types, pure: no async, no clock, no SQL, no wire format |
@@ -66,6 +66,9 @@
 //! | No file raises anybody: a plan that is not named gives no tier, a status that is not clearly active gives no mail, a suppression stays | `people_from_elsewhere`, `people_are_imported` |
 //! | Import, export and import again loses nothing and changes nothing | `people_from_elsewhere` |
 //! | What is exported about one person holds nothing of anybody else | `people_are_exported` |
+//! | Opening a link changes nothing, whatever opens it; a form's page says nothing about who is on the list | `scanners_change_nothing`, `joins_by_form` |
+//! | Leaving with one click is honoured each time, and counts from the next message on | `one_click_post` |
+//! | Nothing but one question is sent to an address that has not confirmed | `joins_by_form` |
 //! | A stranger gets into nobody's conversation | `answer_arrives` |
 
 pub mod app;

@@ -29,3 +29,6 @@ CREATE TABLE asks (
 ) STRICT;
 CREATE INDEX asks_by_fingerprint ON asks (fingerprint, at);
 CREATE INDEX asks_by_time ON asks (at);
+
+-- The mails that asked a person; few rows.
+CREATE INDEX deliveries_confirm ON deliveries (subscriber_id) WHERE kind = 'confirm';

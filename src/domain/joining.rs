@@ -76,7 +76,7 @@ pub fn join_mail(
         _ if asks.is_spent() => JoinMail::Nothing,
         // Who left may come back; what bounced or complained stays as it is until an operator has looked.
         (Some(reason), _) if reason != SuppressionReason::Unsubscribed => JoinMail::Nothing,
-        (_, Some(SubscriberStatus::Active)) => JoinMail::Known,
+        (None, Some(SubscriberStatus::Active)) => JoinMail::Known,
         _ => JoinMail::Confirm,
     }
 }
@@ -126,6 +126,7 @@ mod tests {
         assert_eq!(asked(Some(SubscriberStatus::Active), None), JoinMail::Known);
         let left = Some(SuppressionReason::Unsubscribed);
         assert_eq!(asked(Some(SubscriberStatus::Unsubscribed), left), JoinMail::Confirm);
+        assert_eq!(asked(Some(SubscriberStatus::Active), left), JoinMail::Confirm, "gets nothing now");
         for reason in [SuppressionReason::HardBounce, SuppressionReason::Complaint, SuppressionReason::Manual]
         {
             assert_eq!(asked(None, Some(reason)), JoinMail::Nothing);

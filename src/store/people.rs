@@ -210,9 +210,9 @@ pub async fn activate(
     const LIFT: &str = "DELETE FROM suppressions WHERE reason = 'unsubscribed' \
         AND address_key = (SELECT s.address_key FROM subscribers s WHERE s.id = $1)";
     const CONSENT: &str = "INSERT INTO consents (subscriber_id, at, source, text) VALUES ($1, $2, $3, $4)";
-    let changed = run!(tx, STATUS, subscriber, now.millis())? > 0;
+    let raised = run!(tx, STATUS, subscriber, now.millis())? > 0;
+    let changed = run!(tx, LIFT, subscriber)? > 0 || raised;
     if changed {
-        run!(tx, LIFT, subscriber)?;
         run!(tx, CONSENT, subscriber, now.millis(), source, text)?;
     }
     Ok(changed)
@@ -258,30 +258,29 @@ pub async fn move_to(
     Ok(run!(tx, SQL, subscriber, address.as_str(), address.key(), now.millis())? > 0)
 }
 
-/// Deletes a person who never confirmed anything and waits for nothing, with the mails that asked them. What is in flight keeps
-/// them until it is settled.
+/// Takes everything personal off somebody who never confirmed: what is left is a row without a person. Deleting it would make
+/// the database look for its id in the whole ledger, which has no index by person.
 ///
 /// # Errors
 /// When the database fails.
 pub(super) async fn forget_pending(tx: &mut Tx, subscriber: i64) -> Result<(), StoreError> {
-    const WAITS: &str = "SELECT CAST(1 AS BIGINT) FROM subscribers s WHERE s.id = $1 AND (s.status <> 'pending' \
-        OR EXISTS (SELECT 1 FROM requests r WHERE r.subscriber_id = s.id) \
-        OR EXISTS (SELECT 1 FROM threads t WHERE t.subscriber_id = s.id) \
-        OR EXISTS (SELECT 1 FROM deliveries d WHERE d.subscriber_id = s.id \
-            AND (d.state = 'queued' OR d.state = 'leased' OR d.kind = 'edition')))";
-    if row!(tx, (i64,), WAITS, subscriber)?.is_some() {
+    const BLANK: &str = "UPDATE subscribers SET address = '', address_key = 'expired:' || id, name = '', \
+            status = 'unsubscribed', timezone = NULL, language = NULL \
+        WHERE id = $1 AND status = 'pending' \
+        AND NOT EXISTS (SELECT 1 FROM requests r WHERE r.subscriber_id = $1) \
+        AND NOT EXISTS (SELECT 1 FROM threads t WHERE t.address_key = subscribers.address_key)";
+    if run!(tx, BLANK, subscriber)? == 0 {
         return Ok(());
     }
-    const MAILS: &str = "SELECT id, body_id FROM deliveries WHERE subscriber_id = $1";
-    for (delivery, body) in rows!(tx, (i64, i64), MAILS, subscriber)? {
-        run!(tx, "DELETE FROM attempts WHERE delivery_id = $1", delivery)?;
-        run!(tx, "DELETE FROM deliveries WHERE id = $1", delivery)?;
-        run!(tx, "DELETE FROM bodies WHERE id = $1", body)?;
-    }
+    // In this order: the deliveries lead to the rest.
     for sql in [
+        "DELETE FROM attempts WHERE delivery_id IN \
+            (SELECT id FROM deliveries WHERE kind = 'confirm' AND subscriber_id = $1)",
+        "UPDATE bodies SET body = '{}' WHERE id IN \
+            (SELECT body_id FROM deliveries WHERE kind = 'confirm' AND subscriber_id = $1)",
+        "UPDATE deliveries SET last_reply = NULL WHERE kind = 'confirm' AND subscriber_id = $1",
         "DELETE FROM consents WHERE subscriber_id = $1",
         "DELETE FROM notes WHERE subscriber_id = $1",
-        "DELETE FROM subscribers WHERE id = $1",
     ] {
         run!(tx, sql, subscriber)?;
     }
@@ -356,7 +355,7 @@ pub async fn count_entitled(
 /// # Errors
 /// When the database fails.
 pub async fn page(tx: &mut Tx, after: i64, limit: i64) -> Result<Vec<Subscriber>, StoreError> {
-    let sql = sqlx::AssertSqlSafe(format!("{COLUMNS} WHERE id > $1 ORDER BY id LIMIT $2"));
+    let sql = sqlx::AssertSqlSafe(format!("{COLUMNS} WHERE id > $1 AND address <> '' ORDER BY id LIMIT $2"));
     rows!(tx, SubscriberRow, sql, after, limit)?.into_iter().map(read).collect()
 }
 

@@ -124,14 +124,17 @@ pub async fn note_confirmed(tx: &mut Tx, fingerprint: &str) -> Result<(), StoreE
     Ok(())
 }
 
-/// Deletes what nobody confirmed in time: the wishes, the people who were waiting for nothing else, and the mails that asked
-/// them. A year later the hashes go too. Answers how many wishes.
+/// Deletes what nobody confirmed in time: the wishes, and everything about people who waited for nothing else. A wish whose mail
+/// is still on its way waits for it. A year later the hashes go too. Answers how many wishes.
 ///
 /// # Errors
 /// When the database fails.
 pub async fn expire(tx: &mut Tx, now: Timestamp) -> Result<usize, StoreError> {
-    const OPEN: &str = "SELECT id, subscriber_id FROM requests WHERE confirmed_at IS NULL AND expires_at <= $1 \
-        ORDER BY expires_at LIMIT 500";
+    const OPEN: &str = "SELECT r.id, r.subscriber_id FROM requests r \
+        WHERE r.confirmed_at IS NULL AND r.expires_at <= $1 AND NOT EXISTS (SELECT 1 FROM deliveries d \
+            WHERE d.kind = 'confirm' AND d.subscriber_id = r.subscriber_id \
+            AND (d.state = 'queued' OR d.state = 'leased' OR d.state = 'uncertain')) \
+        ORDER BY r.expires_at LIMIT 500";
     const OLD: &str = "DELETE FROM asks WHERE at < $1 OR (mailed = 0 AND at < $2)";
     const DAY: i64 = 86_400_000;
     let expired = rows!(tx, (i64, i64), OPEN, now.millis())?;
