@@ -253,6 +253,8 @@ struct Shown {
     timezone: Option<String>,
     language: Option<String>,
     term: Term,
+    /// No edition before this instant; in the past, where a pause is over.
+    paused_until: Option<Timestamp>,
     note: String,
     consent: Vec<Consent>,
     suppression: Option<ShownSuppression>,
@@ -282,6 +284,7 @@ async fn show(context: &Context, text: &str) -> Result<(), Failure> {
     let consent = people::consents(&mut tx, person.id).await?;
     let extras_used = people::extras_used(&mut tx, person.id).await?;
     let note = notes::of(&mut tx, person.id).await?;
+    let paused_until = people::paused_until(&mut tx, person.id).await?;
     drop(tx);
     store.close().await;
     let refund_days = setup.content.publication.tier(&person.tier).map_or(0, |tier| tier.refund_days);
@@ -299,6 +302,7 @@ async fn show(context: &Context, text: &str) -> Result<(), Failure> {
             refund_until: person.term_started_at.filter(|_| refund_days > 0).map(|at| at + refund),
             extras_used,
         },
+        paused_until,
         note,
         consent,
         suppression: suppression.map(|found| ShownSuppression { reason: found.reason, at: found.at }),
@@ -311,6 +315,9 @@ async fn show(context: &Context, text: &str) -> Result<(), Failure> {
     out.line(format!("{}, {}", shown.tier, shown.status));
     if let Some(ends) = shown.term.ends_at {
         out.line(format!("until {ends}"));
+    }
+    if let Some(until) = shown.paused_until {
+        out.line(format!("no edition before {until}"));
     }
     if !shown.note.is_empty() {
         out.line(format!("note: {}", shown.note));
