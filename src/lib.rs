@@ -67,6 +67,7 @@
 //! | Import, export and import again loses nothing and changes nothing | `people_from_elsewhere` |
 //! | What is exported about one person holds nothing of anybody else | `people_are_exported` |
 //! | A stranger gets into nobody's conversation | `answer_arrives` |
+//! | Only a proven editor approves or holds by mail, each word once; a proof reaches people of the house only and counts nowhere | `editor_answers`, `preview_is_what_is_sent` |
 
 pub mod app;
 pub mod cli;

@@ -11,7 +11,7 @@
 
 use crate::domain::address::Address;
 use crate::domain::body::{Body, Context, Field, Piece, Values, fill};
-use crate::domain::token::{Purpose, Subject};
+use crate::domain::token::{NOBODY, Purpose, Subject};
 use crate::runtime::Timestamp;
 
 use super::encode;
@@ -55,6 +55,8 @@ pub struct Recipient {
     pub subscriber: i64,
     pub thread: i64,
     pub staff: i64,
+    /// The queued edition that a proof is of. Answers to a proof are editors' words about it, never a reader's.
+    pub proof_of: i64,
     pub address: Address,
     pub name: String,
     pub tier_label: String,
@@ -296,7 +298,9 @@ impl Marks {
         };
         let message_id =
             token::message_id(keyring, recipient.key_id, recipient.delivery, &frame.message_id_domain);
-        let (row, second) = match frame.reply_to {
+        let is_proof = frame.reply_to == ReplyTo::Edition && recipient.subscriber == NOBODY;
+        let reply_to = if is_proof { ReplyTo::Editors(recipient.proof_of) } else { frame.reply_to };
+        let (row, second) = match reply_to {
             ReplyTo::Edition => (recipient.delivery, 0),
             ReplyTo::Thread => (recipient.thread, 0),
             ReplyTo::Staff => (recipient.thread, recipient.staff),
@@ -304,7 +308,7 @@ impl Marks {
         };
         let unsubscribe = mint(Purpose::Unsubscribe, recipient.subscriber, 0);
         Marks {
-            reply: mint(frame.reply_to.purpose(), row, second),
+            reply: mint(reply_to.purpose(), row, second),
             bounce: mint(Purpose::Bounce, recipient.delivery, 0),
             unsubscribe_url: link(recipient.subscriber, "u", &unsubscribe),
             preferences_url: link(

@@ -1,6 +1,7 @@
 //! Layer 2: bytes of mail. Outgoing messages from frozen bodies, inbound bytes to plain values, and the tokens that join the two.
 
 pub mod authentication;
+pub mod author;
 pub mod compose;
 pub mod encode;
 mod frame;

@@ -45,6 +45,8 @@ pub struct Claimed {
     /// What the person counts as now, or the tier that a proof is of; `None` for staff.
     pub tier: Option<TierId>,
     pub term_ends_at: Option<Timestamp>,
+    /// The queued edition that a proof is of.
+    pub proof_of: Option<i64>,
 }
 
 impl Claimed {
@@ -160,7 +162,10 @@ async fn admit(
         let kind = word("a delivery's kind", &row.kind, DeliveryKind::from_word)?;
         if row.subscriber_id.is_none() {
             match may_get_desk_mail(tx, &row).await? {
-                Ok(()) if row.person.body_tier.is_some() => claimed.push(to_checker(tx, row, kind).await?),
+                Ok(()) if row.person.body_tier.is_some() => match to_checker(tx, row, kind).await? {
+                    Ok(proof) => claimed.push(proof),
+                    Err(skip) => skipped.push(skip),
+                },
                 Ok(()) => claimed.push(to_staff(row, kind)?),
                 Err(skip) => skipped.push((row, skip)),
             }
@@ -250,6 +255,8 @@ async fn may_get_desk_mail(tx: &mut Tx, row: &LeasedRow) -> Result<Result<(), Sk
     }
     let address = Address::trusted(row.address.clone().unwrap_or_default());
     let suppression = super::suppressions::of(tx, &address).await?;
+    // Who wants no newsletter any more, and works here, still hears of their work.
+    let suppression = suppression.filter(|found| found.reason != SuppressionReason::Unsubscribed);
     Ok(suppression.map_or(Ok(()), |found| Err(Skip::Suppressed(found.reason))))
 }
 
@@ -264,15 +271,26 @@ fn to_staff(row: LeasedRow, kind: DeliveryKind) -> Result<Claimed, StoreError> {
     })
 }
 
-/// A proof: shown as one person sees it, or a sample reader.
-async fn to_checker(tx: &mut Tx, row: LeasedRow, kind: DeliveryKind) -> Result<Claimed, StoreError> {
-    const SQL: &str = "SELECT s.name, s.term_ends_at FROM deliveries d \
-        JOIN subscribers s ON s.id = d.as_subscriber_id WHERE d.id = $1";
-    let shown = row!(tx, (String, Option<i64>), SQL, row.id)?;
-    let (name, term_ends_at) = shown.unwrap_or((SAMPLE_NAME.to_owned(), None));
+/// A proof: shown as one person sees it, or a sample reader. Of an edition that will not be sent, none leaves any more.
+async fn to_checker(
+    tx: &mut Tx,
+    row: LeasedRow,
+    kind: DeliveryKind,
+) -> Result<Result<Claimed, (LeasedRow, Skip)>, StoreError> {
+    const SQL: &str = "SELECT s.name, s.term_ends_at, b.edition_id, \
+            (SELECT e.id FROM editions e WHERE e.id = b.edition_id \
+                AND (e.state = 'cancelled' OR e.state = 'missed')) AS ended \
+        FROM deliveries d JOIN bodies b ON b.id = d.body_id \
+        LEFT JOIN subscribers s ON s.id = d.as_subscriber_id WHERE d.id = $1";
+    type Shown = (Option<String>, Option<i64>, Option<i64>, Option<i64>);
+    let (name, term_ends_at, proof_of, ended) = row!(tx, Shown, SQL, row.id)?.unwrap_or_default();
+    if ended.is_some() {
+        return Ok(Err((row, Skip::EditionEnded)));
+    }
+    let name = name.unwrap_or_else(|| SAMPLE_NAME.to_owned());
     let tier = row.person.body_tier.clone().map(TierId);
     let term_ends_at = term_ends_at.map(Timestamp);
-    Ok(Claimed { name, tier, term_ends_at, ..to_staff(row, kind)? })
+    Ok(Ok(Claimed { name, tier, term_ends_at, proof_of, ..to_staff(row, kind)? }))
 }
 
 fn to_person(mut row: LeasedRow, kind: DeliveryKind, tier: TierId) -> Result<Claimed, StoreError> {
@@ -306,6 +324,7 @@ fn bare(row: LeasedRow, kind: DeliveryKind) -> Claimed {
         name: String::new(),
         tier: None,
         term_ends_at: None,
+        proof_of: None,
     }
 }
 

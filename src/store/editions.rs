@@ -194,6 +194,16 @@ pub async fn add_proof(tx: &mut Tx, body: &NewBody) -> Result<i64, StoreError> {
     Ok(id)
 }
 
+/// The ids of an edition's frozen bodies.
+///
+/// # Errors
+/// When the database fails.
+pub async fn body_ids(tx: &mut Tx, slug: &str) -> Result<Vec<i64>, StoreError> {
+    const SQL: &str = "SELECT b.id FROM bodies b JOIN editions e ON e.id = b.edition_id \
+        WHERE e.slug = $1 AND b.tier IS NOT NULL ORDER BY b.id";
+    Ok(rows!(tx, (i64,), SQL, slug)?.into_iter().map(|(id,)| id).collect())
+}
+
 /// The frozen bodies of an edition: id, tier, frame, body.
 ///
 /// # Errors
@@ -264,13 +274,32 @@ pub async fn slug(tx: &mut Tx, id: i64) -> Result<Option<String>, StoreError> {
     Ok(row!(tx, (String,), "SELECT slug FROM editions WHERE id = $1", id)?.map(|(slug,)| slug))
 }
 
-/// Its state, without any numbers.
-///
 /// # Errors
 /// When the database fails.
-pub async fn state(tx: &mut Tx, slug: &str) -> Result<Option<EditionState>, StoreError> {
-    let found = row!(tx, (String,), "SELECT state FROM editions WHERE slug = $1", slug)?;
-    found.map(|(state,)| word("an edition's state", &state, EditionState::from_word)).transpose()
+pub async fn id(tx: &mut Tx, slug: &str) -> Result<Option<i64>, StoreError> {
+    Ok(row!(tx, (i64,), "SELECT id FROM editions WHERE slug = $1", slug)?.map(|(id,)| id))
+}
+
+/// Where an edition stands, without any numbers: those are counted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Standing {
+    pub state: EditionState,
+    pub slot: Option<String>,
+    pub due_at: Timestamp,
+    /// Why it stands there; empty where it simply went on.
+    pub reason: String,
+}
+
+/// # Errors
+/// When the database fails.
+pub async fn standing(tx: &mut Tx, slug: &str) -> Result<Option<Standing>, StoreError> {
+    const SQL: &str = "SELECT state, slot, due_at, reason FROM editions WHERE slug = $1";
+    let found = row!(tx, (String, Option<String>, i64, String), SQL, slug)?;
+    let standing = |(state, slot, due_at, reason): (String, Option<String>, i64, String)| {
+        let state = word("an edition's state", &state, EditionState::from_word)?;
+        Ok(Standing { state, slot, due_at: Timestamp(due_at), reason })
+    };
+    found.map(standing).transpose()
 }
 
 /// The subject under which an edition went out.

@@ -9,6 +9,7 @@ pub mod claims;
 pub mod deliveries;
 pub mod dossier;
 pub mod editions;
+pub mod editor_words;
 pub mod inbound;
 pub mod notes;
 pub mod owners;

@@ -2,7 +2,7 @@
 
 pub mod bodies;
 pub mod content;
-mod editors;
+pub mod editors;
 mod evidence;
 pub mod export;
 pub mod frames;

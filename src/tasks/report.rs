@@ -61,8 +61,13 @@ impl Reporter {
             return Ok(());
         }
         let content = self.shelf.get();
-        let row = editions::show(tx, report.slug).await?;
-        let Some((frame, body)) = self.print(&content, report, row.as_ref()) else { return Ok(()) };
+        // What became of an answer needs no numbers, and counting takes long where there are many.
+        let counted = report.event != ReportEvent::Answered && !report.slug.is_empty();
+        let row = if counted { editions::show(tx, report.slug).await? } else { None };
+        let edition = editions::id(tx, report.slug).await?.unwrap_or(0);
+        let Some((frame, body)) = self.print(&content, report, (edition, row.as_ref())) else {
+            return Ok(());
+        };
         let body_id = editions::add_body(tx, &frame, &body).await?;
         for editor in editors {
             let mail = DeskMail {
@@ -110,7 +115,7 @@ impl Reporter {
         &self,
         content: &Content,
         report: &Report<'_>,
-        row: Option<&EditionRow>,
+        (edition, row): (i64, Option<&EditionRow>),
     ) -> Option<(String, String)> {
         let publication = &content.publication;
         let date = |at: Timestamp| publication.date(at, "%A %-d %B, %H:%M %Z");
@@ -133,7 +138,7 @@ impl Reporter {
             board: "",
             next: "",
         };
-        let frame = frames::report(&self.settings, publication, row.map_or(0, |row| row.id));
+        let frame = frames::report(&self.settings, publication, edition);
         let printed = render_report(&content.templates, &input)
             .map_err(|problems| problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "));
         let json = printed.and_then(|body| {

@@ -14,7 +14,7 @@ use tokio::sync::Notify;
 use super::content::{Content, Shelf};
 use super::report::{Report, Reporter};
 use super::week::{self, Due};
-use super::{frames, proof};
+use super::{editors, frames, proof};
 use crate::domain::edition::EditionState;
 use crate::domain::problem::{Position, Problem};
 use crate::domain::publication::PlannedEdition;
@@ -205,27 +205,32 @@ impl Scheduler {
         tx.commit().await
     }
 
-    /// An edition that nobody approved in time is missed, and what it had in the queue is skipped.
+    /// An edition that nobody approved in time is missed, and what it had in the queue is skipped. Looks with a reader: while
+    /// nothing is late, nothing is written.
     async fn end_unapproved(&self, now: Timestamp) -> Result<Vec<Happened>, StoreError> {
-        let waiting =
-            editions::in_state(&mut self.store.read().await?, EditionState::WaitingApproval).await?;
         let content = self.shelf.get();
-        let mut happened = Vec::new();
-        for (_, slug) in waiting {
-            let mut tx = self.store.write().await?;
-            let Some(row) = editions::show(&mut tx, &slug).await? else { continue };
-            let late = week::lateness(&content, row.slot.as_deref());
-            if now.since(row.due_at) <= late {
-                continue;
+        let mut looked = self.store.read().await?;
+        let mut late = Vec::new();
+        for (_, slug) in editions::in_state(&mut looked, EditionState::WaitingApproval).await? {
+            match editions::standing(&mut looked, &slug).await? {
+                Some(standing) if editors::is_too_late(&content, &slug, &standing, now) => {
+                    late.push((slug, standing));
+                }
+                _ => {}
             }
+        }
+        drop(looked);
+        let mut happened = Vec::new();
+        for (slug, standing) in late {
+            let mut tx = self.store.write().await?;
             let reason = "nobody approved it in time".to_owned();
             let from = [EditionState::WaitingApproval];
             if editions::change_state(&mut tx, &slug, &from, EditionState::Missed, &reason, now).await? {
                 let report = Report {
                     event: ReportEvent::Missed,
                     slug: &slug,
-                    slot: row.slot.as_deref(),
-                    due_at: Some(row.due_at),
+                    slot: standing.slot.as_deref(),
+                    due_at: Some(standing.due_at),
                     reason: &reason,
                     action: "Send it as a one-off edition if it still should go out.",
                     notes: &[],

@@ -281,6 +281,7 @@ impl Connection {
             subscriber: claimed.subscriber_id.unwrap_or(if claimed.is_proof() { NOBODY } else { 0 }),
             thread: claimed.thread_id.unwrap_or(0),
             staff: claimed.staff_id.unwrap_or(0),
+            proof_of: claimed.proof_of.unwrap_or(0),
             address: claimed.address.clone(),
             name: claimed.name.clone(),
             tier_label: tier.map(|tier| tier.label.clone()).unwrap_or_default(),

@@ -81,6 +81,7 @@ fn recipient(delivery: i64) -> Recipient {
         delivery,
         subscriber: delivery + 1000,
         thread: 7,
+        proof_of: 0,
         staff: 3,
         address: Address::parse(&format!("reader{delivery}@reader.example.com")).unwrap(),
         name: "Ann".into(),

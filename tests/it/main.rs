@@ -28,6 +28,7 @@ mod real_postfix;
 mod relay_dies_early;
 mod render_support;
 mod rubbish_arrives;
+mod several_processes;
 mod slot_falls_due;
 mod stopped_by_sigterm;
 mod store_suite;

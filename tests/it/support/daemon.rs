@@ -32,6 +32,22 @@ pub fn until<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
     }
 }
 
+/// As [`until`], and patient as long as something moves.
+pub fn until_moving<T>(what: &str, progress: impl Fn() -> usize, mut ask: impl FnMut() -> Option<T>) -> T {
+    let mut seen = (progress(), Instant::now());
+    loop {
+        if let Some(found) = ask() {
+            return found;
+        }
+        let now = progress();
+        if now != seen.0 {
+            seen = (now, Instant::now());
+        }
+        assert!(seen.1.elapsed() < PATIENCE, "{what}: it stands at {now} since {} s", PATIENCE.as_secs());
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
 /// A folder with `config/` and `var/`.
 pub struct Site {
     folder: tempfile::TempDir,
@@ -171,7 +187,12 @@ impl Site {
 
     /// Starts the daemon and waits until it is ready.
     pub fn start(&self) -> Daemon {
-        let mut child = self.command(&["run"]).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        self.start_with(&["run"])
+    }
+
+    /// As [`Site::start`], with this command.
+    pub fn start_with(&self, args: &[&str]) -> Daemon {
+        let mut child = self.command(args).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
         let log = Arc::new(Mutex::new(String::new()));
         let (read, stderr) = (log.clone(), child.stderr.take().unwrap());
         std::thread::spawn(move || {
