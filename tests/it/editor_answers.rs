@@ -36,18 +36,19 @@ async fn state(store: &Store) -> EditionState {
     editions::state(&mut store.read().await.unwrap(), "weekly").await.unwrap().unwrap()
 }
 
-/// The subjects that were queued for the editor.
-async fn told(store: &Store) -> Vec<String> {
+/// What was queued for the editor: each mail's subject, and its words on one line.
+async fn told(store: &Store) -> Vec<(String, String)> {
     let mut tx = store.read().await.unwrap();
     let rows = deliveries::list(&mut tx, None, None, 0, 100).await.unwrap();
-    let mut subjects = Vec::new();
+    let mut mails = Vec::new();
     for row in rows.iter().filter(|row| row.address == EDITOR) {
         let id = deliveries::body_of(&mut tx, row.id).await.unwrap().unwrap();
         let (_, body) = editions::body(&mut tx, id).await.unwrap();
         let body: tidings::domain::body::Body = serde_json::from_str(&body).unwrap();
-        subjects.push(tidings::domain::body::fill(&body.subject, &Default::default()));
+        let part = |pieces| tidings::domain::body::fill(pieces, &Default::default());
+        mails.push((part(&body.subject), part(&body.text).split_whitespace().collect::<Vec<_>>().join(" ")));
     }
-    subjects
+    mails
 }
 
 fn server_says(result: &str) -> String {
@@ -71,7 +72,10 @@ async fn a_proven_approve_lets_the_edition_go() {
         let row = line.take(&to, EDITOR, &raw).await;
         assert_eq!(row.verdict, Some(Verdict::StaffReply), "{}", row.reason);
         assert_eq!(state(&store).await, EditionState::Sending);
-        assert_eq!(told(&store).await, ["Answer about weekly, approved by ed@example.org"]);
+        let mails = told(&store).await;
+        let [(subject, text)] = &mails[..] else { panic!("{mails:?}") };
+        assert_eq!(subject, "Answer about weekly, approved by ed@example.org");
+        assert!(text.contains("What came of it: approved by ed@example.org"), "{text}");
         // And held again by the next one.
         let raw = message(EDITOR, "e2@x", &server_says("dmarc=pass"), "hold");
         line.take(&to, EDITOR, &raw).await;
@@ -122,7 +126,7 @@ async fn nothing_less_does() {
         assert_eq!(state(store).await, EditionState::WaitingApproval, "{}", row.reason);
         let told = told(store).await;
         match expected {
-            Some(words) => assert!(told.last().unwrap().contains(words), "{told:?}"),
+            Some(words) => assert!(told.last().unwrap().1.contains(words), "{told:?}"),
             None => assert_eq!(told.len(), before, "{told:?}"),
         }
     }
