@@ -103,8 +103,8 @@ pub struct ReportInput<'a> {
 /// Renders the report.
 pub fn render_report(templates: &TemplateSet, input: &ReportInput<'_>) -> Result<Body, Vec<Problem>> {
     let total = total(input.tiers);
-    let columns = columns(input, &total);
-    let lines = table(input.tiers, &total, &columns);
+    let columns = columns(input);
+    let lines = table(input.tiers, &total, &[&columns[..], &doubtful(input, &total)].concat());
     let tiers: Vec<Value> = input.tiers.iter().map(|tier| of_tier(tier, &columns)).collect();
     let left = input.notes.len().saturating_sub(NOTES);
     let notes: Vec<String> = input.notes.iter().take(NOTES).map(|note| one_line(note)).collect();
@@ -141,21 +141,29 @@ pub fn render_report(templates: &TemplateSet, input: &ReportInput<'_>) -> Result
 
 type Count = fn(&ReportTier) -> u64;
 
-/// Which numbers are shown: before anything left only the audience, and doubtful ones only where there are any.
-fn columns(input: &ReportInput<'_>, total: &ReportTier) -> Vec<(&'static str, Count)> {
+/// Which numbers are always shown: before anything left only the audience.
+fn columns(input: &ReportInput<'_>) -> Vec<(&'static str, Count)> {
     let mut columns: Vec<(&'static str, Count)> = vec![("Audience", |tier| tier.audience)];
-    if matches!(input.event, ReportEvent::FirstPassDone | ReportEvent::Paused) {
+    if has_left(input.event) {
         let sent: [(&'static str, Count); 3] = [
             ("Accepted", |tier| tier.accepted),
             ("Refused", |tier| tier.refused),
             ("Skipped", |tier| tier.skipped),
         ];
         columns.extend(sent);
-        let doubtful: [(&'static str, Count); 2] =
-            [("Uncertain", |tier| tier.uncertain), ("Parked", |tier| tier.parked)];
-        columns.extend(doubtful.into_iter().filter(|(_, count)| count(total) > 0));
     }
     columns
+}
+
+/// What is shown only where there is any. In the HTML part it stands below the tier's name: a phone is four columns wide.
+fn doubtful(input: &ReportInput<'_>, total: &ReportTier) -> Vec<(&'static str, Count)> {
+    let doubtful: [(&'static str, Count); 2] =
+        [("Uncertain", |tier| tier.uncertain), ("Parked", |tier| tier.parked)];
+    doubtful.into_iter().filter(|(_, count)| has_left(input.event) && count(total) > 0).collect()
+}
+
+fn has_left(event: ReportEvent) -> bool {
+    matches!(event, ReportEvent::FirstPassDone | ReportEvent::Paused)
 }
 
 fn total(tiers: &[ReportTier]) -> ReportTier {
