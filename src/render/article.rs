@@ -18,6 +18,7 @@ use super::markdown::{self, Document};
 use super::media::Media;
 use super::paths::{Paths, Resolver};
 use super::plain;
+use super::sanitise;
 use crate::domain::problem::{Position, Problem};
 use crate::domain::publication::{ArticleAccess, Publication, Tier, TierId};
 
@@ -174,11 +175,24 @@ impl Article {
                 ("looks like a place holder", "nothing is filled in in an article; write it as `code`");
             Problem::warning(file, Position::of(&text, at), "leftover", what, hint)
         }));
+        problems.extend(article.left_out(&text));
         article.full_minutes = minutes(&article.rendered(&article.source).1);
         problems.extend(publication.tiers.iter().flat_map(|tier| article.dangling(tier)));
         problems.sort();
         problems.dedup();
         if problems.iter().any(Problem::is_error) { Err(problems) } else { Ok((article, problems)) }
+    }
+
+    /// Raw HTML that no mail will hold, of which an editor would find out by looking only.
+    fn left_out(&self, text: &str) -> Vec<Problem> {
+        let mut problems = Vec::new();
+        for (range, is_block) in markdown::raw_html(&self.source) {
+            for gone in sanitise::dropped(&self.source[range.clone()], is_block) {
+                let at = Position::of(text, range.start + gone.at);
+                problems.push(Problem::warning(&self.file, at, "html", &gone.what, &gone.hint));
+            }
+        }
+        problems
     }
 
     /// Whether the front matter lets `tier` have this article at all.
