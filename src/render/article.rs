@@ -70,6 +70,8 @@ pub struct Article {
     /// Who gets the article at all; `None`: every tier of the edition. The caller decides by [`Article::is_for`].
     pub tiers: Option<Vec<TierId>>,
     pub status: Status,
+    /// What is odd about it, and keeps nothing from being sent.
+    pub warnings: Vec<Problem>,
     /// Files that have to be published before a mail leaves.
     pub media: Vec<Media>,
     /// Its place in the archive.
@@ -163,6 +165,7 @@ impl Article {
             open: front.open,
             tiers: front.tiers,
             status: front.status,
+            warnings: Vec::new(),
             media,
             source,
             gates,
@@ -180,7 +183,11 @@ impl Article {
         problems.extend(publication.tiers.iter().flat_map(|tier| article.dangling(tier)));
         problems.sort();
         problems.dedup();
-        if problems.iter().any(Problem::is_error) { Err(problems) } else { Ok((article, problems)) }
+        if problems.iter().any(Problem::is_error) {
+            return Err(problems);
+        }
+        article.warnings.clone_from(&problems);
+        Ok((article, problems))
     }
 
     /// Raw HTML that no mail will hold, of which an editor would find out by looking only.
