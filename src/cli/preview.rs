@@ -1,5 +1,6 @@
 //! `tidings preview`: the very mail that one tier will get, or all of them side by side, before anybody does.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use clap::{ArgGroup, Args};
@@ -49,7 +50,8 @@ pub async fn preview(context: &Context, args: &PreviewArgs) -> Result<(), Failur
         _ => None,
     };
     let proofs = chosen(&setup, store.as_ref(), args).await?;
-    for warning in proofs.iter().flat_map(|proof| &proof.warnings) {
+    // Most of them are every tier's.
+    for warning in proofs.iter().flat_map(|proof| &proof.warnings).collect::<BTreeSet<_>>() {
         eprintln!("tidings: {warning}");
     }
     // What cannot be composed is not queued either.

@@ -173,14 +173,14 @@ fn notes(row: &EditionRow) -> Vec<String> {
     let counts = row.counts;
     let mut notes = Vec::new();
     if counts.queued > 0 {
-        notes.push(format!("{} were deferred and are tried again.", counts.queued));
+        notes.push(format!("{} deferred, to be tried again.", counts.queued));
     }
     if counts.uncertain > 0 {
-        notes.push(format!("{} are uncertain: the relay may or may not have them.", counts.uncertain));
+        notes.push(format!("{} uncertain: the relay may or may not have them.", counts.uncertain));
     }
     if counts.parked > 0 {
         notes.push(format!(
-            "{} are parked by a fault of ours; `tidings editions retry {}` tries them again.",
+            "{} parked by a fault of ours; `tidings editions retry {}` tries them again.",
             counts.parked, row.slug
         ));
     }

@@ -17,13 +17,13 @@ use super::week::{self, Due};
 use super::{editors, frames, proof};
 use crate::domain::edition::EditionState;
 use crate::domain::problem::{Position, Problem};
-use crate::domain::publication::PlannedEdition;
+use crate::domain::publication::{PlannedEdition, Publication};
 use crate::domain::settings::Settings;
 use crate::mail::compose::{Compiled, Frame};
 use crate::render::ReportEvent;
 use crate::runtime::Timestamp;
 use crate::store::editions::{self, NewBody, NewEdition, Queued, Unsent};
-use crate::store::{Store, StoreError};
+use crate::store::{Store, StoreError, Tx};
 
 /// What became of one due edition.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -198,7 +198,8 @@ impl Scheduler {
         if !self.told.lock().unwrap_or_else(PoisonError::into_inner).insert(key) {
             return Ok(());
         }
-        let reason = format!("{} problems in the files", lines.len());
+        let many = if lines.len() == 1 { "" } else { "s" };
+        let reason = format!("{} problem{many} in the files", lines.len());
         let report = Report { notes: &lines, ..self.report(due, ReportEvent::Blocked, &reason) };
         let mut tx = self.store.write().await?;
         self.reporter.tell(&mut tx, &report, now).await?;
@@ -243,6 +244,33 @@ impl Scheduler {
         Ok(happened)
     }
 
+    /// Tells editors what is in the queue, and how to stop it, or until when it waits for them.
+    async fn tell_queued(
+        &self,
+        tx: &mut Tx,
+        publication: &Publication,
+        due: &Due,
+        edition: &PlannedEdition,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        let slug = &edition.slug;
+        let (event, action) = if edition.approval {
+            let until = publication.date(edition.due_at + edition.late, "%A %-d %B, %H:%M %Z");
+            let action = format!(
+                "Answer this mail with `approve` in the first line, or run `tidings editions approve {slug}`. Nothing leaves \
+                 before that, and without it the edition is missed on {until}."
+            );
+            (ReportEvent::WaitingApproval, action)
+        } else {
+            let action = format!(
+                "To stop it, answer this mail with `hold` in the first line, or run `tidings editions hold {slug}`."
+            );
+            (ReportEvent::Queued, action)
+        };
+        let report = Report { action: &action, ..self.report(due, event, "") };
+        self.reporter.tell(tx, &report, now).await
+    }
+
     async fn queue(
         &self,
         content: &Arc<Content>,
@@ -271,17 +299,7 @@ impl Scheduler {
         let queued = editions::queue(&mut tx, &frozen, now).await?;
         let waits_for_approval = edition.approval;
         if queued.is_some() {
-            let action = match waits_for_approval {
-                true => format!(
-                    "Nothing leaves before you answer this mail with `approve` in the first line, or run `tidings editions \
-                     approve {slug}`."
-                ),
-                false => format!(
-                    "An answer with `hold` in the first line stops it, and so does `tidings editions hold {slug}`."
-                ),
-            };
-            let report = Report { action: &action, ..self.report(due, ReportEvent::Queued, "") };
-            self.reporter.tell(&mut tx, &report, now).await?;
+            self.tell_queued(&mut tx, &publication, due, edition, now).await?;
             if publication.proofs {
                 proof::queue_all(&mut tx, &slug, &publication.editors, now).await?;
             }

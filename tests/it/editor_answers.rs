@@ -40,18 +40,19 @@ async fn state(store: &Store) -> EditionState {
     editions::standing(&mut store.read().await.unwrap(), "weekly").await.unwrap().unwrap().state
 }
 
-/// The subjects that were queued for the editor.
-async fn told(store: &Store) -> Vec<String> {
+/// What was queued for the editor: each mail's subject, and its words on one line.
+async fn told(store: &Store) -> Vec<(String, String)> {
     let mut tx = store.read().await.unwrap();
     let rows = deliveries::list(&mut tx, None, None, 0, 100).await.unwrap();
-    let mut subjects = Vec::new();
+    let mut mails = Vec::new();
     for row in rows.iter().filter(|row| row.address == EDITOR) {
         let id = deliveries::body_of(&mut tx, row.id).await.unwrap().unwrap();
         let (_, body) = editions::body(&mut tx, id).await.unwrap();
         let body: tidings::domain::body::Body = serde_json::from_str(&body).unwrap();
-        subjects.push(tidings::domain::body::fill(&body.subject, &Default::default()));
+        let part = |pieces| tidings::domain::body::fill(pieces, &Default::default());
+        mails.push((part(&body.subject), part(&body.text).split_whitespace().collect::<Vec<_>>().join(" ")));
     }
-    subjects
+    mails
 }
 
 /// An answer, written to `to`.
@@ -82,7 +83,10 @@ async fn a_proven_approve_lets_the_edition_go() {
         let row = line.take(&to, EDITOR, &raw).await;
         assert_eq!(row.verdict, Some(Verdict::StaffReply), "{}", row.reason);
         assert_eq!(state(&store).await, EditionState::Sending);
-        assert_eq!(told(&store).await, ["Answer about weekly, approved by ed@example.org"]);
+        let mails = told(&store).await;
+        let [(subject, text)] = &mails[..] else { panic!("{mails:?}") };
+        assert_eq!(subject, "Answer about weekly, approved by ed@example.org");
+        assert!(text.contains("What came of it: approved by ed@example.org"), "{text}");
         // And held again by the next one.
         let hold = answer(&to, EDITOR, "e2@x", &server_says("dmarc=pass"), "hold");
         line.take(&to, EDITOR, &hold).await;
@@ -126,7 +130,7 @@ async fn nothing_less_does() {
         (
             answer(&to, EDITOR, "5@x", &format!("{pass}From: eve@evil.example\r\n"), "approve"),
             Verdict::RejectedStaff,
-            "one author",
+            "more than one From",
         ),
         (answer(&to, EDITOR, "6@x", &pass, "Looks good to me"), Verdict::StaffReply, "an editor's word"),
         (
@@ -143,10 +147,10 @@ async fn nothing_less_does() {
     }
     let told = told(store).await;
     assert_eq!(told.len(), 1, "an editor hears of it once an hour: {told:?}");
-    assert!(told[0].contains("was not taken: its sender was not proven"), "{told:?}");
+    assert!(told[0].1.contains("was not taken: its sender was not proven"), "{told:?}");
     let later = TUESDAY + std::time::Duration::from_secs(3_601);
     line.take_at(&to, EDITOR, &answer(&to, EDITOR, "11@x", &pass, "Looks good"), later).await;
-    assert!(self::told(store).await[1].contains("not understood"));
+    assert!(self::told(store).await[1].1.contains("not understood"));
     // Not even a proven editor can approve by another token, or an edition that is not there.
     let staff = line.address(Purpose::Staff, id, 0);
     let row = line.take(&staff, EDITOR, &answer(&staff, EDITOR, "8@x", &pass, "approve")).await;
@@ -333,7 +337,7 @@ async fn what_was_held_waits_and_what_nobody_approved_in_time_is_too_late() {
             (row.verdict, state(&store).await),
             (Some(Verdict::StaffReply), EditionState::WaitingApproval)
         );
-        assert!(told(&store).await[0].contains("too late"));
+        assert!(told(&store).await[0].1.contains("too late"));
         // Approved in time and held later: a part of it may be out, and the rest waits for a word.
         line.take(&to, EDITOR, &answer(&to, EDITOR, "2@x", &pass, "approve")).await;
         line.take_at(&to, EDITOR, &answer(&to, EDITOR, "3@x", &pass, "hold"), late).await;

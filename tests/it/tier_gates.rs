@@ -244,6 +244,11 @@ fn the_shipped_articles_and_templates_go_together() {
         let paid = matches!(tier, "yearly" | "lifetime");
         assert_eq!((html.contains("MNIST"), text.contains("MNIST")), (paid, paid));
         assert_eq!(html.contains("Just reply"), tier != "free");
+        let refunds = if tier == "free" { 2 } else { 0 };
+        let words = text.split_whitespace().collect::<Vec<_>>().join(" ");
+        for part in [&html, &words] {
+            assert_eq!(part.matches("; your money back within 10 days").count(), refunds, "{part}");
+        }
         assert!(html.contains(&format!("https://news.example.org/media/{}", articles[1].media[0].name)));
         assert!(!html.contains("googleapis") && !html.contains("{{") && !html.contains("<mj-"), "{tier}");
         assert!(text.lines().all(|line| line.chars().count() <= 72 || line.contains("https://")), "{text}");
