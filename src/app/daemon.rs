@@ -391,7 +391,8 @@ impl Daemon {
 
     fn start_watchdog(&mut self) {
         let Some(every) = init_system::watched() else { return };
-        let watched = operations::watchdog(self.vitals.clone(), every, self.shutdown.clone());
+        let watched =
+            operations::watchdog(self.vitals.clone(), every, self.shutdown.clone(), init_system::alive);
         self.workers.spawn(async move {
             watched.await;
             "watchdog"

@@ -6,7 +6,7 @@ use std::time::Duration;
 use axum::Router;
 use tokio::sync::oneshot;
 
-use crate::runtime::{Pulse, Shutdown, Vitals, init_system};
+use crate::runtime::{Pulse, Shutdown, Vitals};
 use crate::tasks::ledger::Ledger;
 use crate::web;
 
@@ -51,13 +51,13 @@ impl PagesListener {
     }
 }
 
-/// Tells systemd that every worker makes progress, as often as it wants to hear it, and nothing while one does not.
-pub(super) async fn watchdog(vitals: Vitals, every: Duration, shutdown: Shutdown) {
+/// Says that every worker makes progress, as often as the init system wants to hear it, and nothing while one does not.
+pub(super) async fn watchdog(vitals: Vitals, every: Duration, shutdown: Shutdown, alive: impl Fn()) {
     let mut stuck = Vec::new();
     loop {
         let now_stuck = vitals.stuck();
         if now_stuck.is_empty() {
-            init_system::alive();
+            alive();
         } else if now_stuck != stuck {
             tracing::error!(
                 workers = now_stuck.join(", "),
@@ -83,5 +83,42 @@ pub(super) async fn ask_ledger(ledger: Ledger, pulse: Pulse, shutdown: Shutdown)
             () = tokio::time::sleep(ASK_EVERY) => {}
             () = shutdown.wait() => return,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use tokio::sync::Notify;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_worker_that_is_stuck_silences_the_watchdog_until_it_goes_on() {
+        let (vitals, shutdown) = (Vitals::default(), Shutdown::new());
+        let keeping = vitals.worker("keeping", Duration::from_secs(3600));
+        // No patience at all: it is stuck from the start.
+        let ledger = vitals.worker("ledger", Duration::ZERO);
+        let (told, said) = (Arc::new(AtomicUsize::new(0)), Arc::new(Notify::new()));
+        let (counted, heard) = (told.clone(), said.clone());
+        let alive = move || {
+            counted.fetch_add(1, Ordering::SeqCst);
+            heard.notify_one();
+        };
+        let every = Duration::ZERO;
+        let watching = tokio::spawn(watchdog(vitals.clone(), every, shutdown.clone(), alive));
+        for _ in 0..50 {
+            tokio::task::yield_now().await;
+            keeping.beat();
+        }
+        assert_eq!(told.load(Ordering::SeqCst), 0);
+        drop(ledger);
+        vitals.worker("ledger", Duration::from_secs(3600));
+        said.notified().await;
+        shutdown.ask();
+        watching.await.unwrap();
+        assert!(told.load(Ordering::SeqCst) > 0);
     }
 }

@@ -1,6 +1,7 @@
 //! The world that tests live in: temporary stores of both dialects, a clock that stands still, a scripted SMTP peer.
 
 pub mod clock;
+pub mod cluster;
 pub mod daemon;
 pub mod http;
 pub mod stores;
