@@ -18,15 +18,12 @@ use tokio_cron_scheduler::{Job, JobScheduler, JobSchedulerError};
 use super::Setup;
 use super::keeping::{Keeping, told_of_dead};
 use super::operations::{self, PagesListener};
-use crate::domain::alarm::AlarmCause;
 use crate::intake::lmtp::{self, Listener, LmtpConfig};
-use crate::runtime::{Clock, Pulse, Shutdown, Timestamp, Vitals, init_system};
+use crate::runtime::{Clock, Shutdown, Timestamp, Vitals, init_system};
 use crate::store::{DaemonLock, Store, StoreError, staff};
 use crate::tasks::alarm::{Alarms, Teller};
-use crate::tasks::content::Shelf;
 use crate::tasks::lease::{self, Entered};
 use crate::tasks::ledger::{self, Gatherer, Owner};
-use crate::tasks::measure;
 use crate::tasks::notice::Press;
 use crate::tasks::receive::{self, Doors, Receiver};
 use crate::tasks::report::Reporter;
@@ -122,9 +119,9 @@ impl Daemon {
             ),
             _ => None,
         };
-        let pages = pages(setup, parts)?;
+        let pages = operations::pages(setup, parts)?;
         let (vitals, alarms) = (Vitals::default(), Alarms::default());
-        let parts = on_hold(&store, &vitals, parts).await?;
+        let parts = operations::on_hold(&store, &vitals, parts).await?;
         let process = format!("pid {}", std::process::id());
         let started_at = clock.now();
         let Entered { owner, ended } =
@@ -309,7 +306,7 @@ impl Daemon {
                 tokio::select! {
                     _ = hangup.recv() => {
                         init_system::reloading();
-                        reload(&shelf, &alarms, clock.now()).await;
+                        operations::reload(&shelf, &alarms, clock.now()).await;
                         init_system::ready("the editors' files were read again");
                     }
                     () = shutdown.wait() => return "reload",
@@ -352,6 +349,7 @@ impl Daemon {
             vitals: self.vitals.clone(),
             wake,
             beaten,
+            away: false,
         };
         told_of_dead(&keeping.teller, ended, beaten);
         let pulse = self.vitals.worker("keeping", PATIENCE);
@@ -413,7 +411,7 @@ impl Daemon {
         let pulse = self.vitals.worker("receive", LONG_PATIENCE);
         self.workers.spawn(async move {
             while !shutdown.asked() {
-                if let Err(error) = understand(&receiver, &*clock, &alarms, &pulse).await {
+                if let Err(error) = operations::understand(&receiver, &*clock, &alarms, &pulse).await {
                     tracing::error!(%error, "received mail waits");
                 }
                 pulse.beat();
@@ -470,72 +468,6 @@ pub async fn receiver(setup: &Setup, store: &Store, wake: Arc<Notify>) -> Result
         max_message: setup.settings.intake.max_message,
         wake,
     })
-}
-
-/// Takes all that was recorded through the line, each once, and counts.
-async fn understand(
-    receiver: &Receiver,
-    clock: &dyn Clock,
-    alarms: &Alarms,
-    pulse: &Pulse,
-) -> Result<(), StoreError> {
-    let mut after = 0;
-    loop {
-        let (step, id) = receiver.step(after, clock.now()).await?;
-        measure::received(&step);
-        match step {
-            receive::Step::Idle => return Ok(()),
-            receive::Step::Failed { quarantined: true } => {
-                let text = format!("number {id}; its reason is in `tidings inbound list`");
-                alarms.raise(AlarmCause::InboundQuarantined, "", &text, clock.now());
-            }
-            receive::Step::Failed { .. } | receive::Step::Done(_) => {}
-        }
-        pulse.beat();
-        after = id;
-    }
-}
-
-/// Puts a copy to use: what it has queued waits for a word. Beside a running daemon it is refused.
-///
-/// # Errors
-/// When the store is held by a daemon, or is away.
-pub async fn restored(setup: &Setup, store: &Store, now: Timestamp) -> Result<(), StartProblem> {
-    let _alone = store.lock_for_daemon()?;
-    restore::restore(store, &setup.settings.retry, now).await?;
-    Ok(())
-}
-
-/// The parts that may run: a copy that nobody has released receives and answers commands, and no more.
-async fn on_hold(store: &Store, vitals: &Vitals, parts: Parts) -> Result<Parts, StoreError> {
-    let Some(copy) = restore::held(store).await? else { return Ok(parts) };
-    let why = restore::reason(&copy);
-    tracing::warn!("{why}");
-    vitals.hold(why);
-    Ok(Parts { schedule: false, send: false, ..parts })
-}
-
-fn pages(setup: &Setup, parts: Parts) -> Result<Option<PagesListener>, StartProblem> {
-    let Some(address) = setup.settings.web.private.filter(|_| parts.web) else { return Ok(None) };
-    let bound = PagesListener::bind(address);
-    bound.map(Some).map_err(|error| StartProblem::Pages { address, error })
-}
-
-async fn reload(shelf: &Arc<Shelf>, alarms: &Alarms, now: Timestamp) {
-    let shelf = shelf.clone();
-    match tokio::task::spawn_blocking(move || shelf.refresh()).await {
-        Ok(Ok(content)) => tracing::info!(articles = content.articles.len(), "the editors' files are read"),
-        Ok(Err(problems)) => {
-            if let Some(first) = problems.first() {
-                let text = format!("{} problems, the first one: {first}", problems.len());
-                alarms.raise(AlarmCause::ConfigRefused, "", &text, now);
-            }
-            for problem in problems {
-                tracing::error!(%problem, "the editors' files are refused, what was read before stays");
-            }
-        }
-        Err(error) => tracing::error!(%error, "reading the editors' files broke"),
-    }
 }
 
 async fn wait(tick: &Notify, shutdown: &Shutdown) {

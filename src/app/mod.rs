@@ -12,4 +12,5 @@ mod setup;
 pub use conversation::conversation;
 pub use daemon::{Daemon, Parts, StartProblem};
 pub use failure::Failure;
+pub use operations::restored;
 pub use setup::Setup;

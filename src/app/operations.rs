@@ -1,13 +1,22 @@
-//! What operators see of a running process: its pages, what systemd hears, and the sign of life of the ledger.
+//! What operators see and do: pages, signs of life, alarms of the daemon's own workers, a reload, a copy that is put to use.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
 use tokio::sync::oneshot;
 
-use crate::runtime::{Pulse, Shutdown, Vitals};
+use super::daemon::{Parts, StartProblem};
+use super::setup::Setup;
+use crate::domain::alarm::AlarmCause;
+use crate::runtime::{Clock, Pulse, Shutdown, Timestamp, Vitals};
+use crate::store::{Store, StoreError};
+use crate::tasks::alarm::Alarms;
+use crate::tasks::content::Shelf;
 use crate::tasks::ledger::Ledger;
+use crate::tasks::receive::{self, Receiver};
+use crate::tasks::{measure, restore};
 use crate::web;
 
 /// How often the ledger is asked whether it still answers.
@@ -83,6 +92,72 @@ pub(super) async fn ask_ledger(ledger: Ledger, pulse: Pulse, shutdown: Shutdown)
             () = tokio::time::sleep(ASK_EVERY) => {}
             () = shutdown.wait() => return,
         }
+    }
+}
+
+/// Takes all that was recorded through the line, each once, and counts.
+pub(super) async fn understand(
+    receiver: &Receiver,
+    clock: &dyn Clock,
+    alarms: &Alarms,
+    pulse: &Pulse,
+) -> Result<(), StoreError> {
+    let mut after = 0;
+    loop {
+        let (step, id) = receiver.step(after, clock.now()).await?;
+        measure::received(&step);
+        match step {
+            receive::Step::Idle => return Ok(()),
+            receive::Step::Failed { quarantined: true } => {
+                let text = format!("number {id}; its reason is in `tidings inbound list`");
+                alarms.raise(AlarmCause::InboundQuarantined, "", &text, clock.now());
+            }
+            receive::Step::Failed { .. } | receive::Step::Done(_) => {}
+        }
+        pulse.beat();
+        after = id;
+    }
+}
+
+/// Puts a copy to use: what it has queued waits for a word. Beside a running daemon it is refused.
+///
+/// # Errors
+/// When the store is held by a daemon, or is away.
+pub async fn restored(setup: &Setup, store: &Store, now: Timestamp) -> Result<(), StartProblem> {
+    let _alone = store.lock_for_daemon()?;
+    restore::restore(store, &setup.settings.retry, now).await?;
+    Ok(())
+}
+
+/// The parts that may run: a copy that nobody has released receives and answers commands, and no more.
+pub(super) async fn on_hold(store: &Store, vitals: &Vitals, parts: Parts) -> Result<Parts, StoreError> {
+    let Some(copy) = restore::held(store).await? else { return Ok(parts) };
+    let why = restore::reason(&copy);
+    tracing::warn!("{why}");
+    vitals.hold(why);
+    Ok(Parts { schedule: false, send: false, ..parts })
+}
+
+pub(super) fn pages(setup: &Setup, parts: Parts) -> Result<Option<PagesListener>, StartProblem> {
+    let Some(address) = setup.settings.web.private.filter(|_| parts.web) else { return Ok(None) };
+    let bound = PagesListener::bind(address);
+    bound.map(Some).map_err(|error| StartProblem::Pages { address, error })
+}
+
+pub(super) async fn reload(shelf: &Arc<Shelf>, alarms: &Alarms, now: Timestamp) {
+    let shelf = shelf.clone();
+    match tokio::task::spawn_blocking(move || shelf.refresh()).await {
+        Ok(Ok(content)) => tracing::info!(articles = content.articles.len(), "the editors' files are read"),
+        Ok(Err(problems)) => {
+            if let Some(first) = problems.first() {
+                let text = format!("{} problems, the first one: {first}", problems.len());
+                alarms.raise(AlarmCause::ConfigRefused, "", &text, now);
+            }
+            for problem in problems {
+                tracing::error!(%problem, "the editors' files are refused, what was read before stays");
+            }
+        }
+        Err(error) => tracing::error!(%error, "reading the editors' files broke"),
     }
 }
 

@@ -71,7 +71,7 @@ mod tests {
 
         // A page of numbers counts in indexes of what is open.
         let queue = plan(store, numbers::QUEUE.into()).await;
-        has(&queue, "SCAN deliveries USING COVERING INDEX deliveries_queued");
+        assert_eq!(queue, ["SCAN deliveries USING COVERING INDEX deliveries_queued"], "and no sort");
         let open = plan(store, numbers::OPEN.into()).await;
         reads_little(&open.iter().filter(|line| !line.contains("INDEX")).cloned().collect::<Vec<_>>());
         has(&open, "SCAN deliveries USING COVERING INDEX deliveries_leased");
