@@ -73,6 +73,10 @@ pub enum StartProblem {
     Listen { place: String, error: std::io::Error },
     #[error("cannot serve pages on {address}: {error}; `web.private` names where")]
     Pages { address: SocketAddr, error: std::io::Error },
+    #[error(
+        "another daemon was heard of within the last 30 s; stop all of them before one puts a copy to use"
+    )]
+    NotAlone,
     #[error("no signals: {0}")]
     Signals(std::io::Error),
     #[error("the ticker did not start: {0}")]

@@ -11,12 +11,12 @@ use super::daemon::{Parts, StartProblem};
 use super::setup::Setup;
 use crate::domain::alarm::AlarmCause;
 use crate::runtime::{Clock, Pulse, Shutdown, Timestamp, Vitals};
-use crate::store::{Store, StoreError};
+use crate::store::{Dialect, Store, StoreError};
 use crate::tasks::alarm::Alarms;
 use crate::tasks::content::Shelf;
 use crate::tasks::ledger::Ledger;
 use crate::tasks::receive::{self, Receiver};
-use crate::tasks::{measure, restore};
+use crate::tasks::{lease, measure, restore};
 use crate::web;
 
 /// How often the ledger is asked whether it still answers.
@@ -125,6 +125,10 @@ pub(super) async fn understand(
 /// When the store is held by a daemon, or is away.
 pub async fn restored(setup: &Setup, store: &Store, now: Timestamp) -> Result<(), StartProblem> {
     let _alone = store.lock_for_daemon()?;
+    // A file is locked; processes on PostgreSQL are known by their heartbeats.
+    if store.dialect() == Dialect::Postgres && lease::living(store, now).await? > 0 {
+        return Err(StartProblem::NotAlone);
+    }
     restore::restore(store, &setup.settings.retry, now).await?;
     Ok(())
 }

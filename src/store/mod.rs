@@ -162,7 +162,10 @@ impl Store {
     /// The folder of a SQLite file.
     pub fn folder(&self) -> Option<&Path> {
         match &self.pool {
-            sql::Pool::Sqlite { file, .. } => file.parent(),
+            sql::Pool::Sqlite { file, .. } => {
+                let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty());
+                Some(folder.unwrap_or(Path::new(".")))
+            }
             sql::Pool::Postgres(_) => None,
         }
     }

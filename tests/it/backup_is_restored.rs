@@ -198,5 +198,14 @@ async fn on_postgres_the_answer_names_its_own_means() {
     let answer = site.run(&["backup", "copy.db"]);
     assert_eq!(answer.code, 1, "{answer:?}");
     assert!(answer.err.contains("pg_dump") && answer.err.contains("run --restored"), "{answer:?}");
+    let daemon = site.start();
+    let beside = site.run(&["run", "--restored"]);
+    assert_eq!(beside.code, 75, "{beside:?}");
+    assert!(beside.err.contains("another daemon"), "{beside:?}");
+    daemon.stop();
+    // The word is enough there: a dump carries no mark.
+    let daemon = site.start_as(&["run", "--restored"], |_| {});
+    assert!(daemon.log().contains("restored from a copy"), "{}", daemon.log());
+    daemon.stop();
     store.remove().await;
 }
