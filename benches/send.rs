@@ -163,6 +163,7 @@ fn line(world: &World, port: u16, owner: i64) -> (SendLine, tidings::tasks::ledg
         shelf: shelf(),
         bodies: Default::default(),
         health: Default::default(),
+        alarms: Default::default(),
         clock: Arc::new(SystemClock),
         shutdown: Shutdown::new(),
         wake: Default::default(),

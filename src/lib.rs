@@ -10,11 +10,11 @@
 //! |---|---|---|
 //! | 6 | `main` | flags in, exit code out |
 //! | 5 | [`app`], [`cli`], [`demo`] | the only place where parts meet; the commands; the loopback world of `tidings demo` |
-//! | 4 | [`tasks`] | the order of steps, each worker one public step |
+//! | 4 | [`tasks`], [`web`] | the order of steps, each worker one public step; the pages |
 //! | 3 | [`store`], [`transport`], [`intake`] | SQL; sending; receiving. They never import each other |
 //! | 2 | [`mail`], [`render`], [`import`], [`config`] | bytes of mail; templates; other people's files; text to checked settings |
 //! | 1 | [`domain`] | rules and types, pure: no async, no clock, no SQL, no wire format |
-//! | 0 | [`runtime`] | clock, shutdown, telemetry, redaction |
+//! | 0 | [`runtime`] | clock, shutdown, telemetry, signs of life, redaction |
 //!
 //! What is absent keeps the house livable. No function reads the clock outside `runtime`. No network wait happens inside a
 //! transaction. There is no second path that sends mail. Nothing is acknowledged before it is committed. No address reaches a log
@@ -68,6 +68,10 @@
 //! | What is exported about one person holds nothing of anybody else | `people_are_exported` |
 //! | A stranger gets into nobody's conversation | `answer_arrives` |
 //! | Only a proven editor approves or holds by mail, each word once; a proof reaches people of the house only and counts nowhere | `editor_answers`, `preview_is_what_is_sent` |
+//! | Nothing is sent that cannot be settled, and nothing is acknowledged that cannot be recorded, while the database is away or the disk full | `database_goes_away`, `disk_is_full` |
+//! | A restored backup sends nothing by itself that may have been sent since it was taken | `backup_is_restored` |
+//! | No address is in a log, at any level | `logs_hold_no_address` |
+//! | Operators hear of a cause once an hour, even if the relay is what is broken | `alarms_reach_operators` |
 
 pub mod app;
 pub mod cli;
@@ -82,3 +86,4 @@ pub mod runtime;
 pub mod store;
 pub mod tasks;
 pub mod transport;
+pub mod web;

@@ -16,27 +16,35 @@ use tokio::time::{Instant, timeout_at};
 use tokio_cron_scheduler::{Job, JobScheduler, JobSchedulerError};
 
 use super::Setup;
-use crate::domain::settings::IntakeSettings;
+use super::keeping::{Keeping, told_of_dead};
+use super::operations::{self, PagesListener};
+pub use super::receiving::receiver;
 use crate::intake::lmtp::{self, Listener, LmtpConfig};
-use crate::intake::signature::Signatures;
-use crate::runtime::{Clock, Shutdown, Timestamp};
-use crate::store::{DaemonLock, Store, StoreError, staff};
-use crate::tasks::content::Shelf;
-use crate::tasks::lease;
+use crate::runtime::{Clock, Shutdown, Timestamp, Vitals, init_system};
+use crate::store::{DaemonLock, Store, StoreError};
+use crate::tasks::alarm::{Alarms, Teller};
+use crate::tasks::lease::{self, Entered};
 use crate::tasks::ledger::{self, Gatherer, Owner};
-use crate::tasks::notice::Press;
-use crate::tasks::receive::{self, Doors, Proving, Receiver};
+use crate::tasks::receive::{self, Doors};
 use crate::tasks::report::Reporter;
+use crate::tasks::restore;
 use crate::tasks::schedule::{Happened, Scheduler};
 use crate::tasks::send::{Connection, SendLine};
-use crate::tasks::threading::Desk;
+use crate::tasks::watch::Watch;
 use crate::transport::{Pacer, Timeouts};
+use crate::web;
 
 /// What is left to write when the drain time is over.
 const LAST_WRITES: Duration = Duration::from_secs(2);
 
 /// Workers look again after this time whatever became of the ticker, whose clock is the wall's and may be set back.
 const LOOK_AGAIN: Duration = Duration::from_secs(2);
+
+/// A worker that is silent for longer is stuck: far longer than its longest round, with a database that does not answer.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// A round that may render and queue for a million people, or read a very long backlog.
+const LONG_PATIENCE: Duration = Duration::from_secs(600);
 
 /// Every second, in the six fields that the ticker reads, UTC.
 const TICK: &str = "* * * * * *";
@@ -47,10 +55,12 @@ pub struct Parts {
     pub schedule: bool,
     pub send: bool,
     pub receive: bool,
+    /// The pages for operators.
+    pub web: bool,
 }
 
 impl Parts {
-    pub const ALL: Parts = Parts { schedule: true, send: true, receive: true };
+    pub const ALL: Parts = Parts { schedule: true, send: true, receive: true, web: true };
 }
 
 /// Why the daemon did not start.
@@ -60,6 +70,12 @@ pub enum StartProblem {
     Store(#[from] StoreError),
     #[error("cannot listen for mail on {place}: {error}")]
     Listen { place: String, error: std::io::Error },
+    #[error("cannot serve pages on {address}: {error}; `web.private` names where")]
+    Pages { address: SocketAddr, error: std::io::Error },
+    #[error(
+        "another daemon was heard of within the last 30 s; stop all of them before one puts a copy to use"
+    )]
+    NotAlone,
     #[error("no signals: {0}")]
     Signals(std::io::Error),
     #[error("the ticker did not start: {0}")]
@@ -79,6 +95,9 @@ pub struct Daemon {
     /// Connections: awaited for `drain` only.
     connections: JoinSet<&'static str>,
     lmtp: Option<SocketAddr>,
+    pages: Option<SocketAddr>,
+    vitals: Vitals,
+    alarms: Alarms,
     _lock: DaemonLock,
 }
 
@@ -103,10 +122,17 @@ impl Daemon {
             ),
             _ => None,
         };
+        let pages = operations::pages(setup, parts)?;
+        let (vitals, alarms) = (Vitals::default(), Alarms::default());
+        let parts = operations::on_hold(&store, &vitals, parts).await?;
         let process = format!("pid {}", std::process::id());
-        let owner = lease::enter(&store, &process, &setup.settings.retry, clock.now()).await?;
+        let started_at = clock.now();
+        let Entered { owner, ended } =
+            lease::enter(&store, &process, &setup.settings.retry, started_at).await?;
+        vitals.wrote(started_at);
         let mut daemon = Daemon {
             lmtp: listener.as_ref().and_then(|listener| listener.local_addr()),
+            pages: pages.as_ref().and_then(PagesListener::address),
             store,
             owner,
             clock,
@@ -115,22 +141,38 @@ impl Daemon {
             ticker: JobScheduler::new().await?,
             workers: JoinSet::new(),
             connections: JoinSet::new(),
+            vitals,
+            alarms,
             _lock: lock,
         };
         let tick = daemon.start_ticker().await?;
         let wake = Arc::new(Notify::new());
         if parts.schedule {
-            daemon.start_schedule(setup, tick.clone(), wake.clone());
+            daemon.start_schedule(setup, tick.clone(), wake.clone()).await?;
         }
         if parts.send {
             daemon.start_send(setup, wake.clone());
         }
-        daemon.start_keeping(setup, tick.clone(), wake.clone());
+        daemon.start_keeping(setup, ended, tick.clone(), wake.clone()).await?;
         daemon.start_reload(setup)?;
         if parts.receive {
             daemon.start_receive(setup, listener, tick, wake).await?;
         }
+        if let Some(pages) = pages {
+            daemon.start_pages(pages, started_at)?;
+        }
+        daemon.start_watchdog();
         Ok(daemon)
+    }
+
+    /// Where the private pages are, if they are served.
+    pub fn pages(&self) -> Option<SocketAddr> {
+        self.pages
+    }
+
+    /// The id under which this process holds what it sends.
+    pub fn owner(&self) -> i64 {
+        self.owner
     }
 
     /// Where LMTP listens, if it does over TCP.
@@ -149,6 +191,7 @@ impl Daemon {
             ended = self.connections.join_next(), if !self.connections.is_empty() => sound = report_early(ended),
         }
         self.shutdown.ask();
+        init_system::stopping();
         // One deadline for all of it: an init system waits no longer than the operator said.
         let deadline = Instant::now() + self.drain;
         let drained = timeout_at(deadline, async { while self.connections.join_next().await.is_some() {} });
@@ -187,8 +230,15 @@ impl Daemon {
         Ok(tick)
     }
 
-    fn start_schedule(&mut self, setup: &Setup, tick: Arc<Notify>, wake: Arc<Notify>) {
-        let scheduler = Scheduler::new(self.store.clone(), setup.shelf.clone(), setup.settings.clone(), wake);
+    async fn start_schedule(
+        &mut self,
+        setup: &Setup,
+        tick: Arc<Notify>,
+        wake: Arc<Notify>,
+    ) -> Result<(), StartProblem> {
+        let scheduler = Scheduler::new(self.store.clone(), setup.shelf.clone(), setup.settings.clone(), wake)
+            .after_restore(restore::restored_at(&self.store).await?);
+        let pulse = self.vitals.worker("schedule", LONG_PATIENCE);
         let (clock, shutdown) = (self.clock.clone(), self.shutdown.clone());
         self.workers.spawn(async move {
             let mut blocked = HashMap::new();
@@ -197,10 +247,12 @@ impl Daemon {
                     Ok(happened) => happened.into_iter().for_each(|event| tell(event, &mut blocked)),
                     Err(error) => tracing::error!(%error, "due editions could not be looked at"),
                 }
+                pulse.beat();
                 wait(&tick, &shutdown).await;
             }
             "schedule"
         });
+        Ok(())
     }
 
     fn start_send(&mut self, setup: &Setup, wake: Arc<Notify>) {
@@ -211,6 +263,12 @@ impl Daemon {
         };
         let (asks, gatherer) = ledger::ledger(self.store.clone(), who);
         self.start_gatherer(gatherer);
+        let pulse = self.vitals.worker("ledger", PATIENCE);
+        let asked = operations::ask_ledger(asks.clone(), pulse, self.shutdown.clone());
+        self.workers.spawn(async move {
+            asked.await;
+            "ledger's pulse"
+        });
         // The check refuses a second relay until relays share by weight.
         let Some(relay) = setup.settings.relays.first().cloned() else { return };
         let connections = relay.connections;
@@ -226,6 +284,7 @@ impl Daemon {
             shelf: setup.shelf.clone(),
             bodies: Default::default(),
             health: Default::default(),
+            alarms: self.alarms.clone(),
             clock: self.clock.clone(),
             shutdown: self.shutdown.clone(),
             wake,
@@ -244,10 +303,15 @@ impl Daemon {
     fn start_reload(&mut self, setup: &Setup) -> Result<(), StartProblem> {
         let mut hangup = signal(SignalKind::hangup()).map_err(StartProblem::Signals)?;
         let (shelf, shutdown) = (setup.shelf.clone(), self.shutdown.clone());
+        let (alarms, clock) = (self.alarms.clone(), self.clock.clone());
         self.workers.spawn(async move {
             loop {
                 tokio::select! {
-                    _ = hangup.recv() => reload(&shelf).await,
+                    _ = hangup.recv() => {
+                        init_system::reloading();
+                        operations::reload(&shelf, &alarms, clock.now()).await;
+                        init_system::ready("the editors' files were read again");
+                    }
                     () = shutdown.wait() => return "reload",
                 }
             }
@@ -263,32 +327,76 @@ impl Daemon {
         });
     }
 
-    /// Heartbeat, silent owners, doubtful rows whose wait is over, finished editions, and the look for due work that backs every
-    /// hint. Who finds itself declared dead ends, and with it the process.
-    fn start_keeping(&mut self, setup: &Setup, tick: Arc<Notify>, wake: Arc<Notify>) {
-        let (store, owner, retry) = (self.store.clone(), self.owner, setup.settings.retry.clone());
-        let reporter = Reporter { shelf: setup.shelf.clone(), settings: setup.settings.clone() };
+    /// Who finds itself declared dead ends, and with it the process.
+    async fn start_keeping(
+        &mut self,
+        setup: &Setup,
+        ended: u64,
+        tick: Arc<Notify>,
+        wake: Arc<Notify>,
+    ) -> Result<(), StartProblem> {
+        let teller = Teller {
+            alarms: self.alarms.clone(),
+            store: self.store.clone(),
+            shelf: setup.shelf.clone(),
+            settings: setup.settings.clone(),
+        };
+        let beaten = self.clock.now();
+        let mut keeping = Keeping {
+            store: self.store.clone(),
+            owner: self.owner,
+            retry: setup.settings.retry.clone(),
+            reporter: Reporter { shelf: setup.shelf.clone(), settings: setup.settings.clone() },
+            watch: Watch::start(&teller).await?,
+            teller,
+            vitals: self.vitals.clone(),
+            wake,
+            beaten,
+            away: false,
+        };
+        told_of_dead(&keeping.teller, ended, beaten);
+        let pulse = self.vitals.worker("keeping", PATIENCE);
         let (clock, shutdown) = (self.clock.clone(), self.shutdown.clone());
         self.workers.spawn(async move {
-            let mut beaten = clock.now();
-            while !shutdown.asked() {
-                let now = clock.now();
-                if now.since(beaten) >= lease::HEARTBEAT {
-                    match lease::beat(&store, owner, &retry, now).await {
-                        Ok(true) => beaten = now,
-                        Ok(false) => {
-                            tracing::error!("another process declared this one dead: its heartbeat was late");
-                            break;
-                        }
-                        Err(error) => tracing::error!(%error, "heartbeat"),
-                    }
-                }
-                if let Err(error) = keep(&store, &reporter, now, &wake).await {
-                    tracing::error!(%error, "housekeeping");
-                }
+            while !shutdown.asked() && keeping.step(clock.now()).await {
+                pulse.beat();
                 wait(&tick, &shutdown).await;
             }
             "keeping"
+        });
+        Ok(())
+    }
+
+    fn start_pages(&mut self, listener: PagesListener, started_at: Timestamp) -> Result<(), StartProblem> {
+        let address = listener.address();
+        let pages = web::private(web::Process {
+            store: self.store.clone(),
+            owner: self.owner,
+            vitals: self.vitals.clone(),
+            clock: self.clock.clone(),
+            shutdown: self.shutdown.clone(),
+            started_at,
+            main: tokio::runtime::Handle::current(),
+        });
+        let nowhere = SocketAddr::from(([0, 0, 0, 0], 0));
+        let ended = listener
+            .serve(pages, self.shutdown.clone())
+            .map_err(|error| StartProblem::Pages { address: address.unwrap_or(nowhere), error })?;
+        self.workers.spawn(async move {
+            // An error is its end as well.
+            drop(ended.await);
+            "pages"
+        });
+        Ok(())
+    }
+
+    fn start_watchdog(&mut self) {
+        let Some(every) = init_system::watched() else { return };
+        let watched =
+            operations::watchdog(self.vitals.clone(), every, self.shutdown.clone(), init_system::alive);
+        self.workers.spawn(async move {
+            watched.await;
+            "watchdog"
         });
     }
 
@@ -302,12 +410,14 @@ impl Daemon {
         let recorded = Arc::new(Notify::new());
         let hint = recorded.clone();
         let receiver = receiver(setup, &self.store, wake).await?;
-        let (clock, shutdown) = (self.clock.clone(), self.shutdown.clone());
+        let (clock, shutdown, alarms) = (self.clock.clone(), self.shutdown.clone(), self.alarms.clone());
+        let pulse = self.vitals.worker("receive", LONG_PATIENCE);
         self.workers.spawn(async move {
             while !shutdown.asked() {
-                if let Err(error) = receiver.drain(|| clock.now()).await {
+                if let Err(error) = operations::understand(&receiver, &*clock, &alarms, &pulse).await {
                     tracing::error!(%error, "received mail waits");
                 }
+                pulse.beat();
                 tokio::select! {
                     () = recorded.notified() => {}
                     () = wait(&tick, &shutdown) => {}
@@ -338,63 +448,6 @@ impl Daemon {
             "lmtp"
         });
     }
-}
-
-/// Everything that understands recorded messages, for the daemon and for commands.
-///
-/// # Errors
-/// When the database fails.
-pub async fn receiver(setup: &Setup, store: &Store, wake: Arc<Notify>) -> Result<Receiver, StoreError> {
-    let mut tx = store.write().await?;
-    let members = staff::sync(&mut tx, &setup.settings.desk.staff).await?;
-    tx.commit().await?;
-    let press = Press {
-        shelf: setup.shelf.clone(),
-        frame: setup.notice_frame(),
-        desk_name: setup.settings.desk.mailbox.name.clone(),
-    };
-    Ok(Receiver {
-        store: store.clone(),
-        keyring: setup.keyring.clone(),
-        own: Arc::new(setup.own()),
-        desk: Desk { staff: members, press },
-        max_message: setup.settings.intake.max_message,
-        reporter: Reporter { shelf: setup.shelf.clone(), settings: setup.settings.clone() },
-        proving: proving(&setup.settings.intake),
-        wake,
-    })
-}
-
-fn proving(intake: &IntakeSettings) -> Proving {
-    match &intake.authserv_id {
-        Some(id) => Proving::Server(id.clone()),
-        None => match Signatures::new(intake.resolver) {
-            Ok(signatures) => Proving::Signatures(Box::new(signatures)),
-            Err(why) => Proving::Nothing(format!("no name server can be asked for keys: {why}")),
-        },
-    }
-}
-
-async fn reload(shelf: &Arc<Shelf>) {
-    let shelf = shelf.clone();
-    match tokio::task::spawn_blocking(move || shelf.refresh()).await {
-        Ok(Ok(content)) => tracing::info!(articles = content.articles.len(), "the editors' files are read"),
-        Ok(Err(problems)) => {
-            for problem in problems {
-                tracing::error!(%problem, "the editors' files are refused, what was read before stays");
-            }
-        }
-        Err(error) => tracing::error!(%error, "reading the editors' files broke"),
-    }
-}
-
-async fn keep(store: &Store, reporter: &Reporter, now: Timestamp, wake: &Notify) -> Result<(), StoreError> {
-    ledger::tidy(store, now).await?;
-    reporter.first_passes(store, now).await?;
-    if ledger::has_work(store, now).await? {
-        wake.notify_waiters();
-    }
-    Ok(())
 }
 
 async fn wait(tick: &Notify, shutdown: &Shutdown) {

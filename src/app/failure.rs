@@ -87,7 +87,10 @@ impl From<StartProblem> for Failure {
     fn from(problem: StartProblem) -> Failure {
         match problem {
             StartProblem::Store(error) => error.into(),
-            StartProblem::Listen { .. } => Failure::Unreachable(problem.to_string()),
+            StartProblem::Listen { .. } | StartProblem::Pages { .. } => {
+                Failure::Unreachable(problem.to_string())
+            }
+            StartProblem::NotAlone => Failure::TryAgain(problem.to_string()),
             StartProblem::Ticker(_) | StartProblem::Signals(_) => Failure::Ours(problem.to_string()),
         }
     }

@@ -5,9 +5,13 @@ mod conversation;
 pub mod daemon;
 mod failure;
 pub mod gallery;
+mod keeping;
+mod operations;
+mod receiving;
 mod setup;
 
 pub use conversation::conversation;
 pub use daemon::{Daemon, Parts, StartProblem};
 pub use failure::Failure;
+pub use operations::restored;
 pub use setup::Setup;

@@ -16,7 +16,7 @@ use crate::store::editions::{EditionRow, TierCounts};
 use crate::store::{Store, audit, deliveries, editions};
 use crate::tasks::editors::{self, Changed, Word};
 use crate::tasks::schedule::freeze;
-use crate::tasks::week;
+use crate::tasks::{restore, week};
 
 #[derive(Debug, Subcommand)]
 pub enum EditionsCommand {
@@ -158,6 +158,10 @@ pub async fn editions(context: &Context, command: EditionsCommand) -> Result<(),
 }
 
 async fn list(context: &Context, store: &Store) -> Result<(), Failure> {
+    if let Some(copy) = restore::held(store).await? {
+        // Beside the answer: with --json that is one document.
+        eprintln!("tidings: {}", restore::reason(&copy));
+    }
     let rows = editions::list(&mut store.read().await?).await?;
     let mut shown: Vec<Shown> = rows.into_iter().map(Shown::from).collect();
     let planned = planned(context, &shown);

@@ -3,6 +3,7 @@
 //! Results go to standard output, logs and problems to standard error. With `--json` exactly one JSON document is printed.
 
 mod answer;
+mod backup;
 mod check;
 mod desk;
 mod editions;
@@ -87,6 +88,8 @@ enum Command {
     Inbound(desk::InboundCommand),
     /// Takes raw messages into the inbound line, from files or standard input.
     Ingest(desk::IngestArgs),
+    /// Writes a consistent copy of the SQLite file, beside a running daemon too.
+    Backup(backup::BackupArgs),
     /// Brings a PostgreSQL database to the schema of this binary. SQLite files migrate themselves.
     Migrate,
     /// Prints a completion script.
@@ -146,6 +149,7 @@ async fn dispatch(command: Command, context: &Context) -> Result<(), Failure> {
         Command::Inbox(command) => desk::inbox(context, command).await,
         Command::Inbound(command) => desk::inbound(context, command).await,
         Command::Ingest(args) => desk::ingest(context, &args).await,
+        Command::Backup(args) => backup::backup(context, &args).await,
         Command::Migrate => run::migrate(context).await,
         Command::Completions { shell } => {
             // The generator breaks on a reader that has gone away; a buffer does not.

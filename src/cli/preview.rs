@@ -177,7 +177,7 @@ async fn send(
     for Queued { delivery, tier, address } in queued {
         context.output.line(format!("queued for {address}: the mail of {tier} (delivery {delivery})"));
     }
-    if !alive {
+    if alive == 0 {
         context.output.line("No daemon is running; it leaves when one is.");
     }
     Ok(())

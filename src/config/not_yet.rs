@@ -13,7 +13,7 @@ const SETTINGS: &[(&str, &str)] = &[
     ("dkim", "the key is checked, but this version does not sign; let the MTA behind the relay sign"),
     ("intake.imap", "is checked, but this version takes mail in by LMTP and `tidings ingest` only"),
     ("intake.maildir", "is checked, but this version takes mail in by LMTP and `tidings ingest` only"),
-    ("web", "is checked, but this version serves no pages"),
+    ("web.listen", "is checked, but this version serves no public pages"),
     ("relays.1", "this version sends through the first relay only"),
 ];
 

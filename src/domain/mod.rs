@@ -1,6 +1,7 @@
 //! Layer 1: rules and types, pure. No async, no clock, no SQL, no wire format.
 
 pub mod address;
+pub mod alarm;
 pub mod article_queue;
 pub mod body;
 pub mod delivery;

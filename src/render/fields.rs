@@ -282,6 +282,25 @@ pub static EDITOR_REPORT: Shape = Object(&[
     ("links", Object(&[("board", Value)])),
 ]);
 
+/// Tells operators that something is wrong.
+pub static ALARM: Shape = Object(&[
+    ("publication", PUBLICATION),
+    (
+        "alarm",
+        Object(&[
+            ("title", Value),
+            ("about", Value),
+            ("text", Value),
+            ("action", Value),
+            ("since", Value),
+            ("last", Value),
+            ("count", Value),
+            // Whether it happened more than once.
+            ("again", Value),
+        ]),
+    ),
+]);
+
 /// The kinds that are not editions: each is rendered for one message, so they have no holes and no tiers.
 const ONE_OFF: &[(&str, &Shape)] = &[
     (NOTICE_KIND, &SUPPORT_NOTICE),
@@ -291,6 +310,7 @@ const ONE_OFF: &[(&str, &Shape)] = &[
     (SUPPORT_ANSWER_KIND, &SUPPORT_ANSWER),
     (SUPPORT_ACK_KIND, &SUPPORT_ACK),
     (REPORT_KIND, &EDITOR_REPORT),
+    (ALARM_KIND, &ALARM),
 ];
 
 /// The notice to staff.
@@ -307,6 +327,8 @@ pub const SUPPORT_ANSWER_KIND: &str = "support-answer";
 pub const SUPPORT_ACK_KIND: &str = "support-ack";
 /// The mail to editors.
 pub const REPORT_KIND: &str = "editor-report";
+/// The mail to operators.
+pub const ALARM_KIND: &str = "alarm";
 
 /// Whether a kind is rendered per edition and tier.
 pub fn is_edition(kind: &str) -> bool {

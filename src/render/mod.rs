@@ -11,6 +11,7 @@
 //!
 //! Pure but for [`Article::load`] and [`TemplateSet::load`], which read files.
 
+mod alarm;
 mod answer;
 pub mod article;
 mod blocks;
@@ -41,6 +42,7 @@ mod tags;
 pub mod template;
 mod values;
 
+pub use alarm::{AlarmInput, render_alarm};
 pub use answer::{AnswerInput, render_answer};
 pub use article::{Article, Status, TierArticle};
 pub use edition::{EditionInput, RenderedTier, render_edition, subject_name};

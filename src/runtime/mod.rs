@@ -1,12 +1,16 @@
-//! Layer 0: what every other layer may lean on. The clock, shutdown, telemetry and the masking of addresses.
+//! Layer 0: what every other layer may lean on. The clock, shutdown, telemetry, signs of life and the masking of addresses.
 //!
 //! Nothing above this module reads the system clock or writes an address into a log unmasked.
 
 pub mod clock;
+pub mod disk;
+pub mod init_system;
 pub mod redact;
 pub mod shutdown;
 pub mod telemetry;
+pub mod vitals;
 
 pub use clock::{Clock, SystemClock, Timestamp};
 pub use redact::{Masked, MaskedText};
 pub use shutdown::Shutdown;
+pub use vitals::{Pulse, Vitals};

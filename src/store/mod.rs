@@ -4,14 +4,17 @@
 //! `Store::write` is the only way to a writing transaction, `Store::read` gives one consistent view. No network wait happens
 //! inside either. Nothing here decides: rules are in `domain`, the order of steps in `tasks`.
 
+pub mod alarms;
 pub mod audit;
 pub mod claims;
+pub mod copies;
 pub mod deliveries;
 pub mod dossier;
 pub mod editions;
 pub mod editor_words;
 pub mod inbound;
 pub mod notes;
+pub mod numbers;
 pub mod owners;
 pub mod people;
 #[cfg(test)]
@@ -155,6 +158,26 @@ impl Store {
 
     pub async fn close(&self) {
         self.pool.close().await;
+    }
+
+    /// The folder of a SQLite file.
+    pub fn folder(&self) -> Option<&Path> {
+        match &self.pool {
+            sql::Pool::Sqlite { file, .. } => {
+                let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty());
+                Some(folder.unwrap_or(Path::new(".")))
+            }
+            sql::Pool::Postgres(_) => None,
+        }
+    }
+
+    /// Writes one consistent view of a SQLite file into `into`, an empty file, while others write on. Reads only; on PostgreSQL,
+    /// which has its own means, nothing happens.
+    ///
+    /// # Errors
+    /// When the file cannot be read or `into` not be written.
+    pub async fn copy_into(&self, into: &Path) -> Result<(), StoreError> {
+        self.pool.copy_into(into).await
     }
 
     pub fn dialect(&self) -> Dialect {

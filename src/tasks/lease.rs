@@ -16,7 +16,15 @@ use crate::store::{Dialect, Store, StoreError, Tx, deliveries, owners};
 pub const HEARTBEAT: Duration = Duration::from_secs(10);
 pub const SILENCE: Duration = Duration::from_secs(30);
 
-/// Registers this process, and declares uncertain what dead ones held. Answers its id.
+/// A process that takes part.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Entered {
+    pub owner: i64,
+    /// How many others had not ended by themselves.
+    pub ended: u64,
+}
+
+/// Registers this process, and declares uncertain what dead ones held.
 ///
 /// # Errors
 /// When the database fails.
@@ -25,21 +33,21 @@ pub async fn enter(
     process: &str,
     retry: &RetrySettings,
     now: Timestamp,
-) -> Result<i64, StoreError> {
+) -> Result<Entered, StoreError> {
     let silent_since = match store.dialect() {
         Dialect::Sqlite => Timestamp(i64::MAX),
         Dialect::Postgres => silence_before(now),
     };
     let mut tx = store.write().await?;
     let owner = owners::register(&mut tx, process, now).await?;
-    let found = end_silent(&mut tx, owner, silent_since, retry, now).await?;
+    let (ended, found) = end_silent(&mut tx, owner, silent_since, retry, now).await?;
     tx.commit().await?;
     tell(found);
-    Ok(owner)
+    Ok(Entered { owner, ended })
 }
 
-/// Says that this owner lives, and ends those that do not. Answers whether it still counts as living: another process that
-/// did not hear of it for too long has given its deliveries away.
+/// Says that this owner lives, and ends those that do not. Answers how many it ended, or `None` where it does not count as living
+/// itself: another process that did not hear of it for too long has given its deliveries away.
 ///
 /// # Errors
 /// When the database fails.
@@ -48,15 +56,23 @@ pub async fn beat(
     owner: i64,
     retry: &RetrySettings,
     now: Timestamp,
-) -> Result<bool, StoreError> {
+) -> Result<Option<u64>, StoreError> {
     let mut tx = store.write().await?;
     if !owners::beat(&mut tx, owner, now).await? {
-        return Ok(false);
+        return Ok(None);
     }
-    let found = end_silent(&mut tx, owner, silence_before(now), retry, now).await?;
+    let (ended, found) = end_silent(&mut tx, owner, silence_before(now), retry, now).await?;
     tx.commit().await?;
     tell(found);
-    Ok(true)
+    Ok(Some(ended))
+}
+
+/// How many processes live on this store.
+///
+/// # Errors
+/// When the database fails.
+pub async fn living(store: &Store, now: Timestamp) -> Result<i64, StoreError> {
+    owners::alive(&mut store.read().await?, silence_before(now)).await
 }
 
 /// A clean end. What is still leased is uncertain for whoever looks next.
@@ -80,10 +96,10 @@ async fn end_silent(
     silent_since: Timestamp,
     retry: &RetrySettings,
     now: Timestamp,
-) -> Result<u64, StoreError> {
-    owners::end_silent(tx, owner, silent_since, now).await?;
+) -> Result<(u64, u64), StoreError> {
+    let ended = owners::end_silent(tx, owner, silent_since, now).await?;
     let resend_at = delivery::uncertain_due(0, now, retry).unwrap_or(now);
-    deliveries::recover(tx, retry.on_uncertain, resend_at, now).await
+    Ok((ended, deliveries::recover(tx, retry.on_uncertain, resend_at, now).await?))
 }
 
 fn tell(found: u64) {

@@ -1,5 +1,7 @@
 //! Layer 4: the order of steps. Each worker is one public `step`; the loop around it is a few lines.
 
+pub mod alarm;
+pub mod backup;
 pub mod bodies;
 pub mod content;
 pub mod editors;
@@ -9,12 +11,15 @@ pub mod frames;
 pub mod health;
 pub mod lease;
 pub mod ledger;
+pub mod measure;
 pub mod notice;
 pub mod people;
 pub mod proof;
 pub mod receive;
 pub mod report;
+pub mod restore;
 pub mod schedule;
 pub mod send;
 pub mod threading;
+pub mod watch;
 pub mod week;

@@ -58,6 +58,8 @@ pub struct Scheduler {
     pub wake: Arc<Notify>,
     /// Slugs that the store is known to know: a past edition stays in the config for weeks, and is not asked about each second.
     decided: Mutex<BTreeSet<String>>,
+    /// When this store was put to use as a copy of another one. What was due before may have been sent by that one.
+    restored_at: Option<Timestamp>,
     /// What editors were told of blocked editions: not the same thing every second.
     told: Mutex<BTreeSet<(String, String)>>,
 }
@@ -65,7 +67,13 @@ pub struct Scheduler {
 impl Scheduler {
     pub fn new(store: Store, shelf: Arc<Shelf>, settings: Settings, wake: Arc<Notify>) -> Scheduler {
         let reporter = Reporter { shelf: shelf.clone(), settings };
-        Scheduler { store, shelf, reporter, wake, decided: Mutex::default(), told: Mutex::default() }
+        let (decided, told) = Default::default();
+        Scheduler { store, shelf, reporter, wake, decided, restored_at: None, told }
+    }
+
+    /// What was due until then is queued, and waits for approval whatever the config says.
+    pub fn after_restore(self, restored_at: Option<Timestamp>) -> Scheduler {
+        Scheduler { restored_at, ..self }
     }
 
     /// Decides about everything that is due and not decided yet.
@@ -120,7 +128,10 @@ impl Scheduler {
             return self.miss(&due, now).await;
         }
         match week::plan(&self.store, content, &due).await? {
-            Ok(edition) => self.queue(content, &due, &edition, now).await,
+            Ok(mut edition) => {
+                edition.approval |= self.restored_at.is_some_and(|at| due.due_at() <= at);
+                self.queue(content, &due, &edition, now).await
+            }
             Err(reason) => {
                 let slug = due.slug().to_owned();
                 let new = self.enter(&due, EditionState::Skipped, &reason, now).await?;

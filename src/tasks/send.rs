@@ -11,10 +11,13 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 
+use super::alarm::Alarms;
 use super::bodies::{Bodies, BodyProblem};
 use super::content::Shelf;
 use super::health::Health;
 use super::ledger::{self, Ledger};
+use super::measure;
+use crate::domain::alarm::AlarmCause;
 use crate::domain::delivery::{DeliveryState, History, Outcome, Phase, Settlement, settle};
 use crate::domain::settings::{RelaySettings, RetrySettings};
 use crate::domain::token::NOBODY;
@@ -46,6 +49,7 @@ pub struct SendLine {
     pub shelf: Arc<Shelf>,
     pub bodies: Bodies,
     pub health: Health,
+    pub alarms: Alarms,
     pub clock: Arc<dyn Clock>,
     pub shutdown: Shutdown,
     /// A hint that something became due. The tick's look into the store is the truth.
@@ -115,8 +119,11 @@ impl Connection {
     pub async fn step(&mut self) -> Step {
         match self.next_delivery().await {
             Ok(claimed) => {
+                let began = tokio::time::Instant::now();
                 let outcome = self.try_delivery(&claimed).await;
-                self.unsettled = Some(self.decide(&claimed, &outcome));
+                let settled = self.decide(&claimed, &outcome);
+                measure::attempt(&settled.relay, &outcome, &settled.settlement, began.elapsed());
+                self.unsettled = Some(settled);
                 self.after(&outcome).await
             }
             Err(step) => step,
@@ -168,8 +175,11 @@ impl Connection {
             return Step::Tried;
         }
         let (wait, first) = self.line.health.failed(now);
+        let relay = &self.line.relay.name;
+        if outcome.is_the_relays_fault() {
+            self.line.alarms.raise(AlarmCause::RelayRefuses, relay, &measure::words(outcome), now);
+        }
         if first {
-            let relay = &self.line.relay.name;
             tracing::error!(%relay, outcome = %MaskedText(&format!("{outcome:?}")), "the relay refuses us; recipients stay queued");
         }
         match self.settle_alone().await {
@@ -229,12 +239,15 @@ impl Connection {
         match connected {
             Ok(session) => {
                 self.session = Some(session);
+                line.alarms.relay_works(&line.relay.name);
                 Ok(())
             }
             Err(problem) => {
-                let (wait, first) = self.line.health.failed(self.line.clock.now());
+                let now = line.clock.now();
+                let (wait, first) = line.health.failed(now);
+                line.alarms.relay_failed(&line.relay.name, &problem, now);
                 if first {
-                    tracing::error!(%problem, "the relay cannot be used; recipients stay queued");
+                    tracing::error!(relay = %line.relay.name, %problem, "the relay cannot be used; recipients stay queued");
                 }
                 Err(Step::Down(wait))
             }
@@ -303,7 +316,7 @@ impl Connection {
             jitter: jitter(claimed.id, claimed.attempt),
         };
         let settlement = settle(outcome, history, self.line.clock.now(), &self.line.retry);
-        self.tell(claimed, &settlement);
+        self.tell(claimed, measure::class(outcome), &settlement);
         self.settled(claimed, settlement)
     }
 
@@ -318,18 +331,18 @@ impl Connection {
         }
     }
 
-    fn tell(&self, claimed: &Claimed, settlement: &Settlement) {
-        let to = Masked(claimed.address.as_str());
+    fn tell(&self, claimed: &Claimed, class: &str, settlement: &Settlement) {
+        let (to, relay) = (Masked(claimed.address.as_str()), self.line.relay.name.as_str());
         let (delivery, attempt, state) = (claimed.id, claimed.attempt, settlement.state.as_str());
         let reply = MaskedText(&settlement.last_reply);
         match settlement.state {
             DeliveryState::Accepted => {
-                tracing::debug!(delivery, %to, attempt, state, %reply, "delivery settled")
+                tracing::debug!(delivery, %to, relay, attempt, state, class, %reply, "delivery settled")
             }
             DeliveryState::Parked => {
-                tracing::error!(delivery, %to, attempt, state, %reply, "delivery settled")
+                tracing::error!(delivery, %to, relay, attempt, state, class, %reply, "delivery settled")
             }
-            _ => tracing::info!(delivery, %to, attempt, state, %reply, "delivery settled"),
+            _ => tracing::info!(delivery, %to, relay, attempt, state, class, %reply, "delivery settled"),
         }
     }
 }

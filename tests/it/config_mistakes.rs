@@ -513,7 +513,7 @@ fn what_this_version_does_not_act_on_is_said() {
         (17, "dkim"),
         (21, "intake.imap"),
         (25, "intake.maildir"),
-        (27, "web"),
+        (28, "web.listen"),
     ];
     assert_eq!(found, expected);
     assert!(loaded.settings.is_some());

@@ -1,11 +1,15 @@
 //! All integration tests in one binary. One file per scenario.
 
+mod alarms_reach_operators;
 mod answer_arrives;
 mod architecture;
 mod audience_rule;
+mod backup_is_restored;
 mod commands_answer;
 mod compose_wire;
 mod config_mistakes;
+mod database_goes_away;
+mod disk_is_full;
 mod edition_falls_due;
 mod editor_answers;
 mod import_csv;
@@ -15,9 +19,11 @@ mod inbound_rubbish;
 mod kill_matrix;
 mod killed_and_restarted;
 mod lmtp_dialogue;
+mod logs_hold_no_address;
 mod notice_to_staff;
 mod one_off_mails;
 mod owner_falls_silent;
+mod pages_for_operators;
 mod peer_refuses;
 mod peer_takes_everything;
 mod people_are_exported;
@@ -35,3 +41,4 @@ mod store_suite;
 mod support;
 mod templates_are_linted;
 mod tier_gates;
+mod told_to_systemd;

@@ -5,9 +5,9 @@
 use tidings::domain::body::{Body, Piece};
 use tidings::domain::publication::TierId;
 use tidings::render::{
-    AnswerInput, ConfirmInput, NoticeInput, NoticePost, NoticeThread, ReportEvent, ReportInput, ReportTier,
-    SignInInput, SupportAckInput, WelcomeInput, render_answer, render_confirm, render_notice, render_report,
-    render_sign_in, render_support_ack, render_welcome,
+    AlarmInput, AnswerInput, ConfirmInput, NoticeInput, NoticePost, NoticeThread, ReportEvent, ReportInput,
+    ReportTier, SignInInput, SupportAckInput, WelcomeInput, render_alarm, render_answer, render_confirm,
+    render_notice, render_report, render_sign_in, render_support_ack, render_welcome,
 };
 
 use crate::render_support::{filled, publication, shipped};
@@ -386,6 +386,38 @@ fn a_report_that_waits_for_approval_says_so_first_and_shows_commands_as_code() {
     let held = ReportInput { reason: "held by ed@example.org", ..answered };
     let [subject, _, _] = whole("answered-held", &render_report(&shipped(), &held).unwrap());
     assert_eq!(subject, "Answer about weekly-2026-12-01, held by ed@example.org");
+}
+
+#[test]
+fn an_alarm_says_what_when_how_often_and_what_to_do() {
+    let publication = publication();
+    let input = AlarmInput {
+        publication: &publication,
+        support: SUPPORT,
+        title: "The relay refuses us",
+        about: "main",
+        text: "550 5.7.1 <w***@news.example.org> not from here & \"nowhere\" else",
+        action: "Nothing is lost: recipients stay queued.",
+        since: "Tuesday 24 November, 09:00 EST",
+        last: "Tuesday 24 November, 14:12 EST",
+        count: 256,
+    };
+    let [subject, html, text] = whole("alarm", &render_alarm(&shipped(), &input).unwrap());
+    assert_eq!(subject, "Alarm: The relay refuses us (main)");
+    assert!(html.contains(
+        "First Tuesday 24 November, 09:00 EST, last Tuesday 24 November, 14:12 EST, at least 256 times."
+    ));
+    assert!(
+        html.contains("&lt;w***@news.example.org&gt; not from here &amp;")
+            && html.contains("Nothing is lost")
+    );
+    assert!(text.contains(
+        "First Tuesday 24 November, 09:00 EST\nLast Tuesday 24 November, 14:12 EST\nAt least 256 times"
+    ));
+    let once = AlarmInput { about: "", count: 1, ..input };
+    let [subject, html, text] = whole("alarm-once", &render_alarm(&shipped(), &once).unwrap());
+    assert_eq!(subject, "Alarm: The relay refuses us");
+    assert!(!html.contains("times") && !text.contains("14:12") && text.contains("09:00 EST"), "{text}");
 }
 
 #[test]

@@ -92,11 +92,20 @@ impl Site {
     pub fn sending_to(relay: SocketAddr) -> Site {
         let site = Site::shipped();
         site.change("tidings.toml", "url = \"smtp://127.0.0.1:2525\"", &format!("url = \"smtp://{relay}\""));
-        // Reports to editors are mails too; tests that count mails are not about them.
+        // Reports and alarms are mails too; tests that count mails are not about them.
+        site.change("tidings.toml", "operators = [\"ops@example.org\"]", "operators = []");
         site.change("publication.toml", "editors = [\"ed@example.org\"]", "editors = []");
         let now = SystemClock.now().rfc3339();
         site.change("publication.toml", "at = \"2026-11-28T09:00\"", &format!("at = \"{now}\""));
         site
+    }
+
+    /// Its private pages, on any free port.
+    pub fn with_pages(self) -> Site {
+        let path = self.folder.path().join("config/tidings.toml");
+        let text = std::fs::read_to_string(&path).unwrap();
+        std::fs::write(path, format!("{text}\n[web]\nprivate = \"127.0.0.1:0\"\n")).unwrap();
+        self
     }
 
     pub fn path(&self) -> PathBuf {
@@ -192,7 +201,15 @@ impl Site {
 
     /// As [`Site::start`], with this command.
     pub fn start_with(&self, args: &[&str]) -> Daemon {
-        let mut child = self.command(args).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        self.start_as(args, |_| {})
+    }
+
+    /// As [`Site::start`], with other arguments and what `change` adds to the process.
+    pub fn start_as(&self, args: &[&str], change: impl FnOnce(&mut Command)) -> Daemon {
+        let mut command = self.command(args);
+        command.stdout(Stdio::null()).stderr(Stdio::piped());
+        change(&mut command);
+        let mut child = command.spawn().unwrap();
         let log = Arc::new(Mutex::new(String::new()));
         let (read, stderr) = (log.clone(), child.stderr.take().unwrap());
         std::thread::spawn(move || {
@@ -259,6 +276,13 @@ impl Daemon {
         i32::try_from(self.child.id()).unwrap()
     }
 
+    /// Where its private pages are.
+    pub fn pages(&self) -> SocketAddr {
+        let log = self.log();
+        let (_, rest) = log.split_once("pages=").unwrap();
+        rest.split_whitespace().next().unwrap().trim_matches('"').parse().unwrap()
+    }
+
     /// The most memory that it ever held, in kB.
     pub fn peak_memory(&self) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
@@ -274,8 +298,12 @@ impl Daemon {
 
     /// SIGTERM.
     pub fn ask_to_stop(&self) {
+        self.signal(libc::SIGTERM);
+    }
+
+    pub fn signal(&self, signal: i32) {
         // SAFETY: the process is our child and was not waited for yet, so that the id is its own.
-        assert_eq!(unsafe { libc::kill(self.pid(), libc::SIGTERM) }, 0);
+        assert_eq!(unsafe { libc::kill(self.pid(), signal) }, 0);
     }
 
     /// Waits for the end.

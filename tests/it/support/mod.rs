@@ -1,9 +1,11 @@
 //! The world that tests live in: temporary stores of both dialects, a clock that stands still, a scripted SMTP peer.
 
 pub mod clock;
+pub mod cluster;
 pub mod daemon;
 pub mod dns;
 pub mod doubles;
+pub mod http;
 pub mod stores;
 
 pub mod lmtp;

@@ -173,6 +173,7 @@ impl Sending {
             shelf,
             bodies: Default::default(),
             health: Default::default(),
+            alarms: Default::default(),
             clock: Arc::new(clock.clone()),
             shutdown: Shutdown::new(),
             wake: Default::default(),

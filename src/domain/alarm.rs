@@ -1,0 +1,65 @@
+//! What operators are told of, once per cause and hour.
+
+use std::time::Duration;
+
+use super::words::words;
+
+/// No cause tells the same operators more often than this.
+pub const EVERY: Duration = Duration::from_secs(3600);
+
+words! {
+    /// Why operators are told. What it is about (a relay, an edition) stands beside it.
+    AlarmCause {
+        RelayDown = "relay_down",
+        RelayRefuses = "relay_refuses",
+        StoreAway = "store_away",
+        EditionAttention = "edition_attention",
+        InboundQuarantined = "inbound_quarantined",
+        DaemonDead = "daemon_dead",
+        ConfigRefused = "config_refused",
+        DiskLow = "disk_low",
+    }
+}
+
+impl AlarmCause {
+    /// As a person reads it.
+    pub fn title(self) -> &'static str {
+        match self {
+            AlarmCause::RelayDown => "The relay is down",
+            AlarmCause::RelayRefuses => "The relay refuses us",
+            AlarmCause::StoreAway => "The database is away",
+            AlarmCause::EditionAttention => "An edition needs attention",
+            AlarmCause::InboundQuarantined => "A received message was set aside",
+            AlarmCause::DaemonDead => "A daemon died",
+            AlarmCause::ConfigRefused => "The editors\u{2019} files are refused",
+            AlarmCause::DiskLow => "The disk is nearly full",
+        }
+    }
+
+    /// What to do about it, as one sentence.
+    pub fn action(self) -> &'static str {
+        match self {
+            AlarmCause::RelayDown | AlarmCause::RelayRefuses => {
+                "Nothing is lost: recipients stay queued, and sending goes on by itself once the relay takes mail again."
+            }
+            AlarmCause::StoreAway => {
+                "Nothing is sent and no mail is taken while it is away; both go on by themselves when it is back."
+            }
+            AlarmCause::EditionAttention => {
+                "`tidings editions show` says what waits, `editions retry` tries it again, `editions cancel` ends it."
+            }
+            AlarmCause::InboundQuarantined => {
+                "`tidings inbound list --state quarantined` names it, `tidings inbound rerun` tries it again."
+            }
+            AlarmCause::DaemonDead => {
+                "What it had in flight is uncertain and follows `on_uncertain`; its log should say why it ended."
+            }
+            AlarmCause::ConfigRefused => {
+                "What was read before stays in force; `tidings check` lists every problem with its place."
+            }
+            AlarmCause::DiskLow => {
+                "Make room before it is full: then nothing can be sent and no mail can be taken."
+            }
+        }
+    }
+}
