@@ -7,6 +7,7 @@ mod commands_answer;
 mod compose_wire;
 mod config_mistakes;
 mod edition_falls_due;
+mod fault_matrix;
 mod import_csv;
 mod import_into_store;
 mod inbound_corpus;
