@@ -24,6 +24,8 @@ mod people_are_imported;
 mod people_from_elsewhere;
 mod preview_is_what_is_sent;
 mod real_postfix;
+mod relay_moods;
+mod relay_over_tls;
 mod render_support;
 mod rubbish_arrives;
 mod slot_falls_due;
