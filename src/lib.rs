@@ -31,8 +31,10 @@
 //!    deliveries, leases the next ones, and reads consent, suppression and entitlement again ([`store::deliveries`]).
 //! 4. *Fill.* [`mail::compose`] splices the recipient's values into pieces that were encoded once per body. Date, ids and
 //!    boundary follow from the first attempt, so a retry is the same message. 5. *Sign* has its place after it.
-//! 6. *Send.* [`transport::Session`] speaks SMTP, one timer per command; what the peer said is a value, never an error.
-//! 7. *Settle.* [`domain::delivery::settle`] is a pure function; its answer is committed before the connection's next MAIL.
+//! 6. *Send.* [`transport::Session`] speaks SMTP, over TLS where the relay asks for it, one timer per command; what the peer said
+//!    is a value, never an error.
+//! 7. *Settle.* [`domain::delivery::settle`] is a pure function over the class of the reply ([`domain::reply_rule`]); its answer,
+//!    and the suppression that a hard bounce brings, are committed before the connection's next MAIL.
 //!
 //! | state | what it means | after a crash |
 //! |---|---|---|
@@ -57,6 +59,7 @@
 //!
 //! | promise | test |
 //! |---|---|
+//! | However a relay fails, nothing is lost, no recipient pays for what is ours or the relay's, and only a hard bounce suppresses | `fault_matrix` |
 //! | After any crash nobody is missed; doubles are at most the connections open at the crash and carry the same Message-ID; with `hold` there are none | `killed_and_restarted` |
 //! | An edition is `sent` only when every row is final and the counts add up to its frozen audience | `peer_takes_everything` |
 //! | A word inside a gate is in no part, header, link or preheader of another tier's mail; a broken gate sends nothing | `tier_gates` |

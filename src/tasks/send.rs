@@ -322,6 +322,7 @@ impl Connection {
 
     fn settled(&self, claimed: &Claimed, settlement: Settlement) -> Settled {
         Settled {
+            recipient: settlement.suppress.map(|_| claimed.address.clone()),
             delivery: claimed.id,
             attempt: claimed.attempt,
             owner: self.line.owner,

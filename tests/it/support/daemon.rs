@@ -108,6 +108,16 @@ impl Site {
         self
     }
 
+    /// Says how the relay is reached: with TLS and a password, trusting this CA.
+    pub fn secure_relay(&self, relay: SocketAddr, url: &str, ca: &str, (username, password): (&str, &str)) {
+        std::fs::write(self.folder.path().join("relay-ca.pem"), ca).unwrap();
+        std::fs::write(self.folder.path().join("relay-password"), password).unwrap();
+        let lines = format!(
+            "url = \"{url}\"\nusername = \"{username}\"\npassword = {{ file = \"relay-password\" }}\nca = \"relay-ca.pem\""
+        );
+        self.change("tidings.toml", &format!("url = \"smtp://{relay}\""), &lines);
+    }
+
     pub fn path(&self) -> PathBuf {
         self.folder.path().to_owned()
     }
