@@ -67,6 +67,8 @@ words! {
     Phase {
         Connect = "connect",
         Hello = "hello",
+        StartTls = "starttls",
+        Auth = "auth",
         Mail = "mail",
         Rcpt = "rcpt",
         Data = "data",
@@ -130,8 +132,9 @@ impl Outcome {
 }
 
 impl Phase {
-    fn is_before_recipient(self) -> bool {
-        matches!(self, Phase::Connect | Phase::Hello | Phase::Mail)
+    /// Whether no recipient has been named yet: whatever is said here is about us (W138).
+    pub fn is_before_recipient(self) -> bool {
+        !matches!(self, Phase::Rcpt | Phase::Data | Phase::Dot)
     }
 }
 

@@ -9,6 +9,7 @@ pub mod entitlement;
 pub mod inbound;
 pub mod problem;
 pub mod publication;
+pub mod reply_rule;
 pub mod settings;
 pub mod slot_rule;
 pub mod subscriber;

@@ -285,7 +285,7 @@ impl Session {
 
     fn limit(&self, phase: Phase) -> Duration {
         match phase {
-            Phase::Connect | Phase::Hello => self.timeouts.banner,
+            Phase::Connect | Phase::Hello | Phase::StartTls | Phase::Auth => self.timeouts.banner,
             Phase::Mail => self.timeouts.mail,
             Phase::Rcpt => self.timeouts.rcpt,
             Phase::Data => self.timeouts.data,
