@@ -44,6 +44,8 @@ ALTER TABLE subscribers ADD COLUMN domain TEXT GENERATED ALWAYS AS (split_part(a
 ALTER TABLE editions ADD COLUMN decided BIGINT NOT NULL DEFAULT 0;
 ALTER TABLE editions ADD COLUMN hard BIGINT NOT NULL DEFAULT 0;
 ALTER TABLE editions ADD COLUMN content BIGINT NOT NULL DEFAULT 0;
+-- Whether editors know why a breaker stopped it.
+ALTER TABLE editions ADD COLUMN told BIGINT NOT NULL DEFAULT 1;
 
 -- Hard bounces that may be a provider's mistake: not suppressed before somebody says so (W145).
 CREATE TABLE held_suppressions (

@@ -44,6 +44,8 @@ ALTER TABLE subscribers ADD COLUMN domain TEXT GENERATED ALWAYS AS (substr(addre
 ALTER TABLE editions ADD COLUMN decided INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE editions ADD COLUMN hard INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE editions ADD COLUMN content INTEGER NOT NULL DEFAULT 0;
+-- Whether editors know why a breaker stopped it.
+ALTER TABLE editions ADD COLUMN told INTEGER NOT NULL DEFAULT 1;
 
 -- Hard bounces that may be a provider's mistake: not suppressed before somebody says so (W145).
 CREATE TABLE held_suppressions (

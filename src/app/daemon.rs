@@ -18,8 +18,11 @@ use tokio_cron_scheduler::{Job, JobScheduler, JobSchedulerError};
 use super::Setup;
 use crate::intake::lmtp::{self, Listener, LmtpConfig};
 use crate::runtime::{Clock, Shutdown, Timestamp};
+use crate::store::lanes::{self, Known};
 use crate::store::{DaemonLock, Store, StoreError, staff};
+use crate::tasks::bodies::Bodies;
 use crate::tasks::content::Shelf;
+use crate::tasks::health::Health;
 use crate::tasks::lease;
 use crate::tasks::ledger::{self, Gatherer, Owner};
 use crate::tasks::notice::Press;
@@ -27,7 +30,9 @@ use crate::tasks::receive::{self, Doors, Receiver};
 use crate::tasks::report::Reporter;
 use crate::tasks::schedule::{Happened, Scheduler};
 use crate::tasks::send::{Connection, SendLine};
+use crate::tasks::shares::Shares;
 use crate::tasks::threading::Desk;
+use crate::tasks::traffic::Caps;
 use crate::transport::{Pacer, Timeouts};
 
 /// What is left to write when the drain time is over.
@@ -103,6 +108,7 @@ impl Daemon {
         };
         let process = format!("pid {}", std::process::id());
         let owner = lease::enter(&store, &process, &setup.settings.retry, clock.now()).await?;
+        let known = write_lanes(setup, &store, clock.now()).await?;
         let mut daemon = Daemon {
             lmtp: listener.as_ref().and_then(|listener| listener.local_addr()),
             store,
@@ -120,11 +126,12 @@ impl Daemon {
         if parts.schedule {
             daemon.start_schedule(setup, tick.clone(), wake.clone());
         }
-        if parts.send {
-            daemon.start_send(setup, wake.clone());
-        }
+        let lines = match parts.send {
+            true => daemon.start_send(setup, &known, &wake),
+            false => Vec::new(),
+        };
         daemon.start_keeping(setup, tick.clone(), wake.clone());
-        daemon.start_reload(setup)?;
+        daemon.start_reload(setup, lines)?;
         if parts.receive {
             daemon.start_receive(setup, listener, tick, wake).await?;
         }
@@ -201,51 +208,67 @@ impl Daemon {
         });
     }
 
-    fn start_send(&mut self, setup: &Setup, wake: Arc<Notify>) {
+    fn start_send(&mut self, setup: &Setup, known: &Known, wake: &Arc<Notify>) -> Vec<Arc<SendLine>> {
+        let settings = &setup.settings;
         let who = Owner {
             id: self.owner,
             key_id: setup.keyring.current_key_id().into(),
             shelf: setup.shelf.clone(),
         };
-        let (asks, gatherer) = ledger::ledger(self.store.clone(), who);
+        let lanes = known.lanes.iter().zip(&settings.domains);
+        let caps = Caps {
+            connections: settings.relays.iter().map(|relay| relay.connections).sum(),
+            lanes: lanes.filter_map(|(id, lane)| Some((*id, lane.connections?))).collect(),
+        };
+        let (asks, gatherer) = ledger::ledger_within(self.store.clone(), who, caps);
         self.start_gatherer(gatherer);
-        // The check refuses a second relay until relays share by weight.
-        let Some(relay) = setup.settings.relays.first().cloned() else { return };
-        let connections = relay.connections;
-        let line = Arc::new(SendLine {
-            store: self.store.clone(),
-            ledger: asks,
-            owner: self.owner,
-            pacer: Pacer::new(&relay.rates),
-            relay,
-            timeouts: Timeouts::default(),
-            retry: setup.settings.retry.clone(),
-            keyring: setup.keyring.clone(),
-            shelf: setup.shelf.clone(),
-            bodies: Default::default(),
-            health: Default::default(),
-            clock: self.clock.clone(),
-            shutdown: self.shutdown.clone(),
-            wake,
+        let weights: Vec<u32> = settings.relays.iter().map(|relay| relay.weight).collect();
+        let shares = Arc::new(Shares::new(&weights));
+        let bodies = Arc::new(Bodies::default());
+        let relays = settings.relays.iter().zip(&known.relays).enumerate();
+        let lines = relays.map(|(index, (relay, id))| {
+            Arc::new(SendLine {
+                store: self.store.clone(),
+                ledger: asks.of_relay(*id),
+                owner: self.owner,
+                pacer: Pacer::new(&relay.rates),
+                relay: relay.clone(),
+                timeouts: Timeouts::default(),
+                retry: settings.retry.clone(),
+                keyring: setup.keyring.clone(),
+                shelf: setup.shelf.clone(),
+                bodies: bodies.clone(),
+                health: Health::among(shares.clone(), index),
+                clock: self.clock.clone(),
+                shutdown: self.shutdown.clone(),
+                wake: wake.clone(),
+            })
         });
-        for _ in 0..connections {
-            let connection = Connection::new(line.clone());
-            self.connections.spawn(async move {
-                connection.run().await;
-                "connection"
-            });
+        let lines: Vec<Arc<SendLine>> = lines.collect();
+        for line in &lines {
+            for _ in 0..line.relay.connections {
+                let connection = Connection::new(line.clone());
+                self.connections.spawn(async move {
+                    connection.run().await;
+                    "connection"
+                });
+            }
         }
+        lines
     }
 
     /// SIGHUP: the editors' part is read again at once. A config that does not check is refused and the old one stays; what falls
-    /// due is queued only from files that check.
-    fn start_reload(&mut self, setup: &Setup) -> Result<(), StartProblem> {
+    /// due is queued only from files that check. Relays that were stopped are tried again.
+    fn start_reload(&mut self, setup: &Setup, lines: Vec<Arc<SendLine>>) -> Result<(), StartProblem> {
         let mut hangup = signal(SignalKind::hangup()).map_err(StartProblem::Signals)?;
         let (shelf, shutdown) = (setup.shelf.clone(), self.shutdown.clone());
         self.workers.spawn(async move {
             loop {
                 tokio::select! {
-                    _ = hangup.recv() => reload(&shelf).await,
+                    _ = hangup.recv() => {
+                        lines.iter().for_each(|line| line.health.resume());
+                        reload(&shelf).await;
+                    }
                     () = shutdown.wait() => return "reload",
                 }
             }
@@ -361,6 +384,14 @@ pub async fn receiver(setup: &Setup, store: &Store, wake: Arc<Notify>) -> Result
     })
 }
 
+/// The config's lanes and relays, as the store knows them.
+async fn write_lanes(setup: &Setup, store: &Store, now: Timestamp) -> Result<Known, StoreError> {
+    let mut tx = store.write().await?;
+    let known = lanes::sync(&mut tx, &setup.settings.domains, &setup.settings.relays, now).await?;
+    tx.commit().await?;
+    Ok(known)
+}
+
 async fn reload(shelf: &Arc<Shelf>) {
     let shelf = shelf.clone();
     match tokio::task::spawn_blocking(move || shelf.refresh()).await {
@@ -377,6 +408,7 @@ async fn reload(shelf: &Arc<Shelf>) {
 async fn keep(store: &Store, reporter: &Reporter, now: Timestamp, wake: &Notify) -> Result<(), StoreError> {
     ledger::tidy(store, now).await?;
     reporter.first_passes(store, now).await?;
+    reporter.stopped(store, now).await?;
     if ledger::has_work(store, now).await? {
         wake.notify_waiters();
     }

@@ -16,6 +16,9 @@ pub const STEP: Duration = Duration::from_secs(300);
 /// So many deferrals within [`STEP`] halve.
 const DEFERRALS: usize = 3;
 
+/// A first message from a stranger is told to come again, often as 4.7.1 (RFC 6647).
+const GREYLISTING: &[&str] = &["greylist", "graylist", "grey-list", "gray-list", "grey list", "gray list"];
+
 /// How far a lane or a relay is slowed down.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Pace {
@@ -44,6 +47,10 @@ pub fn throttle(outcome: &Outcome) -> Option<Throttle> {
 fn of_reply(reply: &Reply) -> Option<Throttle> {
     if reply.enhanced.as_deref() == Some("4.7.28") {
         return Some(Throttle::Silence);
+    }
+    let text = reply.text.to_lowercase();
+    if GREYLISTING.iter().any(|word| text.contains(word)) {
+        return None;
     }
     (reply.code == 421 || class_of(reply) == ReplyClass::Policy).then_some(Throttle::Slower)
 }
@@ -111,7 +118,8 @@ impl Pace {
             if self.width_at > now {
                 self.width_at = now;
             }
-            let steps = u32::try_from(now.since(self.width_at).as_millis() / STEP.as_millis()).unwrap_or(u32::MAX);
+            let steps =
+                u32::try_from(now.since(self.width_at).as_millis() / STEP.as_millis()).unwrap_or(u32::MAX);
             let wider = width.saturating_add(steps);
             self.width = (wider < full).then_some(wider);
             self.width_at = if wider < full { self.width_at + STEP * steps } else { Timestamp::default() };
@@ -138,9 +146,10 @@ mod tests {
     fn replies_about_speed() {
         let gmail = deferred(421, "4.7.28", "4.7.28 Our system has detected an unusual rate of mail - gsmtp");
         assert_eq!(throttle(&gmail), Some(Throttle::Silence));
-        let slow = deferred(421, "4.7.0", "4.7.0 [TSS04] Messages temporarily deferred due to user complaints");
+        let slow =
+            deferred(421, "4.7.0", "4.7.0 [TSS04] Messages temporarily deferred due to user complaints");
         assert_eq!(throttle(&slow), Some(Throttle::Slower));
-        assert_eq!(throttle(&deferred(450, "4.2.0", "4.2.0 Greylisted, try again later")), None);
+        assert_eq!(throttle(&deferred(451, "4.7.1", "4.7.1 Greylisted, try again later")), None);
         assert_eq!(throttle(&deferred(452, "4.2.2", "4.2.2 over quota")), None);
     }
 

@@ -1,4 +1,4 @@
-//! What editors are told about an edition: queued, skipped, missed, blocked, paused, or its first pass done.
+//! What editors are told about an edition: queued, skipped, missed, blocked, paused, stopped, or its first pass done.
 
 use serde_json::{Value, json};
 
@@ -25,8 +25,10 @@ pub enum ReportEvent {
     Missed,
     /// It is due and cannot be sent as it is.
     Blocked,
-    /// A breaker or a person stopped it.
+    /// A person stopped it.
     Paused,
+    /// A breaker stopped it.
+    Stopped,
     /// Everybody was tried once.
     FirstPassDone,
 }
@@ -40,6 +42,7 @@ impl ReportEvent {
             ReportEvent::Missed => "missed",
             ReportEvent::Blocked => "blocked",
             ReportEvent::Paused => "paused",
+            ReportEvent::Stopped => "stopped",
             ReportEvent::FirstPassDone => "first_pass_done",
         }
     }
@@ -130,7 +133,7 @@ type Count = fn(&ReportTier) -> u64;
 /// Which numbers are shown: before anything left only the audience, and doubtful ones only where there are any.
 fn columns(input: &ReportInput<'_>, total: &ReportTier) -> Vec<(&'static str, Count)> {
     let mut columns: Vec<(&'static str, Count)> = vec![("Audience", |tier| tier.audience)];
-    if matches!(input.event, ReportEvent::FirstPassDone | ReportEvent::Paused) {
+    if matches!(input.event, ReportEvent::FirstPassDone | ReportEvent::Paused | ReportEvent::Stopped) {
         let sent: [(&'static str, Count); 3] = [
             ("Accepted", |tier| tier.accepted),
             ("Refused", |tier| tier.refused),

@@ -10,6 +10,7 @@ pub mod deliveries;
 pub mod dossier;
 pub mod editions;
 pub mod inbound;
+pub mod lanes;
 pub mod notes;
 pub mod owners;
 pub mod people;

@@ -6,7 +6,7 @@
 mod tests {
     use crate::domain::settings::StorageUrl;
     use crate::store::sql::{rows, run};
-    use crate::store::{Dialect, Store, claims, deliveries, editions};
+    use crate::store::{Dialect, Store, claims, deliveries, editions, lanes};
 
     /// Three editions for 3000 people: one settled, one with some rows in flight, one waiting.
     const FILL: [&str; 5] = [
@@ -69,10 +69,23 @@ mod tests {
             has(&settle, "SEARCH deliveries USING INTEGER PRIMARY KEY (rowid=?)");
         }
 
-        let queue = plan(store, editions::DELIVERIES.into()).await;
-        has(&queue, "SCAN s");
-        has(&queue, "SEARCH b USING");
-        has(&queue, "SEARCH y USING COVERING INDEX");
+        for lane in [editions::ONE_LANE, editions::SEVERAL_LANES] {
+            let queue = plan(store, editions::deliveries_sql(lane)).await;
+            has(&queue, "SCAN s");
+            has(&queue, "SEARCH b USING");
+            has(&queue, "SEARCH y USING COVERING INDEX");
+        }
+        has(
+            &plan(store, editions::deliveries_sql(editions::SEVERAL_LANES)).await,
+            "SEARCH m USING PRIMARY KEY (domain=?)",
+        );
+
+        let states = plan(store, lanes::STATES.into()).await;
+        reads_little(&states);
+        has(
+            &states,
+            "SEARCH x EXISTS USING COVERING INDEX deliveries_queued (stream=? AND lane=? AND due_at<?)",
+        );
         let counting = plan(store, editions::PER_BODY.into()).await;
         has(&counting, "SEARCH d USING INTEGER PRIMARY KEY (rowid>?)");
     }

@@ -14,5 +14,8 @@ pub mod receive;
 pub mod report;
 pub mod schedule;
 pub mod send;
+pub mod shares;
 pub mod threading;
+pub mod traffic;
+pub mod watch;
 pub mod week;
