@@ -23,11 +23,13 @@ fn settled(claimed: &Claimed, owner: i64) -> Settled {
         owner,
         relay: "main".into(),
         at: NOW,
+        recipient: None,
         settlement: Settlement {
             state: DeliveryState::Accepted,
             due_at: None,
             last_reply: "250 2.0.0 Ok: queued as 4XyZ123456".into(),
             burns_attempt: true,
+            suppress: None,
         },
     }
 }

@@ -310,6 +310,8 @@ fn skip_row(request: &ClaimRequest, row: &LeasedRow, skip: Skip) -> Settled {
             due_at: None,
             last_reply: skip.to_string(),
             burns_attempt: true,
+            suppress: None,
         },
+        recipient: None,
     }
 }

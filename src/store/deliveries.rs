@@ -4,7 +4,9 @@
 //! `state = 'leased'` beside `id = v.id` makes SQLite scan the leased index once per settlement, hence `state || ''`.
 
 use super::sql::{row, rows, rows_each, run, run_each};
+use super::suppressions::{self, NewSuppression};
 use super::{StoreError, Tx};
+use crate::domain::address::Address;
 use crate::domain::delivery::{DeliveryKind, DeliveryState, Settlement, UNCERTAIN_RESENDS};
 use crate::domain::settings::OnUncertain;
 use crate::runtime::Timestamp;
@@ -20,6 +22,8 @@ pub struct Settled {
     pub relay: String,
     pub at: Timestamp,
     pub settlement: Settlement,
+    /// Whom it went to: needed where the settlement suppresses, `None` elsewhere.
+    pub recipient: Option<Address>,
 }
 
 /// The binds of one settlement, in the order of the columns of `v`.
@@ -58,7 +62,24 @@ pub async fn settle(tx: &mut Tx, settled: &[Settled]) -> Result<u64, StoreError>
     let changed = rows_each!(tx, (i64,), sql, settled, |query, one| bound!(query, one))?;
     let took_effect = |one: &&Settled| changed.iter().any(|(id,)| *id == one.delivery);
     record_attempts(tx, settled.iter().filter(took_effect)).await?;
+    suppress(tx, settled.iter().filter(took_effect)).await?;
     Ok(changed.len() as u64)
+}
+
+/// Suppresses the recipients of what was refused for good, in the transaction that settles it: no later claim can miss it.
+async fn suppress(tx: &mut Tx, settled: impl Iterator<Item = &Settled>) -> Result<(), StoreError> {
+    let found: Vec<_> = settled
+        .filter_map(|one| {
+            let (reason, recipient) = one.settlement.suppress.zip(one.recipient.as_ref())?;
+            let source = format!("delivery {}: {}", one.delivery, one.settlement.last_reply);
+            Some((recipient.key(), reason, one.at, source))
+        })
+        .collect();
+    let new: Vec<_> = found
+        .iter()
+        .map(|(key, reason, at, source)| NewSuppression { key, reason: *reason, at: *at, source })
+        .collect();
+    suppressions::add_many(tx, &new).await
 }
 
 /// An accepted delivery keeps its reply itself, and a skipped one was no attempt.

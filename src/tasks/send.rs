@@ -464,6 +464,7 @@ impl Connection {
 
     fn done(&self, claimed: &Claimed, settlement: Settlement, seen: Seen) -> Done {
         let settled = Settled {
+            recipient: settlement.suppress.map(|_| claimed.address.clone()),
             delivery: claimed.id,
             attempt: claimed.attempt,
             owner: self.line.owner,
