@@ -262,7 +262,7 @@ mod tests {
         let mut near = accounts(&[rate(10, 1)]);
         assert_eq!(near.borrow(1, 1000, Timestamp(1000)), Ok(1));
         assert!(near.borrow(1, 1000, Timestamp(900)).is_err());
-        assert!(near.borrow(1, 1000, Timestamp(1090)).is_err());
+        assert!(near.borrow(1, 1000, Timestamp(1070)).is_err());
         assert_eq!(near.borrow(1, 1000, Timestamp(1101)), Ok(1));
     }
 

@@ -71,7 +71,8 @@ impl Health {
         if state.failures == 0 {
             return Ok(());
         }
-        if now < state.until {
+        // Further ahead than it was ever set: the clock was set back.
+        if now < state.until && state.until.since(now) <= LONGEST_WAIT {
             return Err(state.until.since(now).max(Duration::from_millis(10)));
         }
         state.until = now + wait(state.failures);

@@ -11,7 +11,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 
 use super::content::Shelf;
-use super::traffic::{Caps, News, Seen, Traffic};
+use super::traffic::{Caps, Dry, News, Seen, Traffic};
 use super::watch::Watch;
 use crate::domain::edition::EditionState;
 use crate::runtime::Timestamp;
@@ -68,8 +68,8 @@ pub struct Ledger {
     asks: mpsc::Sender<Ask>,
     /// The relay that whatever is claimed here goes to, and whose limits hold.
     relay: Option<i64>,
-    /// Lanes that have no permit before that instant.
-    dry: Arc<Mutex<BTreeMap<i64, Timestamp>>>,
+    /// Lanes without a permit.
+    dry: Arc<Mutex<BTreeMap<i64, Dry>>>,
 }
 
 impl Ledger {
@@ -109,8 +109,10 @@ impl Ledger {
     pub async fn has_work(&self, store: &Store, now: Timestamp) -> Result<Work, StoreError> {
         let due = due_lanes(store, now).await?;
         let dry = lock(&self.dry);
-        let waits: Vec<Duration> =
-            due.iter().map(|lane| dry.get(lane).map_or(Duration::ZERO, |until| until.since(now))).collect();
+        let waits: Vec<Duration> = due
+            .iter()
+            .map(|lane| dry.get(lane).map_or(Duration::ZERO, |dry| dry.wait(now).unwrap_or_default()))
+            .collect();
         Ok(match waits.into_iter().min() {
             None => Work::Nothing,
             Some(Duration::ZERO) => Work::Now,
@@ -127,7 +129,7 @@ pub enum Work {
     Later(Duration),
 }
 
-fn lock(dry: &Mutex<BTreeMap<i64, Timestamp>>) -> MutexGuard<'_, BTreeMap<i64, Timestamp>> {
+fn lock(dry: &Mutex<BTreeMap<i64, Dry>>) -> MutexGuard<'_, BTreeMap<i64, Dry>> {
     // A panic of another connection leaves a map of times, all of them valid.
     dry.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -155,7 +157,7 @@ pub struct Gatherer {
     in_doubt: bool,
     traffic: Traffic,
     watch: Watch,
-    dry: Arc<Mutex<BTreeMap<i64, Timestamp>>>,
+    dry: Arc<Mutex<BTreeMap<i64, Dry>>>,
 }
 
 /// A ledger and the gatherer that serves it, for relays that nobody limits. When all ledgers are gone, the gatherer's
@@ -167,7 +169,7 @@ pub fn ledger(store: Store, owner: Owner) -> (Ledger, Gatherer) {
 /// As [`ledger`], within what the config lets this process have in flight.
 pub fn ledger_within(store: Store, owner: Owner, caps: Caps) -> (Ledger, Gatherer) {
     let (sender, asks) = mpsc::channel(WAITING);
-    let dry: Arc<Mutex<BTreeMap<i64, Timestamp>>> = Arc::default();
+    let dry: Arc<Mutex<BTreeMap<i64, Dry>>> = Arc::default();
     let gatherer = Gatherer {
         store,
         owner,

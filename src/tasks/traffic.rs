@@ -37,8 +37,21 @@ impl Default for Caps {
 struct Purse {
     stock: u64,
     unlimited: bool,
-    /// Nothing is to be had before.
-    dry_until: Option<Timestamp>,
+    dry: Option<Dry>,
+}
+
+/// Nothing is to be had from one instant to another. Before the first one the clock was set back, and all is open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Dry {
+    since: Timestamp,
+    until: Timestamp,
+}
+
+impl Dry {
+    /// How much longer; `None`: it is over.
+    pub fn wait(&self, now: Timestamp) -> Option<Duration> {
+        (self.since <= now && now < self.until).then(|| self.until.since(now))
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -219,9 +232,9 @@ impl Traffic {
     }
 
     /// Lanes that have no permit before that instant.
-    pub fn dry(&self) -> BTreeMap<i64, Timestamp> {
-        let until = |lane: &Lane| lane.purse.dry_until.filter(|_| lane.limited && lane.purse.stock == 0);
-        self.lanes.iter().filter_map(|(id, lane)| Some((*id, until(lane)?))).collect()
+    pub fn dry(&self) -> BTreeMap<i64, Dry> {
+        let dry = |lane: &Lane| lane.purse.dry.filter(|_| lane.limited && lane.purse.stock == 0);
+        self.lanes.iter().filter_map(|(id, lane)| Some((*id, dry(lane)?))).collect()
     }
 
     /// Whether anything was borrowed and not used.
@@ -232,17 +245,13 @@ impl Traffic {
 
     /// How long until a lane that has rows may have a permit again; `None`: there is nothing to wait for.
     pub fn wait(&self, now: Timestamp) -> Option<Duration> {
-        let dry = |lane: &Lane| {
-            let until =
-                lane.purse.dry_until.filter(|until| lane.limited && lane.due.is_some() && *until > now)?;
-            Some(until.since(now))
-        };
-        self.lanes.values().filter_map(dry).min()
+        let waiting = self.lanes.values().filter(|lane| lane.limited && lane.due.is_some());
+        waiting.filter_map(|lane| lane.purse.dry?.wait(now)).min()
     }
 
     pub fn relay_wait(&self, relay: Option<i64>, now: Timestamp) -> Duration {
-        let until = relay.and_then(|relay| self.relays.get(&relay)).and_then(|purse| purse.dry_until);
-        until.map_or(Duration::ZERO, |until| until.since(now)).max(Duration::from_millis(1))
+        let dry = relay.and_then(|relay| self.relays.get(&relay)).and_then(|purse| purse.dry);
+        dry.and_then(|dry| dry.wait(now)).unwrap_or(Duration::from_millis(1))
     }
 
     /// Counts an attempt that changes nothing.
@@ -357,7 +366,7 @@ impl Lane {
 
 impl Purse {
     fn is_dry(&self, now: Timestamp) -> bool {
-        self.stock == 0 && self.dry_until.is_some_and(|until| until > now)
+        self.stock == 0 && self.dry.is_some_and(|dry| dry.wait(now).is_some())
     }
 
     fn spend(&mut self, count: usize) {
@@ -383,8 +392,8 @@ impl Purse {
             }
             let ahead = accounts.chunk().max(wanted as u64);
             match accounts.borrow(ahead, share, now) {
-                Ok(count) => (self.stock, self.dry_until) = (count, None),
-                Err(wait) => self.dry_until = Some(now + wait),
+                Ok(count) => (self.stock, self.dry) = (count, None),
+                Err(wait) => self.dry = Some(Dry { since: now, until: now + wait }),
             }
             lanes::set_accounts(tx, id, &accounts).await?;
         }

@@ -9,3 +9,4 @@ pub mod peer;
 pub mod postfix;
 pub mod receiving;
 pub mod sending;
+pub mod traffic;
