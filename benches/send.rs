@@ -141,6 +141,7 @@ fn line(world: &World, port: u16, owner: i64) -> (SendLine, tidings::tasks::ledg
         port,
         username: None,
         password: None,
+        ca: None,
         connections: 8,
         rates: Vec::new(),
         messages_per_connection: 100,

@@ -2,10 +2,8 @@
 //!
 //! The one place to delete from when a part arrives.
 
-use super::section::{Found, Report, Section};
-use super::syntax::Wrong;
+use super::section::{Report, Section};
 use super::tree::{Node, Table, Value};
-use crate::domain::settings::RelaySecurity;
 
 /// Keys of `tidings.toml`, from its top.
 const SETTINGS: &[(&str, &str)] = &[
@@ -19,17 +17,6 @@ const HINT: &str = "leave it out until a version that acts on it";
 
 pub(super) fn in_settings(root: &Section<'_>) {
     warn(root, SETTINGS);
-}
-
-/// TLS to a relay: an error, because sending without it would break what the operator asked for.
-pub(super) fn relay_security(url: &Found<'_>, security: RelaySecurity) {
-    if security != RelaySecurity::None {
-        let result: Result<(), Wrong> = Err(Wrong {
-            problem: "TLS to a relay is not available in this version".to_owned(),
-            hint: "use smtp:// to a loopback MTA".to_owned(),
-        });
-        url.checked(result);
-    }
 }
 
 fn warn(root: &Section<'_>, parts: &[(&str, &str)]) {

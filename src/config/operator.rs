@@ -126,9 +126,7 @@ fn relay(mut section: Section<'_>, sources: &Sources<'_>, hello: &str) -> Option
     let name = section.required("name", "write name = \"main\"").and_then(|found| found.parse(syntax::slug));
     let url_found = section.required("url", "write url = \"smtp://127.0.0.1:25\"");
     let url = url_found.as_ref().and_then(|found| found.parse(urls::relay));
-    if let (Some(found), Some((security, _))) = (&url_found, &url) {
-        not_yet::relay_security(found, *security);
-    }
+    let is_plain = url.as_ref().is_some_and(|(security, _)| *security == RelaySecurity::None);
     let user_found = section.optional("username");
     let username = user_found.as_ref().and_then(|found| found.text()).map(str::to_owned);
     let password_found = section.optional("password");
@@ -138,8 +136,17 @@ fn relay(mut section: Section<'_>, sources: &Sources<'_>, hello: &str) -> Option
             found.wrong::<()>("has no password", "add password = { env = \"SMTP_PASSWORD\" }")
         }
         (None, Some(found)) => found.wrong::<()>("has no user name", "add `username`"),
+        (Some(found), _) if is_plain => found.wrong::<()>(
+            "would be sent with its password over a connection without TLS",
+            "use smtp+starttls:// or smtps://, or leave `username` and `password` out",
+        ),
         _ => None,
     };
+    let ca_found = section.optional("ca");
+    let ca = ca_found.as_ref().and_then(|found| sources.certificates(found));
+    if let (Some(found), true) = (&ca_found, is_plain) {
+        found.wrong::<()>("has no use without TLS", "use smtp+starttls:// or smtps://, or leave `ca` out");
+    }
     let connections = section.optional("connections").and_then(|found| found.integer(1..=500)).unwrap_or(8);
     let rates = section.optional("rate").map(rates).unwrap_or_default();
     let messages_per_connection = section
@@ -158,6 +165,7 @@ fn relay(mut section: Section<'_>, sources: &Sources<'_>, hello: &str) -> Option
         port: place.port,
         username,
         password,
+        ca,
         connections: connections as usize,
         rates,
         messages_per_connection,

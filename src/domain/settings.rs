@@ -60,6 +60,8 @@ pub struct RelaySettings {
     pub port: u16,
     pub username: Option<String>,
     pub password: Option<SecretString>,
+    /// PEM: the only certificates that are trusted for this relay; `None`: those that this machine trusts.
+    pub ca: Option<String>,
     /// At least 1.
     pub connections: usize,
     /// All of them hold at once; empty: no limit.

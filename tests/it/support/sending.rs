@@ -126,6 +126,7 @@ pub fn relay(peer: &Peer) -> RelaySettings {
         port: peer.address.port(),
         username: None,
         password: None,
+        ca: None,
         connections: 4,
         rates: Vec::new(),
         messages_per_connection: 100,
