@@ -27,7 +27,7 @@ use crate::runtime::{Clock, Masked, MaskedText, Shutdown, Timestamp};
 use crate::store::Store;
 use crate::store::claims::Claimed;
 use crate::store::deliveries::Settled;
-use crate::transport::{Attempt, Pacer, Session, Timeouts};
+use crate::transport::{Attempt, ConnectProblem, Pacer, Session, Timeouts};
 
 /// An idle connection is closed after this; servers wait five minutes at least (W116).
 const IDLE: Duration = Duration::from_secs(30);
@@ -77,6 +77,28 @@ pub struct Connection {
 }
 
 impl SendLine {
+    /// Answers how soon to ask again.
+    fn not_connected(&self, problem: &ConnectProblem, now: Timestamp) -> Duration {
+        if problem.needs_operator {
+            return self.stop_relay(&problem.to_string(), now);
+        }
+        let (wait, first) = self.health.failed(now);
+        if first {
+            tracing::error!(alarm = "relay_down", %problem, "the relay cannot be used; recipients stay queued");
+        }
+        if problem.reply.as_ref().is_some_and(|reply| reply.code < 500) {
+            self.slow_down(now);
+        }
+        wait
+    }
+
+    fn slow_down(&self, now: Timestamp) {
+        if let Some(width) = self.health.deferred(self.relay.connections, now) {
+            let relay = &self.relay.name;
+            tracing::warn!(%relay, width, "the relay defers us: it is slowed down to so many connections");
+        }
+    }
+
     /// Nothing more goes by this relay before an operator says so, or an hour is over. Answers how soon to ask again.
     fn stop_relay(&self, why: &str, now: Timestamp) -> Duration {
         let (wait, first) = self.health.stop(now);
@@ -305,11 +327,8 @@ impl Connection {
                     let outcome = MaskedText(&format!("{outcome:?}")).to_string();
                     tracing::error!(alarm = "relay_down", %relay, outcome, "the relay takes nothing now; recipients stay queued");
                 }
-                if throttle(outcome).is_some()
-                    && outcome.is_the_relays_fault()
-                    && let Some(width) = health.deferred(self.line.relay.connections, now)
-                {
-                    tracing::warn!(%relay, width, "the relay defers us: it is slowed down to so many connections");
+                if throttle(outcome).is_some() && outcome.is_the_relays_fault() {
+                    self.line.slow_down(now);
                 }
                 wait
             }
@@ -379,11 +398,8 @@ impl Connection {
                 Ok(())
             }
             Err(problem) => {
-                let (wait, first) = self.line.health.failed(self.line.clock.now());
-                if first {
-                    tracing::error!(%problem, "the relay cannot be used; recipients stay queued");
-                }
-                Err(Step::Down(wait))
+                let now = self.line.clock.now();
+                Err(Step::Down(self.line.not_connected(&problem, now)))
             }
         }
     }
