@@ -386,10 +386,17 @@ pub async fn receiver(setup: &Setup, store: &Store, wake: Arc<Notify>) -> Result
 
 /// The config's lanes and relays, as the store knows them.
 async fn write_lanes(setup: &Setup, store: &Store, now: Timestamp) -> Result<Known, StoreError> {
-    let mut tx = store.write().await?;
-    let known = lanes::sync(&mut tx, &setup.settings.domains, &setup.settings.relays, now).await?;
-    tx.commit().await?;
-    Ok(known)
+    let once = || async {
+        let mut tx = store.write().await?;
+        let known = lanes::sync(&mut tx, &setup.settings.domains, &setup.settings.relays, now).await?;
+        tx.commit().await?;
+        Ok(known)
+    };
+    match once().await {
+        // Another process was claiming, and PostgreSQL chose us to give way.
+        Err(error) if matches!(&error, StoreError::Sql(_)) && error.is_away() => once().await,
+        done => done,
+    }
 }
 
 async fn reload(shelf: &Arc<Shelf>) {

@@ -96,7 +96,7 @@ impl Account {
         let millis = if paces {
             let missing = i128::from((ONE - self.tokens).max(0)) * i128::from(self.span()) * 1000;
             let speed = i128::from(self.rate.count.max(1)) * i128::from(ONE) * i128::from(share.max(1));
-            i64::try_from(missing / speed + 1).unwrap_or(i64::MAX)
+            i64::try_from((missing + speed - 1) / speed).unwrap_or(i64::MAX)
                 + (self.refilled_at.millis() - now.millis()).max(0)
         } else {
             let oldest = self.spent.first().map_or(0, |(slice, _)| *slice);
@@ -236,11 +236,11 @@ mod tests {
         let mut pace = accounts(&[rate(4, 1)]);
         assert_eq!(pace.borrow(9, 1000, Timestamp(0)), Ok(1));
         let wait = pace.borrow(9, 1000, Timestamp(0)).unwrap_err();
-        assert_eq!(wait, Duration::from_millis(251));
-        assert_eq!(pace.borrow(9, 1000, Timestamp(251)), Ok(1));
+        assert_eq!(wait, Duration::from_millis(250));
+        assert_eq!(pace.borrow(9, 1000, Timestamp(250)), Ok(1));
         assert_eq!(
-            pace.borrow(9, 500, Timestamp(251)).unwrap_err(),
-            Duration::from_millis(499),
+            pace.borrow(9, 500, Timestamp(250)).unwrap_err(),
+            Duration::from_millis(500),
             "at half the pace"
         );
         let mut quota = accounts(&[rate(100, 1), rate(1, 3600)]);

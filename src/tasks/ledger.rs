@@ -313,6 +313,11 @@ impl Gatherer {
 
     /// Gives each ask that wants one a delivery, as far as relays and lanes have permits.
     async fn claim(&mut self, tx: &mut Tx, asks: &[Ask], now: Timestamp) -> Result<Vec<Turn>, StoreError> {
+        let looked = self.traffic.is_stale(now);
+        if looked {
+            // Before any limit is locked: every process locks lanes, then the limits of relays, then those of lanes.
+            self.traffic.look(tx, now).await?;
+        }
         let mut turns = vec![Turn::Nothing; asks.len()];
         let mut permitted = Vec::new();
         let mut relays: BTreeMap<Option<i64>, Vec<usize>> = BTreeMap::new();
@@ -327,7 +332,7 @@ impl Gatherer {
             later.iter().for_each(|at| turns[*at] = Turn::Later(wait));
         }
         permitted.sort_unstable();
-        let claimed = self.claim_from_lanes(tx, permitted.len(), now).await?;
+        let claimed = self.claim_from_lanes(tx, permitted.len(), looked, now).await?;
         let none = self.traffic.wait(now).map_or(Turn::Nothing, Turn::Later);
         let mut claimed = claimed.into_iter();
         for at in permitted {
@@ -347,9 +352,13 @@ impl Gatherer {
         &mut self,
         tx: &mut Tx,
         wanted: usize,
+        mut looked: bool,
         now: Timestamp,
     ) -> Result<Vec<Claimed>, StoreError> {
         let mut claimed: Vec<Claimed> = Vec::with_capacity(wanted);
+        if wanted == 0 {
+            return Ok(claimed);
+        }
         let mut request = ClaimRequest {
             owner: self.owner.id,
             key_id: self.owner.key_id,
@@ -359,12 +368,10 @@ impl Gatherer {
             lapsed: self.owner.shelf.get().publication.lapsed_tier.clone(),
             now,
         };
-        let mut looked = self.traffic.is_stale(now);
-        if looked {
-            self.traffic.look(tx, now).await?;
-        }
         loop {
-            for lane in self.traffic.candidates(now) {
+            let candidates = self.traffic.candidates(now);
+            self.traffic.open_accounts(tx, &candidates, now).await?;
+            for lane in candidates {
                 let permits = self.traffic.permits(tx, lane, wanted - claimed.len(), now).await?;
                 if permits == 0 {
                     continue;
@@ -380,7 +387,7 @@ impl Gatherer {
                 return Ok(claimed);
             }
             looked = true;
-            self.traffic.look(tx, now).await?;
+            self.traffic.read(tx, now).await?;
         }
     }
 

@@ -386,7 +386,10 @@ impl Connection {
     }
 
     async fn open(&mut self) -> Result<(), Step> {
-        self.line.health.may_try(self.line.clock.now()).map_err(Step::Down)?;
+        if let Err(wait) = self.line.health.may_try(self.line.clock.now()) {
+            self.line.health.rests();
+            return Err(Step::Down(wait));
+        }
         let line = self.line.clone();
         let connected = tokio::select! {
             connected = Session::connect(&line.relay, line.timeouts) => connected,

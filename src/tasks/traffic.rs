@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::domain::breaker::{Destination, Trouble, Weight};
+use crate::domain::limit::Accounts;
 use crate::domain::slow_down::{Deferrals, Pace, Throttle};
 use crate::runtime::Timestamp;
 use crate::store::lanes::{self, LaneState};
@@ -37,6 +38,8 @@ impl Default for Caps {
 struct Purse {
     stock: u64,
     unlimited: bool,
+    /// Read and locked in this transaction.
+    account: Option<Accounts>,
     dry: Option<Dry>,
 }
 
@@ -133,26 +136,39 @@ impl Traffic {
         self.looked_at.is_none_or(|at| at > now || now.since(at) >= LOOK)
     }
 
-    /// Reads which lanes have rows, and what slows them down; takes the steps of recovery that are due.
+    /// Reads which lanes have rows and what slows them down, and takes the steps of recovery that are due.
     pub async fn look(&mut self, tx: &mut Tx, now: Timestamp) -> Result<(), StoreError> {
-        for state in lanes::states(tx, now).await? {
-            let full = self.full(state.id);
-            let LaneState { id, name, limited, paused, mut pace, due } = state;
-            if pace.recover(full, now) {
-                lanes::set_pace(tx, id, &pace).await?;
+        self.read(tx, now).await?;
+        let ids: Vec<i64> = self.lanes.keys().copied().collect();
+        for id in ids {
+            let full = self.full(id);
+            if let Some(lane) = self.lanes.get_mut(&id)
+                && lane.pace.recover(full, now)
+            {
+                lanes::set_pace(tx, id, &lane.pace).await?;
             }
+        }
+        self.looked_at = Some(now);
+        Ok(())
+    }
+
+    /// Reads which lanes have rows and what slows them down.
+    pub async fn read(&mut self, tx: &mut Tx, now: Timestamp) -> Result<(), StoreError> {
+        for state in lanes::states(tx, now).await? {
+            let LaneState { id, name, limited, paused, pace, due } = state;
             let lane = self.lanes.entry(id).or_insert_with(|| Lane::new(&name));
             lane.limited = limited;
             lane.paused = paused.is_some();
             lane.pace = pace;
             lane.due = due;
         }
-        self.looked_at = Some(now);
         Ok(())
     }
 
     /// The lanes from which something may be claimed: those with desk mail first, then those with notices, then editions.
     pub fn candidates(&mut self, now: Timestamp) -> Vec<i64> {
+        // What an earlier transaction has read is another process's by now.
+        self.lanes.values_mut().for_each(|lane| lane.purse.account = None);
         let mut open: Vec<(i64, i64)> = self
             .lanes
             .iter()
@@ -174,6 +190,27 @@ impl Traffic {
     /// Whether only desk mail may leave by it.
     pub fn is_paused(&self, lane: i64) -> bool {
         self.lanes.get(&lane).is_some_and(|lane| lane.paused)
+    }
+
+    /// Reads and locks the accounts from which something may have to be borrowed, in the order of their ids: two processes that
+    /// lock in different orders wait for each other for ever.
+    pub async fn open_accounts(
+        &mut self,
+        tx: &mut Tx,
+        lanes: &[i64],
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        let mut ids: Vec<i64> = lanes.to_vec();
+        ids.sort_unstable();
+        for id in ids {
+            if let Some(lane) = self.lanes.get_mut(&id)
+                && lane.limited
+                && lane.purse.has_to_borrow(now)
+            {
+                lane.purse.account = Some(lanes::accounts(tx, id).await?);
+            }
+        }
+        Ok(())
     }
 
     /// How many of `wanted` may be claimed from this lane now. Borrows where nothing is left.
@@ -289,8 +326,8 @@ impl Traffic {
 
     /// Gives back what was borrowed and not used.
     pub async fn give_back(&mut self, tx: &mut Tx, now: Timestamp) -> Result<(), StoreError> {
-        let lanes = self.lanes.iter_mut().map(|(id, lane)| (*id, &mut lane.purse));
-        for (id, purse) in lanes.chain(self.relays.iter_mut().map(|(id, purse)| (*id, purse))) {
+        let relays = self.relays.iter_mut().map(|(id, purse)| (*id, purse));
+        for (id, purse) in relays.chain(self.lanes.iter_mut().map(|(id, lane)| (*id, &mut lane.purse))) {
             let left = std::mem::take(purse).stock;
             if left > 0 {
                 let mut accounts = lanes::accounts(tx, id).await?;
@@ -369,6 +406,10 @@ impl Purse {
         self.stock == 0 && self.dry.is_some_and(|dry| dry.wait(now).is_some())
     }
 
+    fn has_to_borrow(&self, now: Timestamp) -> bool {
+        self.stock == 0 && !self.is_dry(now)
+    }
+
     fn spend(&mut self, count: usize) {
         self.stock = self.stock.saturating_sub(count as u64);
     }
@@ -384,8 +425,12 @@ impl Purse {
         if self.unlimited {
             return Ok(wanted);
         }
-        if self.stock == 0 && wanted > 0 && !self.is_dry(now) {
-            let mut accounts = lanes::accounts(tx, id).await?;
+        let opened = self.account.take();
+        if wanted > 0 && self.has_to_borrow(now) {
+            let mut accounts = match opened {
+                Some(accounts) => accounts,
+                None => lanes::accounts(tx, id).await?,
+            };
             if accounts.is_unlimited() {
                 self.unlimited = true;
                 return Ok(wanted);

@@ -69,8 +69,10 @@ async fn two_processes_stay_under_one_limit_in_every_second() {
         let (mut first, mut second) = (one.connections().remove(0), two.connections().remove(0));
         let mut sent = Vec::new();
         let mut each = [0, 0];
-        for _ in 0..600 {
-            for (at, connection) in [&mut first, &mut second].into_iter().enumerate() {
+        for round in 0..600 {
+            let mut both = [(0, &mut first), (1, &mut second)];
+            both.rotate_left(round % 3 % 2);
+            for (at, connection) in both {
                 while connection.step().await == Step::Tried {
                     sent.push(clock.now().millis());
                     each[at] += 1;

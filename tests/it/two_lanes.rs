@@ -12,6 +12,7 @@ use tidings::tasks::send::Step;
 
 use crate::support::clock::{StoppedClock, TUESDAY};
 use crate::support::peer::Peer;
+use crate::support::receiving::example;
 use crate::support::stores::on_every_store;
 use crate::support::traffic::{Process, add_people, at, lane, named, per_second, queue};
 
@@ -22,7 +23,7 @@ async fn taken_by(peer: &Peer, domain: &str) -> usize {
 /// A message to somebody at `address`, as staff and editors get them.
 async fn desk_mail(store: &Store, kind: DeliveryKind, address: &str) -> i64 {
     let mut tx = store.write().await.unwrap();
-    let frame = serde_json::to_string(&crate::support::sending::frame()).unwrap();
+    let frame = serde_json::to_string(&example(&[]).notice_frame()).unwrap();
     let body = serde_json::to_string(&crate::support::sending::body("desk")).unwrap();
     let body_id = editions::add_body(&mut tx, &frame, &body).await.unwrap();
     let mail = DeskMail {

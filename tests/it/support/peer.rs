@@ -124,6 +124,8 @@ struct Dialogue {
     message: u32,
     from: String,
     recipient: String,
+    /// MAIL was taken, so that RCPT may follow.
+    open: bool,
     fooled: bool,
 }
 
@@ -156,6 +158,7 @@ impl Dialogue {
             message: 1,
             from: String::new(),
             recipient: String::new(),
+            open: false,
             fooled: false,
         }
     }
@@ -180,11 +183,9 @@ impl Dialogue {
                 "MAIL" => {
                     self.from = between(&line);
                     self.recipient.clear();
-                    let ok = self.react(Stage::Mail, "250 2.1.0 ok").await?;
-                    if !ok {
-                        self.from.clear();
-                    }
+                    self.open = self.react(Stage::Mail, "250 2.1.0 ok").await?;
                 }
+                "RCPT" if !self.open => self.say("503 5.5.1 MAIL first").await?,
                 "RCPT" => {
                     self.recipient = between(&line);
                     let reaction = self.ask(Stage::Rcpt);

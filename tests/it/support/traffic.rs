@@ -1,11 +1,12 @@
 //! Several relays and lanes on one store: a process is a ledger with its send lines, stepped by hand.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use tidings::domain::settings::{DomainSettings, OnUncertain, Rate, RelaySettings};
 use tidings::mail::token::Keyring;
 use tidings::runtime::{Clock, Shutdown};
 use tidings::store::{Store, editions, lanes, owners, people};
+use tidings::tasks::content::Shelf;
 use tidings::tasks::health::Health;
 use tidings::tasks::ledger::{self, Owner};
 use tidings::tasks::send::{Connection, SendLine, Step};
@@ -73,7 +74,8 @@ impl Process {
         let owner = owners::register(&mut tx, "test", now).await.unwrap();
         let known = lanes::sync(&mut tx, domains, relays, now).await.unwrap();
         tx.commit().await.unwrap();
-        let shelf = example(&[]).shelf;
+        static SHELF: OnceLock<Arc<Shelf>> = OnceLock::new();
+        let shelf = SHELF.get_or_init(|| example(&[]).shelf).clone();
         let who = Owner { id: owner, key_id: keyring.current_key_id().into(), shelf: shelf.clone() };
         let caps = Caps {
             connections: relays.iter().map(|relay| relay.connections).sum(),
