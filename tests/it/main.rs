@@ -9,6 +9,7 @@ mod config_mistakes;
 mod controls_reach_everybody;
 mod edition_falls_due;
 mod edition_trips_breaker;
+mod fault_matrix;
 mod import_csv;
 mod import_into_store;
 mod inbound_corpus;

@@ -1,5 +1,6 @@
 //! The world that tests live in: temporary stores of both dialects, a clock that stands still, a scripted SMTP peer.
 
+pub mod certificates;
 pub mod clock;
 pub mod daemon;
 pub mod stores;

@@ -108,12 +108,26 @@ pub fn edition(slug: &str, tiers: &[&str]) -> editions::NewEdition {
 
 /// `count` people of the free tier, and an edition for them in the queue.
 pub async fn queued_edition(store: &Store, count: usize) {
+    queue_for(store, count, &edition("weekly", &["free"])).await;
+}
+
+/// The same with a text of so many octets.
+pub async fn queued_large_edition(store: &Store, count: usize, octets: usize) {
+    let line = "a line of an article that goes on and on and on\n";
+    let mut large = body("free");
+    large.text.push(Piece::Literal(line.repeat(octets / line.len())));
+    let mut edition = edition("weekly", &["free"]);
+    edition.bodies[0].body = serde_json::to_string(&large).unwrap();
+    queue_for(store, count, &edition).await;
+}
+
+async fn queue_for(store: &Store, count: usize, edition: &editions::NewEdition) {
     let people: Vec<_> = (0..count).map(|n| subscriber(&format!("p{n:05}@x.example"), "free")).collect();
     let mut tx = store.write().await.unwrap();
     for chunk in people.chunks(500) {
         people::add_many(&mut tx, &chunk.iter().collect::<Vec<_>>(), "test", "", TUESDAY).await.unwrap();
     }
-    editions::queue(&mut tx, &edition("weekly", &["free"]), TUESDAY).await.unwrap().unwrap();
+    editions::queue(&mut tx, edition, TUESDAY).await.unwrap().unwrap();
     tx.commit().await.unwrap();
 }
 
