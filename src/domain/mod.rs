@@ -2,6 +2,7 @@
 
 pub mod address;
 pub mod article_queue;
+pub mod bearing;
 pub mod body;
 pub mod breaker;
 pub mod delivery;

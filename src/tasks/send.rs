@@ -16,9 +16,9 @@ use super::content::Shelf;
 use super::health::{Health, Seat};
 use super::ledger::{Done, Ledger, Turn, Work};
 use super::traffic::Seen;
+use crate::domain::bearing::{Bearing, bearing};
 use crate::domain::breaker::weigh;
 use crate::domain::delivery::{DeliveryState, History, Outcome, Phase, Settlement, settle};
-use crate::domain::reply_rule::{ReplyClass, judge};
 use crate::domain::settings::{RelaySettings, RetrySettings};
 use crate::domain::slow_down::throttle;
 use crate::mail::compose::{Envelope, Recipient};
@@ -107,40 +107,6 @@ impl SendLine {
             tracing::error!(alarm = "relay_stopped", %relay, why, "the relay is stopped for an hour or until SIGHUP; recipients stay queued, other relays take over");
         }
         wait
-    }
-}
-
-/// What an outcome says about the relay.
-enum Bearing {
-    Well,
-    Nothing,
-    /// It may or may not have the message, or it speaks of a protocol error to one recipient.
-    Doubtful,
-    Away,
-    Refuses,
-}
-
-fn bearing(outcome: &Outcome) -> Bearing {
-    match outcome {
-        Outcome::Accepted(_) => Bearing::Well,
-        Outcome::Unknown(_) => Bearing::Doubtful,
-        Outcome::Deferred(reply) if reply.code == 421 => Bearing::Away,
-        Outcome::Refused(reply) | Outcome::Deferred(reply) => {
-            let judged = judge(reply);
-            let ours = judged.class == ReplyClass::Relay;
-            match reply.phase.is_before_recipient() {
-                // Too large, which every relay would say.
-                true if judged.class == ReplyClass::Content || reply.code == 552 => Bearing::Nothing,
-                true if reply.code >= 500 => Bearing::Refuses,
-                true => Bearing::Away,
-                false if !ours => Bearing::Nothing,
-                // Of one odd recipient, perhaps: three in a row are the relay.
-                false if judged.reason == "protocol" || reply.code < 500 => Bearing::Doubtful,
-                false => Bearing::Refuses,
-            }
-        }
-        Outcome::Unreachable(..) if outcome.is_the_relays_fault() => Bearing::Away,
-        Outcome::Unreachable(..) | Outcome::Unsendable(_) => Bearing::Nothing,
     }
 }
 
