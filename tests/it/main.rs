@@ -15,6 +15,7 @@ mod import_into_store;
 mod inbound_corpus;
 mod inbound_rubbish;
 mod killed_and_restarted;
+mod lanes_are_commanded;
 mod limits_survive_restarts;
 mod lmtp_dialogue;
 mod notice_to_staff;
