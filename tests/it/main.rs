@@ -31,6 +31,8 @@ mod provider_slows_us;
 mod real_postfix;
 mod relay_goes_down;
 mod relay_is_stopped;
+mod relay_moods;
+mod relay_over_tls;
 mod render_support;
 mod rubbish_arrives;
 mod slot_falls_due;

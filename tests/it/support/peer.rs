@@ -38,6 +38,8 @@ pub struct Moment {
     pub connection: u32,
     /// The message of this connection.
     pub message: u32,
+    /// The recipient, once there is one.
+    pub to: String,
 }
 
 /// What the peer does.
@@ -53,6 +55,8 @@ pub enum Do {
     SayBytes(&'static [u8]),
     /// This reply, then the connection ends.
     SayAndClose(&'static str),
+    /// The usual answer and, without being asked, this one; then the connection ends.
+    GoAndClose(&'static str),
     /// The connection ends.
     Close,
     /// The connection ends without a goodbye of TCP.
@@ -402,7 +406,7 @@ impl Dialogue {
         } else {
             self.ask(Stage::Dot)
         };
-        let acknowledged = matches!(reaction, Do::Go);
+        let acknowledged = matches!(reaction, Do::Go | Do::GoAndClose(_));
         let refused = matches!(reaction, Do::Say(_) | Do::SayAndTake(_) | Do::SayAndClose(_));
         if !refused {
             let taken = Taken {
@@ -422,7 +426,12 @@ impl Dialogue {
     }
 
     fn ask(&self, stage: Stage) -> Do {
-        (self.world.script)(&Moment { stage, connection: self.number, message: self.message })
+        (self.world.script)(&Moment {
+            stage,
+            connection: self.number,
+            message: self.message,
+            to: self.recipient.clone(),
+        })
     }
 
     /// Answers whether the usual reply was given.
@@ -451,6 +460,10 @@ impl Dialogue {
             }
             Do::SayAndClose(reply) => {
                 self.say(reply).await?;
+                Err(End)
+            }
+            Do::GoAndClose(more) => {
+                self.say(&format!("{usual}\r\n{more}")).await?;
                 Err(End)
             }
             Do::Close => Err(End),
