@@ -45,7 +45,7 @@ async fn asker(ledger: Ledger, owner: i64, count: usize) {
 
 /// Requests a second.
 async fn through_the_ledger(world: &World, owner: i64, askers: usize) -> f64 {
-    let who = Owner { id: owner, key_id: 1, shelf: shelf() };
+    let who = Owner { id: owner, key_id: 1, shelf: shelf(), alarms: Default::default() };
     let (ledger, gatherer) = ledger(world.store.clone(), who);
     let gathering = tokio::spawn(gatherer.run(|| NOW));
     let start = Instant::now();

@@ -132,7 +132,12 @@ fn source(port: u16, count: usize) -> Option<(f64, f64)> {
 
 fn line(world: &World, port: u16, owner: i64) -> (SendLine, tidings::tasks::ledger::Gatherer) {
     let keyring = Arc::new(keyring());
-    let who = Owner { id: owner, key_id: keyring.current_key_id().into(), shelf: shelf() };
+    let who = Owner {
+        id: owner,
+        key_id: keyring.current_key_id().into(),
+        shelf: shelf(),
+        alarms: Default::default(),
+    };
     let (asks, gatherer) = ledger(world.store.clone(), who);
     let relay = RelaySettings {
         name: "main".into(),

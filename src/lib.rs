@@ -26,7 +26,9 @@
 //!
 //! 1. *Schedule.* Every tier is rendered and checked, then one transaction writes the edition, its frozen bodies
 //!    ([`domain::body`]) and one delivery per person of the audience.
-//! 2. *Permit.* A connection to the relay waits for its rate ([`transport::Pacer`]).
+//! 2. *Permit.* A connection belongs to one relay ([`tasks::health`], [`tasks::shares`]) and waits for its rate
+//!    ([`transport::Pacer`]). Rates of relays and lanes live in rows and are borrowed in the transaction of the claim
+//!    ([`tasks::traffic`], [`domain::limit`]); a lane without a permit costs the others nothing.
 //! 3. *Claim.* [`tasks::ledger`] gathers what all connections ask and answers them with one transaction: it settles their last
 //!    deliveries, leases the next ones, and reads consent, suppression and entitlement again ([`store::deliveries`]).
 //! 4. *Fill.* [`mail::compose`] splices the recipient's values into pieces that were encoded once per body. Date, ids and
@@ -64,6 +66,8 @@
 //! | An edition is `sent` only when every row is final and the counts add up to its frozen audience | `peer_takes_everything` |
 //! | A word inside a gate is in no part, header, link or preheader of another tier's mail; a broken gate sends nothing | `tier_gates` |
 //! | What a person gets now is what they are entitled to now: the rule and its SQL agree, and a claim asks again | `audience_rule`, `store_suite` |
+//! | A rate holds across restarts and processes in every second; a lane that waits costs the others nothing | `limits_survive_restarts`, `two_lanes` |
+//! | What is said about us blames no recipient: relay, lane or edition stops, and resuming sends nothing twice | `relay_is_stopped`, `edition_trips_breaker` |
 //! | Nothing is sent to a suppressed address after the suppression committed | `store_suite` |
 //! | A received message is acknowledged only after it is recorded, and one bad message stops no other | `lmtp_dialogue`, `answer_arrives` |
 //! | No file raises anybody: a plan that is not named gives no tier, a status that is not clearly active gives no mail, a suppression stays | `people_from_elsewhere`, `people_are_imported` |

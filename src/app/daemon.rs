@@ -21,8 +21,11 @@ use super::operations::{self, PagesListener};
 pub use super::receiving::receiver;
 use crate::intake::lmtp::{self, Listener, LmtpConfig};
 use crate::runtime::{Clock, Shutdown, Timestamp, Vitals, init_system};
+use crate::store::lanes::{self, Known};
 use crate::store::{DaemonLock, Store, StoreError};
 use crate::tasks::alarm::{Alarms, Teller};
+use crate::tasks::bodies::Bodies;
+use crate::tasks::health::Health;
 use crate::tasks::lease::{self, Entered};
 use crate::tasks::ledger::{self, Gatherer, Owner};
 use crate::tasks::receive::{self, Doors};
@@ -30,6 +33,8 @@ use crate::tasks::report::Reporter;
 use crate::tasks::restore;
 use crate::tasks::schedule::{Happened, Scheduler};
 use crate::tasks::send::{Connection, SendLine};
+use crate::tasks::shares::Shares;
+use crate::tasks::traffic::Caps;
 use crate::tasks::watch::Watch;
 use crate::transport::{Pacer, Timeouts};
 use crate::web;
@@ -130,6 +135,7 @@ impl Daemon {
         let Entered { owner, ended } =
             lease::enter(&store, &process, &setup.settings.retry, started_at).await?;
         vitals.wrote(started_at);
+        let known = write_lanes(setup, &store, clock.now()).await?;
         let mut daemon = Daemon {
             lmtp: listener.as_ref().and_then(|listener| listener.local_addr()),
             pages: pages.as_ref().and_then(PagesListener::address),
@@ -150,11 +156,12 @@ impl Daemon {
         if parts.schedule {
             daemon.start_schedule(setup, tick.clone(), wake.clone()).await?;
         }
-        if parts.send {
-            daemon.start_send(setup, wake.clone());
-        }
+        let lines = match parts.send {
+            true => daemon.start_send(setup, &known, &wake),
+            false => Vec::new(),
+        };
         daemon.start_keeping(setup, ended, tick.clone(), wake.clone()).await?;
-        daemon.start_reload(setup)?;
+        daemon.start_reload(setup, lines)?;
         if parts.receive {
             daemon.start_receive(setup, listener, tick, wake).await?;
         }
@@ -255,13 +262,20 @@ impl Daemon {
         Ok(())
     }
 
-    fn start_send(&mut self, setup: &Setup, wake: Arc<Notify>) {
+    fn start_send(&mut self, setup: &Setup, known: &Known, wake: &Arc<Notify>) -> Vec<Arc<SendLine>> {
+        let settings = &setup.settings;
         let who = Owner {
             id: self.owner,
             key_id: setup.keyring.current_key_id().into(),
             shelf: setup.shelf.clone(),
+            alarms: self.alarms.clone(),
         };
-        let (asks, gatherer) = ledger::ledger(self.store.clone(), who);
+        let lanes = known.lanes.iter().zip(&settings.domains);
+        let caps = Caps {
+            connections: settings.relays.iter().map(|relay| relay.connections).sum(),
+            lanes: lanes.filter_map(|(id, lane)| Some((*id, lane.connections?))).collect(),
+        };
+        let (asks, gatherer) = ledger::ledger_within(self.store.clone(), who, caps);
         self.start_gatherer(gatherer);
         let pulse = self.vitals.worker("ledger", PATIENCE);
         let asked = operations::ask_ledger(asks.clone(), pulse, self.shutdown.clone());
@@ -269,38 +283,45 @@ impl Daemon {
             asked.await;
             "ledger's pulse"
         });
-        // The check refuses a second relay until relays share by weight.
-        let Some(relay) = setup.settings.relays.first().cloned() else { return };
-        let connections = relay.connections;
-        let line = Arc::new(SendLine {
-            store: self.store.clone(),
-            ledger: asks,
-            owner: self.owner,
-            pacer: Pacer::new(&relay.rates),
-            relay,
-            timeouts: Timeouts::default(),
-            retry: setup.settings.retry.clone(),
-            keyring: setup.keyring.clone(),
-            shelf: setup.shelf.clone(),
-            bodies: Default::default(),
-            health: Default::default(),
-            alarms: self.alarms.clone(),
-            clock: self.clock.clone(),
-            shutdown: self.shutdown.clone(),
-            wake,
+        let weights: Vec<u32> = settings.relays.iter().map(|relay| relay.weight).collect();
+        let shares = Arc::new(Shares::new(&weights));
+        let bodies = Arc::new(Bodies::default());
+        let relays = settings.relays.iter().zip(&known.relays).enumerate();
+        let lines = relays.map(|(index, (relay, id))| {
+            Arc::new(SendLine {
+                store: self.store.clone(),
+                ledger: asks.of_relay(*id),
+                owner: self.owner,
+                pacer: Pacer::new(&relay.rates),
+                relay: relay.clone(),
+                timeouts: Timeouts::default(),
+                retry: settings.retry.clone(),
+                keyring: setup.keyring.clone(),
+                shelf: setup.shelf.clone(),
+                bodies: bodies.clone(),
+                health: Health::among(shares.clone(), index),
+                alarms: self.alarms.clone(),
+                clock: self.clock.clone(),
+                shutdown: self.shutdown.clone(),
+                wake: wake.clone(),
+            })
         });
-        for _ in 0..connections {
-            let connection = Connection::new(line.clone());
-            self.connections.spawn(async move {
-                connection.run().await;
-                "connection"
-            });
+        let lines: Vec<Arc<SendLine>> = lines.collect();
+        for line in &lines {
+            for _ in 0..line.relay.connections {
+                let connection = Connection::new(line.clone());
+                self.connections.spawn(async move {
+                    connection.run().await;
+                    "connection"
+                });
+            }
         }
+        lines
     }
 
     /// SIGHUP: the editors' part is read again at once. A config that does not check is refused and the old one stays; what falls
-    /// due is queued only from files that check.
-    fn start_reload(&mut self, setup: &Setup) -> Result<(), StartProblem> {
+    /// due is queued only from files that check. Relays that were stopped are tried again.
+    fn start_reload(&mut self, setup: &Setup, lines: Vec<Arc<SendLine>>) -> Result<(), StartProblem> {
         let mut hangup = signal(SignalKind::hangup()).map_err(StartProblem::Signals)?;
         let (shelf, shutdown) = (setup.shelf.clone(), self.shutdown.clone());
         let (alarms, clock) = (self.alarms.clone(), self.clock.clone());
@@ -309,6 +330,7 @@ impl Daemon {
                 tokio::select! {
                     _ = hangup.recv() => {
                         init_system::reloading();
+                        lines.iter().for_each(|line| line.health.resume());
                         operations::reload(&shelf, &alarms, clock.now()).await;
                         init_system::ready("the editors' files were read again");
                     }
@@ -447,6 +469,21 @@ impl Daemon {
             lmtp::serve(listener, config, doors, shutdown).await;
             "lmtp"
         });
+    }
+}
+
+/// The config's lanes and relays, as the store knows them.
+async fn write_lanes(setup: &Setup, store: &Store, now: Timestamp) -> Result<Known, StoreError> {
+    let once = || async {
+        let mut tx = store.write().await?;
+        let known = lanes::sync(&mut tx, &setup.settings.domains, &setup.settings.relays, now).await?;
+        tx.commit().await?;
+        Ok(known)
+    };
+    match once().await {
+        // Another process was claiming, and PostgreSQL chose us to give way.
+        Err(error) if matches!(&error, StoreError::Sql(_)) && error.is_away() => once().await,
+        done => done,
     }
 }
 

@@ -78,6 +78,7 @@ impl Keeping {
         }
         ledger::tidy(&self.store, now).await?;
         self.reporter.first_passes(&self.store, now).await?;
+        self.reporter.stopped(&self.store, now).await?;
         if ledger::has_work(&self.store, now).await? {
             self.wake.notify_waiters();
         }

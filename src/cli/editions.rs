@@ -141,7 +141,15 @@ pub async fn editions(context: &Context, command: EditionsCommand) -> Result<(),
             change(context, &store, &slug, &[Sending, Attention], Paused, "paused by hand").await?;
         }
         EditionsCommand::Resume { slug } => {
-            change(context, &store, &slug, &[EditionState::Paused], EditionState::Sending, "").await?;
+            change(
+                context,
+                &store,
+                &slug,
+                &[EditionState::Paused, EditionState::Attention],
+                EditionState::Sending,
+                "",
+            )
+            .await?;
         }
         EditionsCommand::Plan { slug } => plan(context, &store, &slug).await?,
         EditionsCommand::Approve { slug } => {
@@ -493,7 +501,7 @@ fn shown_delivery(row: deliveries::DeliveryRow, keyring: &Keyring, domain: &str)
         state: row.state,
         attempt: row.attempt,
         relay: row.relay.filter(|relay| !relay.is_empty()),
-        lane: if row.lane == deliveries::LANE_OTHER { "other".into() } else { row.lane.to_string() },
+        lane: row.lane,
         last_reply: row.last_reply,
         due_at: row.due_at.map(Timestamp),
         settled_at: row.settled_at.map(Timestamp),

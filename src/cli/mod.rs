@@ -8,6 +8,7 @@ mod check;
 mod desk;
 mod editions;
 mod export;
+mod lanes;
 mod people;
 mod preview;
 mod run;
@@ -74,6 +75,9 @@ enum Command {
     /// Single messages.
     #[command(subcommand)]
     Deliveries(editions::DeliveriesCommand),
+    /// Recipient domains that share a limit.
+    #[command(subcommand)]
+    Lanes(lanes::LanesCommand),
     /// People.
     #[command(subcommand)]
     Subscribers(people::SubscribersCommand),
@@ -144,6 +148,7 @@ async fn dispatch(command: Command, context: &Context) -> Result<(), Failure> {
         Command::Preview(args) => preview::preview(context, &args).await,
         Command::Editions(command) => editions::editions(context, command).await,
         Command::Deliveries(command) => editions::deliveries(context, command).await,
+        Command::Lanes(command) => lanes::lanes(context, command).await,
         Command::Subscribers(command) => people::subscribers(context, command).await,
         Command::Suppressions(command) => people::suppressions(context, command).await,
         Command::Inbox(command) => desk::inbox(context, command).await,

@@ -7,12 +7,10 @@ use super::tree::{Node, Table, Value};
 
 /// Keys of `tidings.toml`, from its top.
 const SETTINGS: &[(&str, &str)] = &[
-    ("domains", "lanes are checked, but this version limits only the relay as a whole"),
     ("dkim", "the key is checked, but this version does not sign; let the MTA behind the relay sign"),
     ("intake.imap", "is checked, but this version takes mail in by LMTP and `tidings ingest` only"),
     ("intake.maildir", "is checked, but this version takes mail in by LMTP and `tidings ingest` only"),
     ("web.listen", "is checked, but this version serves no public pages"),
-    ("relays.1", "this version sends through the first relay only"),
 ];
 
 const HINT: &str = "leave it out until a version that acts on it";

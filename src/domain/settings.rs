@@ -75,9 +75,18 @@ pub struct RelaySettings {
 /// A lane: recipient domains that share a limit.
 #[derive(Clone, Debug)]
 pub struct DomainSettings {
+    /// Lower case, A-labels. Never empty.
     pub matches: Vec<String>,
     pub rates: Vec<Rate>,
+    /// Deliveries of this lane that one process has in flight at once; `None`: as many as there are connections.
     pub connections: Option<usize>,
+}
+
+impl DomainSettings {
+    /// Its first domain.
+    pub fn name(&self) -> &str {
+        self.matches.first().map_or("", String::as_str)
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,4 +1,4 @@
-//! What editors are told about an edition: queued, skipped, missed, blocked, paused, or its first pass done.
+//! What editors are told about an edition: queued, skipped, missed, blocked, paused, stopped, or its first pass done.
 
 use serde_json::{Value, json};
 
@@ -31,8 +31,10 @@ pub enum ReportEvent {
     Missed,
     /// It is due and cannot be sent as it is.
     Blocked,
-    /// A breaker or a person stopped it.
+    /// A person stopped it.
     Paused,
+    /// A breaker stopped it.
+    Stopped,
     /// Everybody was tried once.
     FirstPassDone,
     /// What came of an editor's answer to an earlier report.
@@ -49,6 +51,7 @@ impl ReportEvent {
             ReportEvent::Missed => "missed",
             ReportEvent::Blocked => "blocked",
             ReportEvent::Paused => "paused",
+            ReportEvent::Stopped => "stopped",
             ReportEvent::FirstPassDone => "first_pass_done",
             ReportEvent::Answered => "answered",
         }

@@ -21,6 +21,8 @@ pub struct ClaimRequest {
     /// The key that signs a first attempt; later ones keep theirs, so that envelope and Message-ID stay the same.
     pub key_id: i64,
     pub lane: i64,
+    /// Editions stay where they are: the lane is paused.
+    pub desk_only: bool,
     pub limit: usize,
     /// What a lapsed person counts as.
     pub lapsed: Option<TierId>,
@@ -31,7 +33,9 @@ pub struct ClaimRequest {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Claimed {
     pub id: i64,
+    pub lane: i64,
     pub kind: DeliveryKind,
+    pub edition_id: Option<i64>,
     pub subscriber_id: Option<i64>,
     pub thread_id: Option<i64>,
     pub staff_id: Option<i64>,
@@ -59,6 +63,7 @@ impl Claimed {
 #[derive(sqlx::FromRow)]
 struct LeasedRow {
     id: i64,
+    lane: i64,
     kind: String,
     edition_id: Option<i64>,
     subscriber_id: Option<i64>,
@@ -99,12 +104,12 @@ const CLAIM: &str = "UPDATE deliveries SET state = 'leased', owner = $1, attempt
                 SELECT column1 AS stream FROM (VALUES (-2), (-1)) AS desk \
                 UNION ALL SELECT e.id FROM editions e WHERE e.state = 'sending' \
             ) AS c \
-            WHERE EXISTS (SELECT 1 FROM deliveries x WHERE x.state = 'queued' AND x.lane = $4 \
+            WHERE c.stream < $6 AND EXISTS (SELECT 1 FROM deliveries x WHERE x.state = 'queued' AND x.lane = $4 \
                 AND x.stream = c.stream AND x.due_at <= $2 + 0) \
             ORDER BY c.stream > 0, abs(c.stream) DESC LIMIT 1) \
         ORDER BY d.due_at, d.id LIMIT $5 + 0";
 /// The person is read here and not by a query of their own: a call more in each transaction costs more than seven lookups.
-const CLAIM_RETURNING: &str = ") RETURNING id, kind, edition_id, subscriber_id, thread_id, staff_id, address, \
+const CLAIM_RETURNING: &str = ") RETURNING id, lane, kind, edition_id, subscriber_id, thread_id, staff_id, address, \
     body_id, attempt, first_attempt_at, uncertain_count, key_id, \
     (SELECT s.address FROM subscribers s WHERE s.id = subscriber_id) AS person_address, \
     (SELECT s.name FROM subscribers s WHERE s.id = subscriber_id) AS person_name, \
@@ -138,7 +143,8 @@ pub async fn claim(tx: &mut Tx, request: &ClaimRequest) -> Result<Vec<Claimed>, 
             request.now.millis(),
             request.key_id,
             request.lane,
-            wanted
+            wanted,
+            if request.desk_only { 0 } else { i64::MAX }
         )?;
         if leased.is_empty() {
             break;
@@ -311,7 +317,9 @@ fn nobody() -> StoreError {
 fn bare(row: LeasedRow, kind: DeliveryKind) -> Claimed {
     Claimed {
         id: row.id,
+        lane: row.lane,
         kind,
+        edition_id: row.edition_id,
         subscriber_id: row.subscriber_id,
         thread_id: row.thread_id,
         staff_id: row.staff_id,

@@ -11,8 +11,7 @@ use crate::domain::delivery::{DeliveryKind, DeliveryState, Settlement, UNCERTAIN
 use crate::domain::settings::OnUncertain;
 use crate::runtime::Timestamp;
 
-/// The lane of everything until limits for domains exist.
-pub const LANE_OTHER: i64 = 0;
+pub use super::lanes::LANE_OTHER;
 
 /// One connection's decision about its last delivery.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -254,7 +253,12 @@ pub struct DeskMail<'a> {
 pub async fn queue_desk_mail(tx: &mut Tx, mail: DeskMail<'_>, now: Timestamp) -> Result<i64, StoreError> {
     const SQL: &str = "INSERT INTO deliveries (kind, subscriber_id, thread_id, staff_id, address, body_id, lane, \
             stream, state, due_at, attempt, uncertain_count) \
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 'queued', $9, 0, 0) RETURNING id";
+        VALUES ($1, $2, $3, $4, $5, $6, \
+            coalesce((SELECT m.lane_id FROM lane_domains m \
+                WHERE m.domain = coalesce($7, (SELECT s.domain FROM subscribers s WHERE s.id = $2))), 0), \
+            $8, 'queued', $9, 0, 0) RETURNING id";
+    let domain =
+        mail.address.and_then(|address| address.rsplit_once('@')).map(|(_, domain)| domain.to_lowercase());
     let (id,) = row!(
         tx,
         (i64,),
@@ -265,7 +269,7 @@ pub async fn queue_desk_mail(tx: &mut Tx, mail: DeskMail<'_>, now: Timestamp) ->
         mail.staff_id,
         mail.address,
         mail.body_id,
-        LANE_OTHER,
+        domain,
         mail.kind.stream(0),
         now.millis()
     )?
@@ -302,7 +306,7 @@ pub struct DeliveryRow {
     pub state: String,
     pub attempt: i64,
     pub relay: Option<String>,
-    pub lane: i64,
+    pub lane: String,
     pub key_id: Option<i64>,
     pub last_reply: Option<String>,
     pub due_at: Option<i64>,
@@ -321,8 +325,8 @@ pub async fn list(
     limit: i64,
 ) -> Result<Vec<DeliveryRow>, StoreError> {
     const SQL: &str = "SELECT d.id, e.slug AS edition, d.kind, coalesce(d.address, s.address) AS address, \
-            b.tier, d.state, d.attempt, d.relay, d.lane, d.key_id, d.last_reply, d.due_at, d.settled_at \
-        FROM deliveries d JOIN bodies b ON b.id = d.body_id \
+            b.tier, d.state, d.attempt, d.relay, l.name AS lane, d.key_id, d.last_reply, d.due_at, d.settled_at \
+        FROM deliveries d JOIN bodies b ON b.id = d.body_id JOIN lanes l ON l.id = d.lane \
         LEFT JOIN editions e ON e.id = d.edition_id LEFT JOIN subscribers s ON s.id = d.subscriber_id \
         WHERE d.id > $1 AND ($2 = '' OR e.slug = $2) AND ($3 = '' OR d.state = $3) ORDER BY d.id LIMIT $4 + 0";
     let state = state.map_or("", DeliveryState::as_str);

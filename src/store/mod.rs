@@ -13,6 +13,7 @@ pub mod dossier;
 pub mod editions;
 pub mod editor_words;
 pub mod inbound;
+pub mod lanes;
 pub mod notes;
 pub mod numbers;
 pub mod owners;

@@ -6,7 +6,7 @@
 mod tests {
     use crate::domain::settings::StorageUrl;
     use crate::store::sql::{rows, run};
-    use crate::store::{Dialect, Store, claims, deliveries, editions, numbers};
+    use crate::store::{Dialect, Store, claims, deliveries, editions, lanes, numbers};
 
     /// Three editions for 3000 people: one settled, one with some rows in flight, one waiting.
     const FILL: [&str; 5] = [
@@ -82,10 +82,23 @@ mod tests {
         let threads = plan(store, numbers::THREADS.into()).await;
         has(&threads, "SEARCH t USING INDEX threads_by_state (state=?)");
 
-        let queue = plan(store, editions::DELIVERIES.into()).await;
-        has(&queue, "SCAN s");
-        has(&queue, "SEARCH b USING");
-        has(&queue, "SEARCH y USING COVERING INDEX");
+        for lane in [editions::ONE_LANE, editions::SEVERAL_LANES] {
+            let queue = plan(store, editions::deliveries_sql(lane)).await;
+            has(&queue, "SCAN s");
+            has(&queue, "SEARCH b USING");
+            has(&queue, "SEARCH y USING COVERING INDEX");
+        }
+        has(
+            &plan(store, editions::deliveries_sql(editions::SEVERAL_LANES)).await,
+            "SEARCH m USING PRIMARY KEY (domain=?)",
+        );
+
+        let states = plan(store, lanes::STATES.into()).await;
+        reads_little(&states);
+        has(
+            &states,
+            "SEARCH x EXISTS USING COVERING INDEX deliveries_queued (stream=? AND lane=? AND due_at<?)",
+        );
         let counting = plan(store, editions::PER_BODY.into()).await;
         has(&counting, "SEARCH d USING INTEGER PRIMARY KEY (rowid>?)");
     }

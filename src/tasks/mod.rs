@@ -3,6 +3,7 @@
 pub mod alarm;
 pub mod backup;
 pub mod bodies;
+pub mod breakers;
 pub mod content;
 pub mod editors;
 mod evidence;
@@ -20,6 +21,8 @@ pub mod report;
 pub mod restore;
 pub mod schedule;
 pub mod send;
+pub mod shares;
 pub mod threading;
+pub mod traffic;
 pub mod watch;
 pub mod week;

@@ -1,4 +1,5 @@
-//! What editors are told by mail: an edition was queued, its date skipped, missed or blocked, and its first pass is done.
+//! What editors are told by mail: an edition was queued, its date skipped, missed or blocked, a breaker
+//! stopped it, and its first pass is done.
 //!
 //! A report is queued in the transaction of what it reports, so that neither happens without the other. It leaves through the same
 //! queue as everything else. Without editors in the config nothing is rendered.
@@ -102,6 +103,38 @@ impl Reporter {
                     due_at: Some(row.due_at),
                     reason: "",
                     action: "",
+                    notes: &notes(&row),
+                };
+                self.tell(&mut tx, &report, now).await?;
+            }
+            tx.commit().await?;
+        }
+        Ok(())
+    }
+
+    /// Reports every edition that a breaker stopped, and not reported before.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn stopped(&self, store: &Store, now: Timestamp) -> Result<(), StoreError> {
+        let untold = editions::untold(&mut store.read().await?).await?;
+        for slug in untold {
+            let mut tx = store.write().await?;
+            if !editions::mark_told(&mut tx, &slug).await? {
+                continue;
+            }
+            if let Some(row) = editions::show(&mut tx, &slug).await? {
+                let action = format!(
+                    "Nothing more of it leaves. `tidings editions resume {slug}` goes on with those who were not tried yet; \
+                     `tidings editions cancel {slug}` ends it."
+                );
+                let report = Report {
+                    event: ReportEvent::Stopped,
+                    slug: &slug,
+                    slot: row.slot.as_deref(),
+                    due_at: Some(row.due_at),
+                    reason: &row.reason,
+                    action: &action,
                     notes: &notes(&row),
                 };
                 self.tell(&mut tx, &report, now).await?;

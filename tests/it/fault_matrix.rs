@@ -201,8 +201,10 @@ async fn play(
     let name = format!("{stage:?}, {fault:?}, {extensions:?}");
     let seen = look(&test, &sending, victim).await;
 
-    // Nothing is lost: what was not refused arrives, and twice only where there was doubt.
+    // Nothing is lost: what was not refused arrives, and twice only where there was doubt. A relay that refused us waits for an
+    // operator's word.
     for _ in 0..2 {
+        sending.line.health.resume();
         sending.clock.advance(2 * FIRST_RETRY);
         sending.tidy(tidings::runtime::Clock::now(&sending.clock)).await;
         sending.drain().await;

@@ -45,7 +45,15 @@ async fn owner(store: &Store) -> i64 {
 }
 
 fn request(owner: i64, limit: usize, now: Timestamp) -> ClaimRequest {
-    ClaimRequest { owner, key_id: 7, lane: LANE_OTHER, limit, lapsed: Some("free".into()), now }
+    ClaimRequest {
+        owner,
+        key_id: 7,
+        lane: LANE_OTHER,
+        desk_only: false,
+        limit,
+        lapsed: Some("free".into()),
+        now,
+    }
 }
 
 async fn claim(store: &Store, request: &ClaimRequest) -> Vec<Claimed> {

@@ -311,6 +311,11 @@ impl Daemon {
         self.signal(libc::SIGTERM);
     }
 
+    /// SIGHUP: the editors' files are read again, stopped relays are tried again.
+    pub fn hang_up(&self) {
+        self.signal(libc::SIGHUP);
+    }
+
     pub fn signal(&self, signal: i32) {
         // SAFETY: the process is our child and was not waited for yet, so that the id is its own.
         assert_eq!(unsafe { libc::kill(self.pid(), signal) }, 0);

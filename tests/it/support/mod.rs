@@ -15,3 +15,4 @@ pub mod postfix;
 pub mod receiving;
 pub mod sending;
 pub mod sink;
+pub mod traffic;

@@ -179,7 +179,12 @@ impl Sending {
         let owner = owners::register(&mut tx, "test", TUESDAY).await.unwrap();
         tx.commit().await.unwrap();
         let shelf = shipped_shelf();
-        let who = Owner { id: owner, key_id: keyring.current_key_id().into(), shelf: shelf.clone() };
+        let who = Owner {
+            id: owner,
+            key_id: keyring.current_key_id().into(),
+            shelf: shelf.clone(),
+            alarms: Default::default(),
+        };
         let (asks, gatherer) = ledger::ledger(store.clone(), who);
         let now = clock.clone();
         tokio::spawn(gatherer.run(move || tidings::runtime::Clock::now(&now)));

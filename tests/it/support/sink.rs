@@ -1,10 +1,9 @@
-//! An SMTP server that takes everything and keeps of each message only who got it, a digest and the time: for audiences of tens
+//! An SMTP server that takes everything and keeps of each message only who got it and a digest: for audiences of tens
 //! of thousands.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
-use std::time::Instant;
 
 use sha2::{Digest, Sha256};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
@@ -14,7 +13,6 @@ use tokio::net::{TcpListener, TcpStream};
 pub struct Kept {
     pub to: String,
     pub digest: [u8; 32],
-    pub at: Instant,
 }
 
 #[derive(Clone)]
@@ -58,21 +56,6 @@ impl Sink {
         assert_eq!((missed, first.len()), (0, people.len()), "everybody, and nobody else");
         kept.len() - first.len()
     }
-
-    /// The most messages that arrived within any span of this many seconds.
-    pub fn most_within(&self, seconds: f64) -> usize {
-        let mut times: Vec<Instant> = self.kept().iter().map(|mail| mail.at).collect();
-        times.sort_unstable();
-        let mut most = 0;
-        let mut from = 0;
-        for (at, time) in times.iter().enumerate() {
-            while time.duration_since(times[from]).as_secs_f64() >= seconds {
-                from += 1;
-            }
-            most = most.max(at - from + 1);
-        }
-        most
-    }
 }
 
 async fn speak(stream: TcpStream, kept: &Mutex<Vec<Kept>>) -> std::io::Result<()> {
@@ -110,7 +93,7 @@ async fn speak(stream: TcpStream, kept: &Mutex<Vec<Kept>>) -> std::io::Result<()
                     hash.update(&line);
                 }
                 let digest = hash.finalize().into();
-                kept.lock().unwrap().push(Kept { to: to.clone(), digest, at: Instant::now() });
+                kept.lock().unwrap().push(Kept { to: to.clone(), digest });
                 b"250 taken\r\n"
             }
             "QUIT" => {
