@@ -90,7 +90,7 @@ impl SendLine {
         let (wait, first) = self.health.failed(now);
         self.alarms.relay_failed(&self.relay.name, problem, now);
         if first {
-            tracing::error!(alarm = "relay_down", %problem, "the relay cannot be used; recipients stay queued");
+            tracing::warn!(%problem, "the relay cannot be used; recipients stay queued");
         }
         if problem.reply.as_ref().is_some_and(|reply| reply.code < 500) {
             self.slow_down(now);
@@ -111,7 +111,7 @@ impl SendLine {
         if first {
             let (relay, why) = (&self.relay.name, MaskedText(why).to_string());
             self.alarms.raise(AlarmCause::RelayRefuses, relay, &why, now);
-            tracing::error!(alarm = "relay_stopped", %relay, why, "the relay is stopped for an hour or until SIGHUP; recipients stay queued, other relays take over");
+            tracing::warn!(%relay, why, "the relay is stopped for an hour or until SIGHUP; recipients stay queued, other relays take over");
         }
         wait
     }
@@ -301,7 +301,7 @@ impl Connection {
                 let (wait, first) = health.failed(now);
                 if first {
                     let outcome = MaskedText(&format!("{outcome:?}")).to_string();
-                    tracing::error!(alarm = "relay_down", %relay, outcome, "the relay takes nothing now; recipients stay queued");
+                    tracing::warn!(%relay, outcome, "the relay takes nothing now; recipients stay queued");
                 }
                 if throttle(outcome).is_some() && outcome.is_the_relays_fault() {
                     self.line.slow_down(now);

@@ -99,22 +99,22 @@ pub enum News {
 }
 
 impl News {
-    /// Into the log; what needs somebody is an alarm. An edition that waits for a word is found by who watches for them.
+    /// Into the log. What needs somebody is an alarm too; an edition that waits for a word is found by who watches for them.
     pub fn tell(&self, alarms: &Alarms, now: Timestamp) {
         match self {
             News::Quiet { lane } => {
                 alarms.raise(AlarmCause::LaneQuiet, lane, &"the provider says that it is too much", now);
-                tracing::error!(alarm = "lane_quiet", %lane, "the provider says too much: nothing leaves by this lane for ten minutes");
+                tracing::warn!(%lane, "the provider says too much: nothing leaves by this lane for ten minutes");
             }
             News::Slower { lane, width } => {
                 tracing::warn!(%lane, width, "the provider defers: the lane is slowed down to so many connections");
             }
             News::Paused { lane, trouble } => {
                 alarms.raise(AlarmCause::LanePaused, lane, trouble, now);
-                tracing::error!(alarm = "lane_paused", %lane, %trouble, "editions stop leaving by this lane; `tidings lanes resume {lane}` lets them go on");
+                tracing::warn!(%lane, %trouble, "editions stop leaving by this lane; `tidings lanes resume {lane}` lets them go on");
             }
             News::Stopped { edition, reason } => {
-                tracing::error!(alarm = "edition_attention", %edition, %reason, "the edition stops here; `tidings editions resume {edition}` goes on");
+                tracing::warn!(%edition, %reason, "the edition stops here; `tidings editions resume {edition}` goes on");
             }
         }
     }

@@ -99,7 +99,7 @@ fn one_alarm_and_sighup_starts_it_again() {
     site.hurry();
     site.import(20);
     let daemon = site.start();
-    until("the relay is stopped", || daemon.log().contains("relay_stopped").then_some(()));
+    until("the relay is stopped", || daemon.log().contains("the relay is stopped").then_some(()));
     assert_eq!(refusing.count(), 0);
     let edition = site.edition();
     assert_eq!(
