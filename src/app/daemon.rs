@@ -29,6 +29,7 @@ use crate::tasks::receive::{self, Doors, Proving, Receiver};
 use crate::tasks::report::Reporter;
 use crate::tasks::schedule::{Happened, Scheduler};
 use crate::tasks::send::{Connection, SendLine};
+use crate::tasks::signing::Signing;
 use crate::tasks::threading::Desk;
 use crate::transport::{Pacer, Timeouts};
 
@@ -223,6 +224,7 @@ impl Daemon {
             timeouts: Timeouts::default(),
             retry: setup.settings.retry.clone(),
             keyring: setup.keyring.clone(),
+            signing: setup.signer.clone().map(Signing::new),
             shelf: setup.shelf.clone(),
             bodies: Default::default(),
             health: Default::default(),

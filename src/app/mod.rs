@@ -6,6 +6,7 @@ pub mod daemon;
 mod failure;
 pub mod gallery;
 mod setup;
+mod signing;
 
 pub use conversation::conversation;
 pub use daemon::{Daemon, Parts, StartProblem};

@@ -5,6 +5,7 @@
 mod answer;
 mod check;
 mod desk;
+mod dkim;
 mod editions;
 mod export;
 mod people;
@@ -63,6 +64,9 @@ enum Command {
     Run(run::RunArgs),
     /// Checks config, articles and templates: all problems at once.
     Check,
+    /// Keys that sign mail.
+    #[command(subcommand)]
+    Dkim(dkim::DkimCommand),
     /// The next dates of each slot, and what each would send to whom.
     Schedule(schedule::ScheduleArgs),
     /// Shows what one tier will get of an edition, byte for byte.
@@ -137,6 +141,7 @@ async fn dispatch(command: Command, context: &Context) -> Result<(), Failure> {
         Command::Demo { .. } => Ok(()),
         Command::Run(args) => run::run(context, &args).await,
         Command::Check => check::check(context),
+        Command::Dkim(command) => dkim::dkim(context, command),
         Command::Schedule(args) => schedule::schedule(context, &args).await,
         Command::Preview(args) => preview::preview(context, &args).await,
         Command::Editions(command) => editions::editions(context, command).await,

@@ -10,7 +10,6 @@ use crate::domain::settings::RelaySecurity;
 /// Keys of `tidings.toml`, from its top.
 const SETTINGS: &[(&str, &str)] = &[
     ("domains", "lanes are checked, but this version limits only the relay as a whole"),
-    ("dkim", "the key is checked, but this version does not sign; let the MTA behind the relay sign"),
     ("intake.imap", "is checked, but this version takes mail in by LMTP and `tidings ingest` only"),
     ("intake.maildir", "is checked, but this version takes mail in by LMTP and `tidings ingest` only"),
     ("web", "is checked, but this version serves no pages"),

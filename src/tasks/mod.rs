@@ -16,5 +16,6 @@ pub mod receive;
 pub mod report;
 pub mod schedule;
 pub mod send;
+pub mod signing;
 pub mod threading;
 pub mod week;

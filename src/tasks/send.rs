@@ -15,6 +15,7 @@ use super::bodies::{Bodies, BodyProblem};
 use super::content::Shelf;
 use super::health::Health;
 use super::ledger::{self, Ledger};
+use super::signing::Signing;
 use crate::domain::delivery::{DeliveryState, History, Outcome, Phase, Settlement, settle};
 use crate::domain::settings::{RelaySettings, RetrySettings};
 use crate::domain::token::NOBODY;
@@ -42,6 +43,8 @@ pub struct SendLine {
     pub timeouts: Timeouts,
     pub retry: RetrySettings,
     pub keyring: Arc<Keyring>,
+    /// `None`: mail leaves unsigned.
+    pub signing: Option<Signing>,
     /// How tiers and dates read.
     pub shelf: Arc<Shelf>,
     pub bodies: Bodies,
@@ -289,9 +292,16 @@ impl Connection {
             first_attempt_at: claimed.first_attempt_at,
         };
         self.message.clear();
-        compiled
+        let mut envelope = compiled
             .compose(&self.line.keyring, &recipient, &mut self.message)
-            .map_err(|problem| Outcome::Unsendable(problem.to_string()))
+            .map_err(|problem| Outcome::Unsendable(problem.to_string()))?;
+        if let Some(signing) = &self.line.signing {
+            let unsigned = std::mem::take(&mut self.message);
+            let signed = signing.sign(&compiled, recipient.first_attempt_at, unsigned, &mut envelope).await;
+            self.message =
+                signed.map_err(|why| Outcome::Unsendable(format!("it cannot be signed: {why}")))?;
+        }
+        Ok(envelope)
     }
 
     fn decide(&self, claimed: &Claimed, outcome: &Outcome) -> Settled {

@@ -171,7 +171,7 @@ async fn claims_are_leases_and_settlements_are_fenced() {
 }
 
 #[tokio::test]
-async fn a_claim_reads_consent_suppression_and_entitlement_again() {
+async fn w43_a_claim_reads_consent_suppression_and_entitlement_again() {
     on_every_store(|store| async move {
         let soon = TUESDAY + Duration::from_secs(60);
         let people = [

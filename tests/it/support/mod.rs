@@ -11,3 +11,4 @@ pub mod peer;
 pub mod postfix;
 pub mod receiving;
 pub mod sending;
+pub mod signing;
