@@ -8,6 +8,9 @@ import sys
 
 import dkim
 
+# Verifying is slow, and what may not be added is the same for all.
+EVERY = 20
+
 zone = pathlib.Path(sys.argv[1]).read_text()
 owner = zone.split()[0]
 record = "".join(re.findall(r'"([^"]*)"', zone)).encode()
@@ -37,16 +40,18 @@ for folder in sys.argv[2:]:
     for path in sorted(pathlib.Path(folder).glob("*.eml")):
         mail = path.read_bytes()
         expect(True, mail, path, "as it was sent")
-        for name in (b"From", b"Subject", b"Reply-To", b"List-Unsubscribe"):
-            expect(False, name + b": x@y.example\r\n" + mail, path, f"a second {name.decode()}")
-        expect(False, mail + b"one more line\r\n", path, "a line behind the body")
+        if count % EVERY == 0:
+            for name in (b"From", b"Subject", b"Reply-To", b"List-Unsubscribe"):
+                expect(False, name + b": x@y.example\r\n" + mail, path, f"a second {name.decode()}")
+            expect(False, mail + b"one more line\r\n", path, "a line behind the body")
         at = mail.find(b"\r\nList-Unsubscribe: <https://")
         if at >= 0:
             at += len(b"\r\nList-Unsubscribe: <https://n")
             changed = mail[:at] + bytes([mail[at] ^ 1]) + mail[at + 1 :]
             expect(False, changed, path, "one byte of List-Unsubscribe")
-            at = mail.index(b"One-Click")
-            expect(False, mail[:at] + b"o" + mail[at + 1 :], path, "one byte of List-Unsubscribe-Post")
+            if count % EVERY == 0:
+                at = mail.index(b"One-Click")
+                expect(False, mail[:at] + b"o" + mail[at + 1 :], path, "one byte of List-Unsubscribe-Post")
             listed += 1
         count += 1
 print(count, listed)

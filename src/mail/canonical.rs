@@ -1,6 +1,6 @@
 //! The relaxed canonical form of header and body (RFC 6376 section 3.4), in one pass over octets as they are on the wire.
 //!
-//! The body goes to the caller in slices: what is canonical already, nearly all of a mail of ours, is never copied. Lines end in
+//! The body goes to the caller in slices: what is canonical already, nearly all of a mail of ours, is neither copied nor walked. Lines end in
 //! CRLF; a bare CR or LF is an octet like any other. Own code because the library at hand is wrong about bodies that end in
 //! blank lines.
 
@@ -63,61 +63,80 @@ pub fn field(field: RawField<'_>, into: &mut Vec<u8>) {
 /// it are one space, empty lines at the end are gone, the last line ends in CRLF. Nothing at all of an empty body.
 pub fn body(body: &[u8], mut take: impl FnMut(&[u8])) {
     let body = without_blank_end(body);
-    let mut rest = body;
-    let mut clean = 0;
-    while clean < rest.len() {
-        let end = memmem::find(&rest[clean..], b"\r\n").map(|at| clean + at);
-        let line = &rest[clean..end.unwrap_or(rest.len())];
-        let next = end.map_or(rest.len(), |end| end + 2);
-        if is_relaxed(line) {
-            clean = next;
-            continue;
+    let mut runs = Runs::of(body);
+    let mut at = 0;
+    while let Some(start) = runs.next_from(at) {
+        take(&body[at..start]);
+        at = start + body[start..].iter().take_while(|octet| is_blank(octet)).count();
+        if !body[at..].starts_with(b"\r\n") {
+            take(b" ");
         }
-        take(&rest[..clean]);
-        relax(line, &mut take);
-        rest = &rest[clean + line.len()..];
-        clean = next - clean - line.len();
     }
-    if !rest.is_empty() {
-        take(rest);
+    if at < body.len() {
+        take(&body[at..]);
     }
     if !body.is_empty() && !body.ends_with(b"\r\n") {
         take(b"\r\n");
     }
 }
 
-/// Without the lines at the end that are empty or hold white space only.
+fn is_blank(octet: &u8) -> bool {
+    matches!(octet, b' ' | b'\t')
+}
+
+/// Without the lines at the end that are empty or hold white space only, and without white space at an end that is no CRLF.
 fn without_blank_end(body: &[u8]) -> &[u8] {
-    let blank = |octet: &u8| matches!(octet, b' ' | b'\t');
     let mut end = body.len();
     loop {
         let line = body[..end].strip_suffix(b"\r\n").unwrap_or(&body[..end]);
-        let text = line.len() - line.iter().rev().take_while(|octet| blank(octet)).count();
-        if text > 0 && !line[..text].ends_with(b"\r\n") {
-            // A last line with words keeps its own CRLF.
-            return &body[..end];
-        }
+        let text = line.len() - line.iter().rev().take_while(|octet| is_blank(octet)).count();
         if text == 0 {
             return &[];
+        }
+        if !line[..text].ends_with(b"\r\n") {
+            // A last line with words keeps its own CRLF.
+            return if line.len() == end { &body[..text] } else { &body[..end] };
         }
         end = text;
     }
 }
 
-fn is_relaxed(line: &[u8]) -> bool {
-    // Without an early end, so that the compiler does many octets at a time.
-    let odd = line.windows(2).fold(false, |odd, pair| odd | (pair == b"  ") | (pair[0] == b'\t'));
-    !odd && !matches!(line.last(), Some(b' ' | b'\t'))
+/// White space that is not one space between words. Searches for what a run must hold, many octets at a time: a walk over the
+/// octets of a mail takes as long as hashing them.
+struct Runs<'a> {
+    body: &'a [u8],
+    /// Where the next of each kind is, as far as it is known: two spaces, a tab, a space before a line end.
+    ahead: [Option<usize>; 3],
 }
 
-fn relax(line: &[u8], take: &mut impl FnMut(&[u8])) {
-    let blank = |octet: &u8| matches!(octet, b' ' | b'\t');
-    let words = line.split(blank).enumerate().filter(|(at, word)| *at == 0 || !word.is_empty());
-    for (at, word) in words {
-        if at > 0 {
-            take(b" ");
+impl<'a> Runs<'a> {
+    fn of(body: &'a [u8]) -> Runs<'a> {
+        let mut runs = Runs { body, ahead: [None; 3] };
+        runs.ahead = [0, 1, 2].map(|kind| runs.find(kind, 0));
+        runs
+    }
+
+    fn find(&self, kind: usize, from: usize) -> Option<usize> {
+        let rest = &self.body[from..];
+        let found = match kind {
+            0 => memmem::find(rest, b"  "),
+            1 => memchr(b'\t', rest),
+            _ => memmem::find(rest, b" \r\n"),
+        };
+        found.map(|at| from + at)
+    }
+
+    /// The start of the first run that begins at `from` or later; what ends there is no white space.
+    fn next_from(&mut self, from: usize) -> Option<usize> {
+        for kind in 0..self.ahead.len() {
+            if self.ahead[kind].is_some_and(|at| at < from) {
+                self.ahead[kind] = self.find(kind, from);
+            }
         }
-        take(word);
+        let first = self.ahead.into_iter().flatten().min()?;
+        // One space before a tab belongs to its run.
+        let spaced = self.body[first] == b'\t' && first > from && self.body[first - 1] == b' ';
+        Some(first - usize::from(spaced))
     }
 }
 
