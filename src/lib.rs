@@ -30,7 +30,9 @@
 //! 3. *Claim.* [`tasks::ledger`] gathers what all connections ask and answers them with one transaction: it settles their last
 //!    deliveries, leases the next ones, and reads consent, suppression and entitlement again ([`store::deliveries`]).
 //! 4. *Fill.* [`mail::compose`] splices the recipient's values into pieces that were encoded once per body. Date, ids and
-//!    boundary follow from the first attempt, so a retry is the same message. 5. *Sign* has its place after it.
+//!    boundary follow from the first attempt, so a retry is the same message.
+//! 5. *Sign.* [`mail::dkim`] puts a signature of each aligned key in front, with the time of the first attempt; RSA runs on worker
+//!    threads ([`tasks::signing`]). With keys configured nothing leaves unsigned.
 //! 6. *Send.* [`transport::Session`] speaks SMTP, one timer per command; what the peer said is a value, never an error.
 //! 7. *Settle.* [`domain::delivery::settle`] is a pure function; its answer is committed before the connection's next MAIL.
 //!
@@ -62,6 +64,7 @@
 //! | A word inside a gate is in no part, header, link or preheader of another tier's mail; a broken gate sends nothing | `tier_gates` |
 //! | What a person gets now is what they are entitled to now: the rule and its SQL agree, and a claim asks again | `audience_rule`, `store_suite` |
 //! | Nothing is sent to a suppressed address after the suppression committed | `store_suite` |
+//! | With `[dkim]` every mail leaves signed or not at all, one-click unsubscribing is covered, and a retry has the same octets | `signed_mail`, `dkim_by_another` |
 //! | A received message is acknowledged only after it is recorded, and one bad message stops no other | `lmtp_dialogue`, `answer_arrives` |
 //! | No file raises anybody: a plan that is not named gives no tier, a status that is not clearly active gives no mail, a suppression stays | `people_from_elsewhere`, `people_are_imported` |
 //! | Import, export and import again loses nothing and changes nothing | `people_from_elsewhere` |

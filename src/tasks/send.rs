@@ -4,7 +4,7 @@
 //! attempt. The settlement of the last delivery travels with the next claim; where the next one has to wait for its permit, it
 //! goes ahead alone. A message whose connection was recycled by the server is tried at once on a new one.
 //!
-//! Known gaps: one relay, one lane, no signature; each takes its place here (permit, claim, sign).
+//! Known gaps: one relay, one lane; each takes its place here (permit, claim).
 
 use std::sync::Arc;
 use std::time::Duration;
