@@ -137,7 +137,7 @@ proptest! {
             let Ok(compiled) = Compiled::new(&frame, &rendered.body) else { continue };
             let to = Recipient { name: name.clone(), ..recipient(3) };
             let Some(wire) = signed(&compiled, &signer, &to) else { continue };
-            let harmless = render_edition(&set, &edition(&usual, &[plain.clone()]), tier).unwrap();
+            let harmless = render_edition(&set, &edition(&usual, std::slice::from_ref(&plain)), tier).unwrap();
             let harmless = Compiled::new(&crate::compose_wire::frame(Kind::Newsletter), &harmless.body).unwrap();
             check(&wire, &signed(&harmless, &signer, &recipient(3)).unwrap(), None, &to);
             prop_assert_eq!(signed(&compiled, &signer, &to).unwrap(), wire, "W25");
