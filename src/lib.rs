@@ -32,7 +32,9 @@
 //! 3. *Claim.* [`tasks::ledger`] gathers what all connections ask and answers them with one transaction: it settles their last
 //!    deliveries, leases the next ones, and reads consent, suppression and entitlement again ([`store::deliveries`]).
 //! 4. *Fill.* [`mail::compose`] splices the recipient's values into pieces that were encoded once per body. Date, ids and
-//!    boundary follow from the first attempt, so a retry is the same message. 5. *Sign* has its place after it.
+//!    boundary follow from the first attempt, so a retry is the same message.
+//! 5. *Sign.* [`mail::dkim`] puts a signature of each aligned key in front, with the time of the first attempt; RSA runs on worker
+//!    threads ([`tasks::signing`]). With keys configured nothing leaves unsigned.
 //! 6. *Send.* [`transport::Session`] speaks SMTP, over TLS where the relay asks for it, one timer per command; what the peer said
 //!    is a value, never an error.
 //! 7. *Settle.* [`domain::delivery::settle`] is a pure function over the class of the reply ([`domain::reply_rule`]); its answer,
@@ -69,6 +71,7 @@
 //! | A rate holds across restarts and processes in every second; a lane that waits costs the others nothing | `limits_survive_restarts`, `two_lanes` |
 //! | What is said about us blames no recipient: relay, lane or edition stops, and resuming sends nothing twice | `relay_is_stopped`, `edition_trips_breaker` |
 //! | Nothing is sent to a suppressed address after the suppression committed | `store_suite` |
+//! | With `[dkim]` every mail leaves signed or not at all, one-click unsubscribing is covered, and a retry has the same octets | `signed_mail`, `dkim_by_another` |
 //! | A received message is acknowledged only after it is recorded, and one bad message stops no other | `lmtp_dialogue`, `answer_arrives` |
 //! | No file raises anybody: a plan that is not named gives no tier, a status that is not clearly active gives no mail, a suppression stays | `people_from_elsewhere`, `people_are_imported` |
 //! | Import, export and import again loses nothing and changes nothing | `people_from_elsewhere` |

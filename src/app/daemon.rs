@@ -34,6 +34,7 @@ use crate::tasks::restore;
 use crate::tasks::schedule::{Happened, Scheduler};
 use crate::tasks::send::{Connection, SendLine};
 use crate::tasks::shares::Shares;
+use crate::tasks::signing::Signing;
 use crate::tasks::traffic::Caps;
 use crate::tasks::watch::Watch;
 use crate::transport::{Pacer, Timeouts};
@@ -286,6 +287,7 @@ impl Daemon {
         let weights: Vec<u32> = settings.relays.iter().map(|relay| relay.weight).collect();
         let shares = Arc::new(Shares::new(&weights));
         let bodies = Arc::new(Bodies::default());
+        let signing = setup.signer.clone().map(Signing::new);
         let relays = settings.relays.iter().zip(&known.relays).enumerate();
         let lines = relays.map(|(index, (relay, id))| {
             Arc::new(SendLine {
@@ -297,6 +299,7 @@ impl Daemon {
                 timeouts: Timeouts::default(),
                 retry: settings.retry.clone(),
                 keyring: setup.keyring.clone(),
+                signing: signing.clone(),
                 shelf: setup.shelf.clone(),
                 bodies: bodies.clone(),
                 health: Health::among(shares.clone(), index),

@@ -9,6 +9,7 @@ mod keeping;
 mod operations;
 mod receiving;
 mod setup;
+mod signing;
 
 pub use conversation::conversation;
 pub use daemon::{Daemon, Parts, StartProblem};

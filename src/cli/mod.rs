@@ -6,6 +6,7 @@ mod answer;
 mod backup;
 mod check;
 mod desk;
+mod dkim;
 mod editions;
 mod export;
 mod lanes;
@@ -65,6 +66,9 @@ enum Command {
     Run(run::RunArgs),
     /// Checks config, articles and templates: all problems at once.
     Check,
+    /// Keys that sign mail.
+    #[command(subcommand)]
+    Dkim(dkim::DkimCommand),
     /// The next dates of each slot, and what each would send to whom.
     Schedule(schedule::ScheduleArgs),
     /// Shows what one tier will get of an edition, byte for byte.
@@ -144,6 +148,7 @@ async fn dispatch(command: Command, context: &Context) -> Result<(), Failure> {
         Command::Demo { .. } => Ok(()),
         Command::Run(args) => run::run(context, &args).await,
         Command::Check => check::check(context),
+        Command::Dkim(command) => dkim::dkim(context, command),
         Command::Schedule(args) => schedule::schedule(context, &args).await,
         Command::Preview(args) => preview::preview(context, &args).await,
         Command::Editions(command) => editions::editions(context, command).await,

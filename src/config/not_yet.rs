@@ -7,7 +7,6 @@ use super::tree::{Node, Table, Value};
 
 /// Keys of `tidings.toml`, from its top.
 const SETTINGS: &[(&str, &str)] = &[
-    ("dkim", "the key is checked, but this version does not sign; let the MTA behind the relay sign"),
     ("intake.imap", "is checked, but this version takes mail in by LMTP and `tidings ingest` only"),
     ("intake.maildir", "is checked, but this version takes mail in by LMTP and `tidings ingest` only"),
     ("web.listen", "is checked, but this version serves no public pages"),

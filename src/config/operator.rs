@@ -8,12 +8,13 @@ use super::mail_in;
 use super::not_yet;
 use super::secret::Sources;
 use super::section::{Found, Section};
+use super::signing;
 use super::syntax::{self, wrong};
 use super::tree::Value;
 use super::urls::{self, Storage};
 use crate::domain::settings::{
-    AddressPatterns, DkimSettings, DomainSettings, OnUncertain, Rate, RelaySecurity, RelaySettings,
-    RetrySettings, Settings, StorageUrl, WebSettings,
+    AddressPatterns, DomainSettings, OnUncertain, Rate, RelaySecurity, RelaySettings, RetrySettings,
+    Settings, StorageUrl, WebSettings,
 };
 use secrecy::SecretString;
 
@@ -41,7 +42,7 @@ pub(super) fn settings(mut root: Section<'_>, sources: &Sources<'_>) -> Option<S
     let relays = relays(&mut root, sources, message_id_domain.as_deref().unwrap_or_default());
     let domains = domains(&mut root);
     let retry = retry(&mut root);
-    let dkim = root.optional("dkim").and_then(|found| dkim(found.section()?, sources));
+    let dkim = signing::keys(&mut root, sources);
     let addresses = root
         .required("addresses", "add [addresses] with `reply` and `bounce`")
         .and_then(|found| addresses(found.section()?));
@@ -244,19 +245,6 @@ fn retry(root: &mut Section<'_>) -> RetrySettings {
     section.finish();
     retry.on_uncertain = on_uncertain.unwrap_or(retry.on_uncertain);
     retry
-}
-
-fn dkim(mut section: Section<'_>, sources: &Sources<'_>) -> Option<DkimSettings> {
-    let domain = section
-        .required("domain", "write the domain that signs, for example \"news.example.org\"")
-        .and_then(|found| found.parse(syntax::host_name));
-    let selector =
-        section.required("selector", "write selector = \"t1\"").and_then(|found| found.parse(syntax::slug));
-    let key = section
-        .required("key", "write key = { file = \"secrets/t1.pem\" }")
-        .and_then(|found| sources.secret(&found));
-    section.finish();
-    Some(DkimSettings { domain: domain?, selector: selector?, key: key? })
 }
 
 fn addresses(mut section: Section<'_>) -> Option<AddressPatterns> {

@@ -144,6 +144,11 @@ impl Compiled {
         })
     }
 
+    /// The domain of the From, for which a signature has to stand.
+    pub fn from_domain(&self) -> &str {
+        self.frame.from_address.rsplit_once('@').map_or("", |(_, domain)| domain)
+    }
+
     /// Appends the whole message for one recipient to `into`.
     ///
     /// # Errors
@@ -242,7 +247,10 @@ impl Compiled {
     /// RFC 8058 section 3.1: the HTTPS URI first, and the fixed value of the second field.
     fn write_unsubscribe(&self, marks: &Marks, into: &mut Vec<u8>) {
         let url = format!("<{}>", marks.unsubscribe_url);
-        let mailto = self.frame.unsubscribe.as_ref().map(|pattern| mailto(&pattern.with(&marks.unsubscribe)));
+        let mailto = self.frame.unsubscribe.as_ref().map(|pattern| {
+            // Some programs send nothing without a subject.
+            format!("<{}?subject=unsubscribe>", mailto(&pattern.with(&marks.unsubscribe)))
+        });
         header::items(
             "List-Unsubscribe",
             ",",
@@ -446,13 +454,22 @@ fn list_lines(frame: &Frame, lines: &mut Vec<u8>) {
     if let Some(url) = &frame.archive_url {
         header::plain("List-Archive", &format!("<{url}>"), lines);
     }
+    if let Some(address) = &frame.owner {
+        header::plain("List-Owner", &format!("<{}>", mailto(address)), lines);
+    }
+    if let Some(address) = &frame.join {
+        header::plain("List-Subscribe", &format!("<{}?subject=subscribe>", mailto(address)), lines);
+    }
     header::plain("List-Post", "NO", lines);
+    if let Some(id) = &frame.feedback_id {
+        header::plain("Feedback-ID", id, lines);
+    }
     header::plain("Precedence", "bulk", lines);
 }
 
-/// RFC 6068 section 2, with a subject because some programs send nothing without one.
+/// RFC 6068 section 2.
 fn mailto(address: &str) -> String {
-    let mut out = String::from("<mailto:");
+    let mut out = String::from("mailto:");
     for octet in address.bytes() {
         if octet.is_ascii_alphanumeric() || b"-._~!$'*+@".contains(&octet) {
             out.push(char::from(octet));
@@ -460,6 +477,5 @@ fn mailto(address: &str) -> String {
             out.push_str(&format!("%{octet:02X}"));
         }
     }
-    out.push_str("?subject=unsubscribe>");
     out
 }

@@ -2,7 +2,10 @@
 
 pub mod authentication;
 pub mod author;
+pub mod canonical;
 pub mod compose;
+pub mod dkim;
+pub mod dkim_key;
 pub mod encode;
 mod frame;
 pub mod header;

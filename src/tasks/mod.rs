@@ -22,6 +22,7 @@ pub mod restore;
 pub mod schedule;
 pub mod send;
 pub mod shares;
+pub mod signing;
 pub mod threading;
 pub mod traffic;
 pub mod watch;

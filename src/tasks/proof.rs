@@ -80,7 +80,7 @@ pub async fn of(
     for tier in &edition.tiers {
         match content.render(&edition, tier, number) {
             Ok((body, warnings)) => {
-                let frame = frame.clone();
+                let frame = frame.of_edition(&edition.slug, tier.as_str());
                 proofs.push(Proof { tier: tier.clone(), frame, body, warnings, edition: 0, stored: None });
             }
             Err(more) => problems.extend(more),

@@ -345,13 +345,14 @@ pub fn freeze(
             let key = format!("editions.{}.{tier}", edition.slug);
             Problem::error(&edition.slug, Position::FILE, &key, &why, "")
         };
-        if let Err(problem) = Compiled::new(frame, &body) {
+        let frame = frame.of_edition(&edition.slug, tier.as_str());
+        if let Err(problem) = Compiled::new(&frame, &body) {
             problems.push(unfit(problem.to_string()));
         }
         if subject.is_empty() {
             subject = crate::domain::body::fill(&body.subject, &Default::default());
         }
-        match (serde_json::to_string(frame), serde_json::to_string(&body)) {
+        match (serde_json::to_string(&frame), serde_json::to_string(&body)) {
             (Ok(frame), Ok(body)) => bodies.push(NewBody {
                 tier: tier.clone(),
                 frame,

@@ -515,7 +515,7 @@ fn what_this_version_does_not_act_on_is_said() {
     );
     let found: Vec<(usize, &str)> =
         loaded.problems.iter().map(|problem| (problem.line, problem.key.as_str())).collect();
-    let expected = [(17, "dkim"), (21, "intake.imap"), (25, "intake.maildir"), (28, "web.listen")];
+    let expected = [(21, "intake.imap"), (25, "intake.maildir"), (28, "web.listen")];
     assert_eq!(found, expected);
     assert!(loaded.settings.is_some());
     let slots = loaded.publication.unwrap().slots;

@@ -36,7 +36,7 @@ fn whole(name: &str, body: &Body) -> [String; 3] {
 }
 
 #[test]
-fn a_confirmation_says_who_asked_and_has_its_link_twice() {
+fn w54_a_confirmation_says_who_asked_and_has_its_link_twice() {
     let publication = publication();
     let input = ConfirmInput {
         publication: &publication,

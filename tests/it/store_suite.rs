@@ -229,7 +229,7 @@ async fn w143_a_hard_bounce_suppresses_in_the_transaction_that_settles_it() {
 }
 
 #[tokio::test]
-async fn a_claim_reads_consent_suppression_and_entitlement_again() {
+async fn w43_a_claim_reads_consent_suppression_and_entitlement_again() {
     on_every_store(|store| async move {
         let soon = TUESDAY + Duration::from_secs(60);
         let people = [

@@ -497,7 +497,7 @@ fn partials_that_include_each_other_are_found() {
 }
 
 #[test]
-fn a_way_out_and_an_address_are_needed() {
+fn w22_w45_a_way_out_and_an_address_are_needed() {
     let text = body("<mj-text>{{#if subscriber.name}}{{links.unsubscribe}}{{/if}}</mj-text>");
     let set = with(&[("weekly/body.mjml", &text)]).unwrap();
     let problems = render_with(&set, &[article("x\n").unwrap()], "yearly").unwrap_err();

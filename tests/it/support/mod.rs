@@ -14,5 +14,6 @@ pub mod peer;
 pub mod postfix;
 pub mod receiving;
 pub mod sending;
+pub mod signing;
 pub mod sink;
 pub mod traffic;

@@ -107,6 +107,7 @@ impl Process {
                 timeouts: Timeouts::default(),
                 retry: retry(OnUncertain::Resend),
                 keyring: keyring.clone(),
+                signing: None,
                 shelf: shelf.clone(),
                 bodies: Default::default(),
                 alarms: Default::default(),
