@@ -137,7 +137,7 @@ async fn w37_w56_to_w62_the_recorded_mail_verifies_and_nothing_of_it_may_change(
 async fn w60_what_is_not_there_may_not_be_added() {
     let signer = signer(&[(DOMAIN, "t1")]);
     let verifier = verifier(signer.keys()).await;
-    let mut wire = b"From: a@news.example.org\r\nTo: b@x.example\r\n\r\nhello\r\n".to_vec();
+    let mut wire = b"From: weekly@news.example.org\r\nTo: b@x.example\r\n\r\nhello\r\n".to_vec();
     let body_at = wire.len() - "hello\r\n".len();
     signer.sign(DOMAIN, TUESDAY, &mut wire, body_at).unwrap();
     let wire = String::from_utf8(wire).unwrap();
