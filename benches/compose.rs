@@ -18,6 +18,7 @@ fn recipient() -> Recipient {
         delivery: 123_456,
         subscriber: 4711,
         thread: 0,
+        proof_of: 0,
         staff: 0,
         address: Address::parse("reader4711@host11.example").unwrap(),
         name: "Reader Number 4711".into(),

@@ -23,11 +23,13 @@ fn settled(claimed: &Claimed, owner: i64) -> Settled {
         owner,
         relay: "main".into(),
         at: NOW,
+        recipient: None,
         settlement: Settlement {
             state: DeliveryState::Accepted,
             due_at: None,
             last_reply: "250 2.0.0 Ok: queued as 4XyZ123456".into(),
             burns_attempt: true,
+            suppress: None,
         },
     }
 }
@@ -43,7 +45,7 @@ async fn asker(ledger: Ledger, owner: i64, count: usize) {
 
 /// Requests a second.
 async fn through_the_ledger(world: &World, owner: i64, askers: usize) -> f64 {
-    let who = Owner { id: owner, key_id: 1, shelf: shelf() };
+    let who = Owner { id: owner, key_id: 1, shelf: shelf(), alarms: Default::default() };
     let (ledger, gatherer) = ledger(world.store.clone(), who);
     let gathering = tokio::spawn(gatherer.run(|| NOW));
     let start = Instant::now();

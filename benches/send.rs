@@ -1,6 +1,6 @@
 //! The whole line: deliveries from SQLite, filled, composed, sent over SMTP and settled, with 8 and with 32 connections, beside
 //! Postfix's `smtp-source -d` on the same `smtp-sink` in the same rounds. Without Postfix's tools a sink of our own takes the mail
-//! and only our own figures are printed.
+//! and only our own figures are printed. With 8 connections signed as well, beside the bare RSA operation of the same key.
 
 mod common;
 
@@ -9,12 +9,18 @@ use std::process::{Child, Command, ExitCode, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use aws_lc_rs::rand::SystemRandom;
+use aws_lc_rs::signature::RSA_PKCS1_SHA256;
 use common::world::{NOW, World, keyring, shelf};
-use common::{Report, cpu, median, ratio, rounds, size};
+use common::{Report, cpu, median, micros, ratio, rounds, size};
+use secrecy::ExposeSecret;
 use tidings::domain::settings::{OnUncertain, RelaySecurity, RelaySettings, RetrySettings};
+use tidings::mail::dkim::{DkimKey, Signer};
+use tidings::mail::dkim_key;
 use tidings::runtime::{Shutdown, SystemClock};
 use tidings::tasks::ledger::{Owner, ledger};
 use tidings::tasks::send::{Connection, SendLine, Step};
+use tidings::tasks::signing::Signing;
 use tidings::transport::Pacer;
 
 /// smtp-source's own octets a message; ours are printed.
@@ -130,9 +136,19 @@ fn source(port: u16, count: usize) -> Option<(f64, f64)> {
     Some((start.elapsed().as_secs_f64(), cpu(libc::RUSAGE_CHILDREN) - before))
 }
 
-fn line(world: &World, port: u16, owner: i64) -> (SendLine, tidings::tasks::ledger::Gatherer) {
+fn line(
+    world: &World,
+    port: u16,
+    owner: i64,
+    signer: Option<&Arc<Signer>>,
+) -> (SendLine, tidings::tasks::ledger::Gatherer) {
     let keyring = Arc::new(keyring());
-    let who = Owner { id: owner, key_id: keyring.current_key_id().into(), shelf: shelf() };
+    let who = Owner {
+        id: owner,
+        key_id: keyring.current_key_id().into(),
+        shelf: shelf(),
+        alarms: Default::default(),
+    };
     let (asks, gatherer) = ledger(world.store.clone(), who);
     let relay = RelaySettings {
         name: "main".into(),
@@ -141,6 +157,7 @@ fn line(world: &World, port: u16, owner: i64) -> (SendLine, tidings::tasks::ledg
         port,
         username: None,
         password: None,
+        ca: None,
         connections: 8,
         rates: Vec::new(),
         messages_per_connection: 100,
@@ -160,6 +177,7 @@ fn line(world: &World, port: u16, owner: i64) -> (SendLine, tidings::tasks::ledg
             on_uncertain: OnUncertain::Resend,
         },
         keyring,
+        signing: signer.cloned().map(Signing::new),
         shelf: shelf(),
         bodies: Default::default(),
         health: Default::default(),
@@ -172,8 +190,15 @@ fn line(world: &World, port: u16, owner: i64) -> (SendLine, tidings::tasks::ledg
 }
 
 /// Sends everything that is queued. Seconds and processor seconds.
-async fn ours(world: &World, port: u16, owner: i64, connections: usize, count: usize) -> (f64, f64) {
-    let (line, gatherer) = line(world, port, owner);
+async fn ours(
+    world: &World,
+    port: u16,
+    owner: i64,
+    connections: usize,
+    count: usize,
+    signer: Option<&Arc<Signer>>,
+) -> (f64, f64) {
+    let (line, gatherer) = line(world, port, owner, signer);
     let line = Arc::new(line);
     let (start, before) = (Instant::now(), cpu(libc::RUSAGE_SELF));
     let gathering = tokio::spawn(gatherer.run(|| NOW));
@@ -208,6 +233,10 @@ fn main() -> ExitCode {
     let mut report = Report::new(&format!("send: {count} messages from the store to a sink"));
     let sink = Sink::start();
     let (mut theirs, mut eight, mut many) = (Way::default(), Way::default(), Way::default());
+    let (mut signed, mut bare) = (Way::default(), Vec::new());
+    let (pair, pem) = dkim_key::generate("2048").unwrap();
+    let key = DkimKey::new("news.example.org", "t1", pem.expose_secret()).unwrap();
+    let signer = Arc::new(Signer::new(vec![key]));
     common::runtime().block_on(async {
         let world = World::new().await;
         world.people(count).await;
@@ -217,15 +246,25 @@ fn main() -> ExitCode {
             if let Some(took) = source(sink.port, count) {
                 theirs.add(count, took);
             }
-            for (way, connections) in [(&mut eight, 8), (&mut many, 32)] {
-                world.edition(&format!("edition-{round}-{connections}")).await;
-                way.add(count, ours(&world, sink.port, owner, connections, count).await);
+            let ways = [(&mut eight, 8, None), (&mut many, 32, None), (&mut signed, 8, Some(&signer))];
+            for (way, connections, signer) in ways {
+                world.edition(&format!("edition-{round}-{connections}-{}", signer.is_some())).await;
+                way.add(count, ours(&world, sink.port, owner, connections, count, signer).await);
             }
+            bare.push(micros(200, || {
+                let mut signature = [0; 256];
+                pair.sign(&RSA_PKCS1_SHA256, &SystemRandom::new(), &[b'x'; 2000], &mut signature).unwrap();
+            }));
         }
-        accepted(&world, count * 2 * rounds(5)).await;
+        accepted(&world, count * 3 * rounds(5)).await;
     });
     eight.print(&report, "8 connections");
     many.print(&report, "32 connections");
+    signed.print(&report, "8 connections, signed");
+    report.figure("one bare RSA signature", median(&bare), "us");
+    let extra: Vec<f64> =
+        (0..bare.len()).map(|at| (signed.cpu[at] - eight.cpu[at]) * 1e6 / bare[at]).collect();
+    report.at_most("8: processor time (signed - unsigned) / bare signature", median(&extra), 1.3);
     report.figure("peak memory", common::peak_mb(), "MB");
     if sink.child.is_none() || theirs.wall.is_empty() {
         println!(

@@ -14,7 +14,7 @@
 //! | 3 | [`store`], [`transport`], [`intake`] | SQL; sending; receiving. They never import each other |
 //! | 2 | [`mail`], [`render`], [`import`], [`config`] | bytes of mail; templates; other people's files; text to checked settings |
 //! | 1 | [`domain`] | rules and types, pure: no async, no clock, no SQL, no wire format |
-//! | 0 | [`runtime`] | clock, shutdown, telemetry, redaction |
+//! | 0 | [`runtime`] | clock, shutdown, telemetry, signs of life, redaction |
 //!
 //! What is absent keeps the house livable. No function reads the clock outside `runtime`. No network wait happens inside a
 //! transaction. There is no second path that sends mail. Nothing is acknowledged before it is committed. No address reaches a log
@@ -26,13 +26,19 @@
 //!
 //! 1. *Schedule.* Every tier is rendered and checked, then one transaction writes the edition, its frozen bodies
 //!    ([`domain::body`]) and one delivery per person of the audience.
-//! 2. *Permit.* A connection to the relay waits for its rate ([`transport::Pacer`]).
+//! 2. *Permit.* A connection belongs to one relay ([`tasks::health`], [`tasks::shares`]) and waits for its rate
+//!    ([`transport::Pacer`]). Rates of relays and lanes live in rows and are borrowed in the transaction of the claim
+//!    ([`tasks::traffic`], [`domain::limit`]); a lane without a permit costs the others nothing.
 //! 3. *Claim.* [`tasks::ledger`] gathers what all connections ask and answers them with one transaction: it settles their last
 //!    deliveries, leases the next ones, and reads consent, suppression and entitlement again ([`store::deliveries`]).
 //! 4. *Fill.* [`mail::compose`] splices the recipient's values into pieces that were encoded once per body. Date, ids and
-//!    boundary follow from the first attempt, so a retry is the same message. 5. *Sign* has its place after it.
-//! 6. *Send.* [`transport::Session`] speaks SMTP, one timer per command; what the peer said is a value, never an error.
-//! 7. *Settle.* [`domain::delivery::settle`] is a pure function; its answer is committed before the connection's next MAIL.
+//!    boundary follow from the first attempt, so a retry is the same message.
+//! 5. *Sign.* [`mail::dkim`] puts a signature of each aligned key in front, with the time of the first attempt; RSA runs on worker
+//!    threads ([`tasks::signing`]). With keys configured nothing leaves unsigned.
+//! 6. *Send.* [`transport::Session`] speaks SMTP, over TLS where the relay asks for it, one timer per command; what the peer said
+//!    is a value, never an error.
+//! 7. *Settle.* [`domain::delivery::settle`] is a pure function over the class of the reply ([`domain::reply_rule`]); its answer,
+//!    and the suppression that a hard bounce brings, are committed before the connection's next MAIL.
 //!
 //! | state | what it means | after a crash |
 //! |---|---|---|
@@ -57,11 +63,15 @@
 //!
 //! | promise | test |
 //! |---|---|
+//! | However a relay fails, nothing is lost, no recipient pays for what is ours or the relay's, and only a hard bounce suppresses | `fault_matrix` |
 //! | After any crash nobody is missed; doubles are at most the connections open at the crash and carry the same Message-ID; with `hold` there are none | `killed_and_restarted` |
 //! | An edition is `sent` only when every row is final and the counts add up to its frozen audience | `peer_takes_everything` |
 //! | A word inside a gate is in no part, header, link or preheader of another tier's mail; a broken gate sends nothing | `tier_gates` |
 //! | What a person gets now is what they are entitled to now: the rule and its SQL agree, and a claim asks again | `audience_rule`, `store_suite` |
+//! | A rate holds across restarts and processes in every second; a lane that waits costs the others nothing | `limits_survive_restarts`, `two_lanes` |
+//! | What is said about us blames no recipient: relay, lane or edition stops, and resuming sends nothing twice | `relay_is_stopped`, `edition_trips_breaker` |
 //! | Nothing is sent to a suppressed address after the suppression committed | `store_suite` |
+//! | With `[dkim]` every mail leaves signed or not at all, one-click unsubscribing is covered, and a retry has the same octets | `signed_mail`, `dkim_by_another` |
 //! | A received message is acknowledged only after it is recorded, and one bad message stops no other | `lmtp_dialogue`, `answer_arrives` |
 //! | No file raises anybody: a plan that is not named gives no tier, a status that is not clearly active gives no mail, a suppression stays | `people_from_elsewhere`, `people_are_imported` |
 //! | Import, export and import again loses nothing and changes nothing | `people_from_elsewhere` |
@@ -70,6 +80,11 @@
 //! | Leaving with one click is honoured each time, and counts from the next message on | `one_click_post` |
 //! | Nothing but one question is sent to an address that has not confirmed | `joins_by_form` |
 //! | A stranger gets into nobody's conversation | `answer_arrives` |
+//! | Only a proven editor approves or holds by mail, each word once; a proof reaches people of the house only and counts nowhere | `editor_answers`, `preview_is_what_is_sent` |
+//! | Nothing is sent that cannot be settled, and nothing is acknowledged that cannot be recorded, while the database is away or the disk full | `database_goes_away`, `disk_is_full` |
+//! | A restored backup sends nothing by itself that may have been sent since it was taken | `backup_is_restored` |
+//! | No address is in a log, at any level | `logs_hold_no_address` |
+//! | Operators hear of a cause once an hour, even if the relay is what is broken | `alarms_reach_operators` |
 
 pub mod app;
 pub mod cli;

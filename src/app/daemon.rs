@@ -19,25 +19,25 @@ use super::Setup;
 use super::keeping::{Keeping, told_of_dead};
 use super::operations::{self, PagesListener};
 use super::public::{self, PublicDoors};
-use crate::domain::alarm::AlarmCause;
-use crate::domain::settings::IntakeSettings;
+pub use super::receiving::receiver;
 use crate::intake::lmtp::{self, Listener, LmtpConfig};
-use crate::intake::signature::Signatures;
-use crate::runtime::{Clock, Pulse, Shutdown, Timestamp, Vitals, init_system};
-use crate::store::{DaemonLock, Store, StoreError, staff};
+use crate::runtime::{Clock, Shutdown, Timestamp, Vitals, init_system};
+use crate::store::lanes::{self, Known};
+use crate::store::{DaemonLock, Store, StoreError};
 use crate::tasks::alarm::{Alarms, Teller};
-use crate::tasks::content::Shelf;
+use crate::tasks::bodies::Bodies;
+use crate::tasks::health::Health;
 use crate::tasks::lease::{self, Entered};
 use crate::tasks::leaving;
 use crate::tasks::ledger::{self, Gatherer, Owner};
-use crate::tasks::measure;
-use crate::tasks::notice::Press;
-use crate::tasks::receive::{self, Doors, Proving, Receiver};
+use crate::tasks::receive::{self, Doors};
 use crate::tasks::report::Reporter;
 use crate::tasks::restore;
 use crate::tasks::schedule::{Happened, Scheduler};
 use crate::tasks::send::{Connection, SendLine};
-use crate::tasks::threading::Desk;
+use crate::tasks::shares::Shares;
+use crate::tasks::signing::Signing;
+use crate::tasks::traffic::Caps;
 use crate::tasks::watch::Watch;
 use crate::transport::{Pacer, Timeouts};
 use crate::web;
@@ -80,6 +80,10 @@ pub enum StartProblem {
     Listen { place: String, error: std::io::Error },
     #[error("cannot serve pages on {address}: {error}; `{key}` names where")]
     Pages { key: &'static str, address: SocketAddr, error: std::io::Error },
+    #[error(
+        "another daemon was heard of within the last 30 s; stop all of them before one puts a copy to use"
+    )]
+    NotAlone,
     #[error("no signals: {0}")]
     Signals(std::io::Error),
     #[error("the ticker did not start: {0}")]
@@ -131,12 +135,13 @@ impl Daemon {
         let pages = bind_pages("web.private", web.private.filter(|_| parts.web))?;
         let public = bind_pages("web.listen", web.listen.filter(|_| parts.web))?;
         let (vitals, alarms) = (Vitals::default(), Alarms::default());
-        let parts = on_hold(&store, &vitals, parts).await?;
+        let parts = operations::on_hold(&store, &vitals, parts).await?;
         let process = format!("pid {}", std::process::id());
         let started_at = clock.now();
         let Entered { owner, ended } =
             lease::enter(&store, &process, &setup.settings.retry, started_at).await?;
         vitals.wrote(started_at);
+        let known = write_lanes(setup, &store, clock.now()).await?;
         let mut daemon = Daemon {
             lmtp: listener.as_ref().and_then(|listener| listener.local_addr()),
             pages: pages.as_ref().and_then(PagesListener::address),
@@ -158,11 +163,12 @@ impl Daemon {
         if parts.schedule {
             daemon.start_schedule(setup, tick.clone(), wake.clone()).await?;
         }
-        if parts.send {
-            daemon.start_send(setup, wake.clone());
-        }
+        let lines = match parts.send {
+            true => daemon.start_send(setup, &known, &wake),
+            false => Vec::new(),
+        };
         daemon.start_keeping(setup, ended, tick.clone(), wake.clone()).await?;
-        daemon.start_reload(setup)?;
+        daemon.start_reload(setup, lines)?;
         if parts.receive {
             daemon.start_receive(setup, listener, tick, wake.clone()).await?;
         }
@@ -271,13 +277,20 @@ impl Daemon {
         Ok(())
     }
 
-    fn start_send(&mut self, setup: &Setup, wake: Arc<Notify>) {
+    fn start_send(&mut self, setup: &Setup, known: &Known, wake: &Arc<Notify>) -> Vec<Arc<SendLine>> {
+        let settings = &setup.settings;
         let who = Owner {
             id: self.owner,
             key_id: setup.keyring.current_key_id().into(),
             shelf: setup.shelf.clone(),
+            alarms: self.alarms.clone(),
         };
-        let (asks, gatherer) = ledger::ledger(self.store.clone(), who);
+        let lanes = known.lanes.iter().zip(&settings.domains);
+        let caps = Caps {
+            connections: settings.relays.iter().map(|relay| relay.connections).sum(),
+            lanes: lanes.filter_map(|(id, lane)| Some((*id, lane.connections?))).collect(),
+        };
+        let (asks, gatherer) = ledger::ledger_within(self.store.clone(), who, caps);
         self.start_gatherer(gatherer);
         let pulse = self.vitals.worker("ledger", PATIENCE);
         let asked = operations::ask_ledger(asks.clone(), pulse, self.shutdown.clone());
@@ -285,38 +298,47 @@ impl Daemon {
             asked.await;
             "ledger's pulse"
         });
-        // The check refuses a second relay until relays share by weight.
-        let Some(relay) = setup.settings.relays.first().cloned() else { return };
-        let connections = relay.connections;
-        let line = Arc::new(SendLine {
-            store: self.store.clone(),
-            ledger: asks,
-            owner: self.owner,
-            pacer: Pacer::new(&relay.rates),
-            relay,
-            timeouts: Timeouts::default(),
-            retry: setup.settings.retry.clone(),
-            keyring: setup.keyring.clone(),
-            shelf: setup.shelf.clone(),
-            bodies: Default::default(),
-            health: Default::default(),
-            alarms: self.alarms.clone(),
-            clock: self.clock.clone(),
-            shutdown: self.shutdown.clone(),
-            wake,
+        let weights: Vec<u32> = settings.relays.iter().map(|relay| relay.weight).collect();
+        let shares = Arc::new(Shares::new(&weights));
+        let bodies = Arc::new(Bodies::default());
+        let signing = setup.signer.clone().map(Signing::new);
+        let relays = settings.relays.iter().zip(&known.relays).enumerate();
+        let lines = relays.map(|(index, (relay, id))| {
+            Arc::new(SendLine {
+                store: self.store.clone(),
+                ledger: asks.of_relay(*id),
+                owner: self.owner,
+                pacer: Pacer::new(&relay.rates),
+                relay: relay.clone(),
+                timeouts: Timeouts::default(),
+                retry: settings.retry.clone(),
+                keyring: setup.keyring.clone(),
+                signing: signing.clone(),
+                shelf: setup.shelf.clone(),
+                bodies: bodies.clone(),
+                health: Health::among(shares.clone(), index),
+                alarms: self.alarms.clone(),
+                clock: self.clock.clone(),
+                shutdown: self.shutdown.clone(),
+                wake: wake.clone(),
+            })
         });
-        for _ in 0..connections {
-            let connection = Connection::new(line.clone());
-            self.connections.spawn(async move {
-                connection.run().await;
-                "connection"
-            });
+        let lines: Vec<Arc<SendLine>> = lines.collect();
+        for line in &lines {
+            for _ in 0..line.relay.connections {
+                let connection = Connection::new(line.clone());
+                self.connections.spawn(async move {
+                    connection.run().await;
+                    "connection"
+                });
+            }
         }
+        lines
     }
 
     /// SIGHUP: the editors' part is read again at once. A config that does not check is refused and the old one stays; what falls
-    /// due is queued only from files that check.
-    fn start_reload(&mut self, setup: &Setup) -> Result<(), StartProblem> {
+    /// due is queued only from files that check. Relays that were stopped are tried again.
+    fn start_reload(&mut self, setup: &Setup, lines: Vec<Arc<SendLine>>) -> Result<(), StartProblem> {
         let mut hangup = signal(SignalKind::hangup()).map_err(StartProblem::Signals)?;
         let (shelf, shutdown) = (setup.shelf.clone(), self.shutdown.clone());
         let (alarms, clock) = (self.alarms.clone(), self.clock.clone());
@@ -325,7 +347,8 @@ impl Daemon {
                 tokio::select! {
                     _ = hangup.recv() => {
                         init_system::reloading();
-                        reload(&shelf, &alarms, clock.now()).await;
+                        lines.iter().for_each(|line| line.health.resume());
+                        operations::reload(&shelf, &alarms, clock.now()).await;
                         init_system::ready("the editors' files were read again");
                     }
                     () = shutdown.wait() => return "reload",
@@ -368,6 +391,7 @@ impl Daemon {
             vitals: self.vitals.clone(),
             wake,
             beaten,
+            away: false,
         };
         told_of_dead(&keeping.teller, ended, beaten);
         let pulse = self.vitals.worker("keeping", PATIENCE);
@@ -442,7 +466,8 @@ impl Daemon {
 
     fn start_watchdog(&mut self) {
         let Some(every) = init_system::watched() else { return };
-        let watched = operations::watchdog(self.vitals.clone(), every, self.shutdown.clone());
+        let watched =
+            operations::watchdog(self.vitals.clone(), every, self.shutdown.clone(), init_system::alive);
         self.workers.spawn(async move {
             watched.await;
             "watchdog"
@@ -464,7 +489,7 @@ impl Daemon {
         let pulse = self.vitals.worker("receive", LONG_PATIENCE);
         self.workers.spawn(async move {
             while !shutdown.asked() {
-                if let Err(error) = understand(&receiver, &*clock, &alarms, &pulse).await {
+                if let Err(error) = operations::understand(&receiver, &*clock, &alarms, &pulse).await {
                     tracing::error!(%error, "received mail waits");
                 }
                 pulse.beat();
@@ -500,105 +525,24 @@ impl Daemon {
     }
 }
 
-/// Everything that understands recorded messages, for the daemon and for commands.
-///
-/// # Errors
-/// When the database fails.
-pub async fn receiver(setup: &Setup, store: &Store, wake: Arc<Notify>) -> Result<Receiver, StoreError> {
-    let mut tx = store.write().await?;
-    let members = staff::sync(&mut tx, &setup.settings.desk.staff).await?;
-    tx.commit().await?;
-    let press = Press {
-        shelf: setup.shelf.clone(),
-        frame: setup.notice_frame(),
-        desk_name: setup.settings.desk.mailbox.name.clone(),
-    };
-    Ok(Receiver {
-        store: store.clone(),
-        keyring: setup.keyring.clone(),
-        own: Arc::new(setup.own()),
-        desk: Desk { staff: members, press },
-        max_message: setup.settings.intake.max_message,
-        reporter: Reporter { shelf: setup.shelf.clone(), settings: setup.settings.clone() },
-        readers: public::readers(setup, store, Alarms::default(), wake.clone()),
-        proving: proving(&setup.settings.intake),
-        wake,
-    })
-}
-
-/// Takes all that was recorded through the line, each once, and counts.
-async fn understand(
-    receiver: &Receiver,
-    clock: &dyn Clock,
-    alarms: &Alarms,
-    pulse: &Pulse,
-) -> Result<(), StoreError> {
-    let mut after = 0;
-    loop {
-        let (step, id) = receiver.step(after, clock.now()).await?;
-        measure::received(&step);
-        match step {
-            receive::Step::Idle => return Ok(()),
-            receive::Step::Failed { quarantined: true } => {
-                let text = format!("number {id}; its reason is in `tidings inbound list`");
-                alarms.raise(AlarmCause::InboundQuarantined, "", &text, clock.now());
-            }
-            receive::Step::Failed { .. } | receive::Step::Done(_) => {}
-        }
-        pulse.beat();
-        after = id;
-    }
-}
-
-/// Puts a copy to use: what it has queued waits for a word. Beside a running daemon it is refused.
-///
-/// # Errors
-/// When the store is held by a daemon, or is away.
-pub async fn restored(setup: &Setup, store: &Store, now: Timestamp) -> Result<(), StartProblem> {
-    let _alone = store.lock_for_daemon()?;
-    restore::restore(store, &setup.settings.retry, now).await?;
-    Ok(())
-}
-
-/// The parts that may run: a copy that nobody has released receives and answers commands, and no more.
-async fn on_hold(store: &Store, vitals: &Vitals, parts: Parts) -> Result<Parts, StoreError> {
-    let Some(copy) = restore::held(store).await? else { return Ok(parts) };
-    let why = restore::reason(&copy);
-    tracing::warn!("{why}");
-    vitals.hold(why);
-    Ok(Parts { schedule: false, send: false, ..parts })
-}
-
 fn bind_pages(key: &'static str, address: Option<SocketAddr>) -> Result<Option<PagesListener>, StartProblem> {
     let Some(address) = address else { return Ok(None) };
     let bound = PagesListener::bind(address);
     bound.map(Some).map_err(|error| StartProblem::Pages { key, address, error })
 }
 
-fn proving(intake: &IntakeSettings) -> Proving {
-    match &intake.authserv_id {
-        Some(id) => Proving::Server(id.clone()),
-        None => match Signatures::new(intake.resolver) {
-            Ok(signatures) => Proving::Signatures(Box::new(signatures)),
-            Err(why) => Proving::Nothing(format!("no name server can be asked for keys: {why}")),
-        },
-    }
-}
-
-async fn reload(shelf: &Arc<Shelf>, alarms: &Alarms, now: Timestamp) {
-    let shelf = shelf.clone();
-    match tokio::task::spawn_blocking(move || shelf.refresh()).await {
-        Ok(Ok(content)) => tracing::info!(articles = content.articles.len(), "the editors' files are read"),
-        Ok(Err(problems)) => {
-            if let Some(first) = problems.first() {
-                let text = format!("{} problems, the first one: {first}", problems.len());
-                alarms.raise(AlarmCause::ConfigRefused, "", &text, now);
-            }
-            for problem in problems {
-                tracing::error!(%problem, "the editors' files are refused, what was read before stays");
-            }
-        }
-        Err(error) => tracing::error!(%error, "reading the editors' files broke"),
+/// The config's lanes and relays, as the store knows them.
+async fn write_lanes(setup: &Setup, store: &Store, now: Timestamp) -> Result<Known, StoreError> {
+    let once = || async {
+        let mut tx = store.write().await?;
+        let known = lanes::sync(&mut tx, &setup.settings.domains, &setup.settings.relays, now).await?;
+        tx.commit().await?;
+        Ok(known)
+    };
+    match once().await {
+        // Another process was claiming, and PostgreSQL chose us to give way.
+        Err(error) if matches!(&error, StoreError::Sql(_)) && error.is_away() => once().await,
+        done => done,
     }
 }
 

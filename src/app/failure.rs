@@ -90,6 +90,7 @@ impl From<StartProblem> for Failure {
             StartProblem::Listen { .. } | StartProblem::Pages { .. } => {
                 Failure::Unreachable(problem.to_string())
             }
+            StartProblem::NotAlone => Failure::TryAgain(problem.to_string()),
             StartProblem::Ticker(_) | StartProblem::Signals(_) => Failure::Ours(problem.to_string()),
         }
     }

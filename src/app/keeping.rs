@@ -7,7 +7,7 @@ use tokio::sync::Notify;
 
 use crate::domain::alarm::AlarmCause;
 use crate::domain::settings::RetrySettings;
-use crate::runtime::{Timestamp, Vitals, telemetry};
+use crate::runtime::{Timestamp, Vitals, init_system, telemetry};
 use crate::store::{Store, StoreError};
 use crate::tasks::alarm::Teller;
 use crate::tasks::readers::Readers;
@@ -28,6 +28,8 @@ pub(super) struct Keeping {
     pub wake: Arc<Notify>,
     /// When the heartbeat was written last.
     pub beaten: Timestamp,
+    /// The store could not be used in the last round that tried.
+    pub away: bool,
 }
 
 impl Keeping {
@@ -40,6 +42,10 @@ impl Keeping {
                 Ok(Some(ended)) => {
                     self.beaten = now;
                     self.vitals.wrote(now);
+                    if std::mem::take(&mut self.away) {
+                        tracing::info!("the database is back");
+                        init_system::status("the database is back");
+                    }
                     told_of_dead(&self.teller, ended, now);
                 }
                 Ok(None) => {
@@ -74,15 +80,19 @@ impl Keeping {
         ledger::tidy(&self.store, now).await?;
         self.reporter.first_passes(&self.store, now).await?;
         Readers::expire(&self.store, now).await?;
+        self.reporter.stopped(&self.store, now).await?;
         if ledger::has_work(&self.store, now).await? {
             self.wake.notify_waiters();
         }
         Ok(())
     }
 
-    fn failed(&self, what: &str, error: &StoreError, now: Timestamp) {
+    fn failed(&mut self, what: &str, error: &StoreError, now: Timestamp) {
         tracing::error!(%error, "{what}");
         if error.is_away() {
+            if !std::mem::replace(&mut self.away, true) {
+                init_system::status("the database is away");
+            }
             self.teller.alarms.raise(AlarmCause::StoreAway, "", error, now);
         }
     }

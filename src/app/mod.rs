@@ -8,9 +8,12 @@ pub mod gallery;
 mod keeping;
 mod operations;
 pub mod public;
+mod receiving;
 mod setup;
+mod signing;
 
 pub use conversation::conversation;
 pub use daemon::{Daemon, Parts, StartProblem};
 pub use failure::Failure;
+pub use operations::restored;
 pub use setup::Setup;

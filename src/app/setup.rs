@@ -4,10 +4,12 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
+use super::signing;
 use crate::config::{self, Paths};
 use crate::domain::problem::{Position, Problem};
 use crate::domain::settings::Settings;
 use crate::mail::compose::{Compiled, Frame};
+use crate::mail::dkim::Signer;
 use crate::mail::parse::Own;
 use crate::mail::token::Keyring;
 use crate::tasks::content::{Content, Places, Shelf};
@@ -21,6 +23,8 @@ pub struct Setup {
     /// The same, for who runs for long: it follows the files.
     pub shelf: Arc<Shelf>,
     pub keyring: Arc<Keyring>,
+    /// `None`: mail leaves unsigned.
+    pub signer: Option<Arc<Signer>>,
     pub paths: Paths,
 }
 
@@ -41,6 +45,12 @@ impl Setup {
                 problems.push(Problem::error(&file, Position::FILE, "secret", &problem.to_string(), ""));
                 None
             }
+        });
+        let signer = loaded.settings.as_ref().and_then(|settings| {
+            let from = loaded.publication.as_ref().map(|publication| &publication.from.address);
+            let (signer, more) = signing::signer(settings, from);
+            problems.extend(more);
+            signer
         });
         // Articles can only be checked against tiers, but without the operator's file as well.
         let settings = loaded.settings.as_ref();
@@ -66,7 +76,8 @@ impl Setup {
                     (setup.map(|setup| Content::clone(&setup.content)), problems)
                 });
                 let shelf = Arc::new(Shelf::new(content.clone(), places, reload));
-                Some(Setup { settings, content: Arc::new(content), shelf, keyring, paths: loaded.paths })
+                let content = Arc::new(content);
+                Some(Setup { settings, content, shelf, keyring, signer, paths: loaded.paths })
             }
             _ => None,
         };

@@ -14,6 +14,7 @@ use crate::mail::token::{Keyring, message_id};
 use crate::runtime::{Clock, SystemClock, Timestamp};
 use crate::store::editions::{EditionRow, TierCounts};
 use crate::store::{Store, audit, deliveries, editions};
+use crate::tasks::editors::{self, Changed, Word};
 use crate::tasks::schedule::freeze;
 use crate::tasks::{restore, week};
 
@@ -140,15 +141,22 @@ pub async fn editions(context: &Context, command: EditionsCommand) -> Result<(),
             change(context, &store, &slug, &[Sending, Attention], Paused, "paused by hand").await?;
         }
         EditionsCommand::Resume { slug } => {
-            change(context, &store, &slug, &[EditionState::Paused], EditionState::Sending, "").await?;
+            change(
+                context,
+                &store,
+                &slug,
+                &[EditionState::Paused, EditionState::Attention],
+                EditionState::Sending,
+                "",
+            )
+            .await?;
         }
         EditionsCommand::Plan { slug } => plan(context, &store, &slug).await?,
         EditionsCommand::Approve { slug } => {
-            change(context, &store, &slug, EditionState::APPROVABLE, EditionState::Sending, "").await?;
+            obey(context, &store, &slug, Word::Approve).await?;
         }
         EditionsCommand::Hold { slug } => {
-            let (from, to) = (EditionState::HOLDABLE, EditionState::WaitingApproval);
-            change(context, &store, &slug, from, to, "held by hand").await?;
+            obey(context, &store, &slug, Word::Hold).await?;
         }
         EditionsCommand::Cancel { slug } => cancel(context, &store, &slug).await?,
         EditionsCommand::Retry { slug } => retry(context, &store, &slug).await?,
@@ -324,6 +332,22 @@ fn not_queued(context: &Context, slug: &str) -> Failure {
     }
 }
 
+/// An editor's word, as by mail.
+async fn obey(context: &Context, store: &Store, slug: &str, word: Word) -> Result<(), Failure> {
+    let setup = context.setup()?;
+    let now = SystemClock.now();
+    let mut tx = store.write().await?;
+    let was = editions::standing(&mut tx, slug).await?.ok_or_else(|| not_queued(context, slug))?.state;
+    let to = match editors::obey(&mut tx, &setup.content, slug, (word, "by hand"), now).await? {
+        Changed::Done(to) => to,
+        Changed::Not(why) => return Err(Failure::No(format!("`{slug}`: {why}"))),
+    };
+    audit::record(&mut tx, now, "cli", &format!("edition {to}"), slug, &format!("was {was}")).await?;
+    tx.commit().await?;
+    context.output.line(format!("{slug}: {to}"));
+    Ok(())
+}
+
 /// One change of state, with its audit row, or why it cannot be.
 async fn change(
     context: &Context,
@@ -477,7 +501,7 @@ fn shown_delivery(row: deliveries::DeliveryRow, keyring: &Keyring, domain: &str)
         state: row.state,
         attempt: row.attempt,
         relay: row.relay.filter(|relay| !relay.is_empty()),
-        lane: if row.lane == deliveries::LANE_OTHER { "other".into() } else { row.lane.to_string() },
+        lane: row.lane,
         last_reply: row.last_reply,
         due_at: row.due_at.map(Timestamp),
         settled_at: row.settled_at.map(Timestamp),

@@ -6,8 +6,10 @@ mod answer;
 mod backup;
 mod check;
 mod desk;
+mod dkim;
 mod editions;
 mod export;
+mod lanes;
 mod people;
 mod preview;
 mod run;
@@ -64,6 +66,9 @@ enum Command {
     Run(run::RunArgs),
     /// Checks config, articles and templates: all problems at once.
     Check,
+    /// Keys that sign mail.
+    #[command(subcommand)]
+    Dkim(dkim::DkimCommand),
     /// The next dates of each slot, and what each would send to whom.
     Schedule(schedule::ScheduleArgs),
     /// Shows what one tier will get of an edition, byte for byte.
@@ -74,6 +79,9 @@ enum Command {
     /// Single messages.
     #[command(subcommand)]
     Deliveries(editions::DeliveriesCommand),
+    /// Recipient domains that share a limit.
+    #[command(subcommand)]
+    Lanes(lanes::LanesCommand),
     /// People.
     #[command(subcommand)]
     Subscribers(people::SubscribersCommand),
@@ -140,10 +148,12 @@ async fn dispatch(command: Command, context: &Context) -> Result<(), Failure> {
         Command::Demo { .. } => Ok(()),
         Command::Run(args) => run::run(context, &args).await,
         Command::Check => check::check(context),
+        Command::Dkim(command) => dkim::dkim(context, command),
         Command::Schedule(args) => schedule::schedule(context, &args).await,
         Command::Preview(args) => preview::preview(context, &args).await,
         Command::Editions(command) => editions::editions(context, command).await,
         Command::Deliveries(command) => editions::deliveries(context, command).await,
+        Command::Lanes(command) => lanes::lanes(context, command).await,
         Command::Subscribers(command) => people::subscribers(context, command).await,
         Command::Suppressions(command) => people::suppressions(context, command).await,
         Command::Inbox(command) => desk::inbox(context, command).await,

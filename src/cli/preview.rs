@@ -1,5 +1,6 @@
 //! `tidings preview`: the very mail that one tier will get, or all of them side by side, before anybody does.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use clap::{ArgGroup, Args};
@@ -13,6 +14,7 @@ use crate::domain::body::{Field, Values, fill};
 use crate::domain::publication::TierId;
 use crate::domain::settings::StorageUrl;
 use crate::domain::subscriber::{SAMPLE_NAME, Subscriber};
+use crate::domain::suppression::SuppressionReason;
 use crate::domain::token::NOBODY;
 use crate::mail::compose::{Compiled, Recipient};
 use crate::runtime::{Clock, SystemClock};
@@ -48,17 +50,19 @@ pub async fn preview(context: &Context, args: &PreviewArgs) -> Result<(), Failur
         _ => None,
     };
     let proofs = chosen(&setup, store.as_ref(), args).await?;
-    for warning in proofs.iter().flat_map(|proof| &proof.warnings) {
+    // Most of them are every tier's.
+    for warning in proofs.iter().flat_map(|proof| &proof.warnings).collect::<BTreeSet<_>>() {
         eprintln!("tidings: {warning}");
     }
+    // What cannot be composed is not queued either.
+    let mails: Vec<Previewed> =
+        proofs.iter().map(|proof| previewed(&setup, proof, person.as_ref())).collect::<Result<_, _>>()?;
     if let (Some(to), Some(store)) = (&args.to, &store) {
         send(context, &setup, store, (args, to), person.as_ref(), &proofs).await?;
     }
     if let Some(store) = store {
         store.close().await;
     }
-    let mails: Vec<Previewed> =
-        proofs.iter().map(|proof| previewed(&setup, proof, person.as_ref())).collect::<Result<_, _>>()?;
     match (&args.out, &args.tier) {
         (Some(folder), Some(_)) => {
             for mail in &mails {
@@ -152,7 +156,8 @@ async fn send(
     }
     let now = SystemClock.now();
     let mut tx = store.write().await?;
-    if let Some(suppression) = suppressions::of(&mut tx, &to).await? {
+    let suppression = suppressions::of(&mut tx, &to).await?;
+    if let Some(suppression) = suppression.filter(|found| found.reason != SuppressionReason::Unsubscribed) {
         return Err(Failure::No(format!(
             "{to} is suppressed ({}); nothing is sent to it",
             suppression.reason
@@ -172,7 +177,7 @@ async fn send(
     for Queued { delivery, tier, address } in queued {
         context.output.line(format!("queued for {address}: the mail of {tier} (delivery {delivery})"));
     }
-    if !alive {
+    if alive == 0 {
         context.output.line("No daemon is running; it leaves when one is.");
     }
     Ok(())
@@ -229,7 +234,7 @@ struct Previewed {
 }
 
 fn previewed(setup: &Setup, proof: &Proof, person: Option<&Subscriber>) -> Result<Previewed, Failure> {
-    let recipient = recipient(setup, &proof.tier, person);
+    let recipient = recipient(setup, proof, person);
     let compiled =
         Compiled::new(&proof.frame, &proof.body).map_err(|problem| Failure::No(problem.to_string()))?;
     let mut eml = Vec::new();
@@ -258,7 +263,8 @@ fn previewed(setup: &Setup, proof: &Proof, person: Option<&Subscriber>) -> Resul
     })
 }
 
-fn recipient(setup: &Setup, tier: &TierId, person: Option<&Subscriber>) -> Recipient {
+fn recipient(setup: &Setup, proof: &Proof, person: Option<&Subscriber>) -> Recipient {
+    let (tier, proof_of) = (&proof.tier, proof.edition);
     let publication = &setup.content.publication;
     let sample = || Address::trusted("reader@example.org".into());
     let term_ends = person.and_then(|person| person.term_ends_at);
@@ -267,6 +273,7 @@ fn recipient(setup: &Setup, tier: &TierId, person: Option<&Subscriber>) -> Recip
         subscriber: NOBODY,
         thread: 0,
         staff: 0,
+        proof_of,
         address: person.map_or_else(sample, |person| person.address.clone()),
         name: person.map_or(SAMPLE_NAME, |person| person.name.as_str()).to_owned(),
         tier_label: publication.tier(tier).map(|tier| tier.label.clone()).unwrap_or_default(),

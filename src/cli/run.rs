@@ -5,7 +5,7 @@ use std::sync::Arc;
 use clap::{Args, ValueEnum};
 
 use super::Context;
-use crate::app::{Daemon, Failure, Parts, daemon};
+use crate::app::{self, Daemon, Failure, Parts};
 use crate::runtime::{Clock, Shutdown, SystemClock, init_system, telemetry};
 use crate::store::Store;
 
@@ -50,7 +50,7 @@ pub async fn run(context: &Context, args: &RunArgs) -> Result<(), Failure> {
     let shutdown = Shutdown::new();
     shutdown.on_signals().map_err(|error| Failure::Ours(format!("signals: {error}")))?;
     if args.restored {
-        daemon::restored(&setup, &store, SystemClock.now()).await?;
+        app::restored(&setup, &store, SystemClock.now()).await?;
     }
     if args.parts().web && setup.settings.web.private.is_some() {
         telemetry::count().map_err(|error| Failure::Ours(format!("counters: {error}")))?;

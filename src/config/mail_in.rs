@@ -21,7 +21,15 @@ pub(super) fn intake(root: &mut Section<'_>, sources: &Sources<'_>) -> Option<In
     };
     let Some(found) = root.optional("intake") else { return Some(intake) };
     let mut section = found.section()?;
-    intake.authserv_id = section.optional("authserv_id").and_then(|found| found.text()).map(str::to_owned);
+    intake.authserv_id = section.optional("authserv_id").and_then(|found| {
+        found.parse(|text| match text.contains(char::is_whitespace) || text.contains([';', '(', '"']) {
+            true => syntax::wrong(
+                "is not the name of a server",
+                "write the first word of its Authentication-Results: \"mx.news.example.org\"",
+            ),
+            false => Ok(text.to_owned()),
+        })
+    });
     intake.resolver = section.optional("resolver").and_then(|found| found.parse(syntax::socket));
     if let Some(size) = section.optional("max_message").and_then(|found| found.parse(syntax::size)) {
         intake.max_message = size;

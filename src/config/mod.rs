@@ -14,6 +14,7 @@ mod operator;
 mod overrides;
 mod secret;
 mod section;
+mod signing;
 mod slot_rule;
 mod syntax;
 mod tree;

@@ -2,35 +2,19 @@
 //!
 //! The one place to delete from when a part arrives.
 
-use super::section::{Found, Report, Section};
-use super::syntax::Wrong;
+use super::section::{Report, Section};
 use super::tree::{Node, Table, Value};
-use crate::domain::settings::RelaySecurity;
 
 /// Keys of `tidings.toml`, from its top.
 const SETTINGS: &[(&str, &str)] = &[
-    ("domains", "lanes are checked, but this version limits only the relay as a whole"),
-    ("dkim", "the key is checked, but this version does not sign; let the MTA behind the relay sign"),
     ("intake.imap", "is checked, but this version takes mail in by LMTP and `tidings ingest` only"),
     ("intake.maildir", "is checked, but this version takes mail in by LMTP and `tidings ingest` only"),
-    ("relays.1", "this version sends through the first relay only"),
 ];
 
 const HINT: &str = "leave it out until a version that acts on it";
 
 pub(super) fn in_settings(root: &Section<'_>) {
     warn(root, SETTINGS);
-}
-
-/// TLS to a relay: an error, because sending without it would break what the operator asked for.
-pub(super) fn relay_security(url: &Found<'_>, security: RelaySecurity) {
-    if security != RelaySecurity::None {
-        let result: Result<(), Wrong> = Err(Wrong {
-            problem: "TLS to a relay is not available in this version".to_owned(),
-            hint: "use smtp:// to a loopback MTA".to_owned(),
-        });
-        url.checked(result);
-    }
 }
 
 fn warn(root: &Section<'_>, parts: &[(&str, &str)]) {

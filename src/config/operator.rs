@@ -8,12 +8,13 @@ use super::mail_in;
 use super::not_yet;
 use super::secret::Sources;
 use super::section::{Found, Section};
+use super::signing;
 use super::syntax::{self, wrong};
 use super::tree::Value;
 use super::urls::{self, Storage};
 use crate::domain::settings::{
-    AddressPatterns, DkimSettings, DomainSettings, OnUncertain, Rate, RelaySecurity, RelaySettings,
-    RetrySettings, Settings, StorageUrl, WebSettings,
+    AddressPatterns, DomainSettings, OnUncertain, Rate, RelaySecurity, RelaySettings, RetrySettings,
+    Settings, StorageUrl, WebSettings,
 };
 use secrecy::SecretString;
 
@@ -41,7 +42,7 @@ pub(super) fn settings(mut root: Section<'_>, sources: &Sources<'_>) -> Option<S
     let relays = relays(&mut root, sources, message_id_domain.as_deref().unwrap_or_default());
     let domains = domains(&mut root);
     let retry = retry(&mut root);
-    let dkim = root.optional("dkim").and_then(|found| dkim(found.section()?, sources));
+    let dkim = signing::keys(&mut root, sources);
     let addresses = root
         .required("addresses", "add [addresses] with `reply` and `bounce`")
         .and_then(|found| addresses(found.section()?));
@@ -126,9 +127,7 @@ fn relay(mut section: Section<'_>, sources: &Sources<'_>, hello: &str) -> Option
     let name = section.required("name", "write name = \"main\"").and_then(|found| found.parse(syntax::slug));
     let url_found = section.required("url", "write url = \"smtp://127.0.0.1:25\"");
     let url = url_found.as_ref().and_then(|found| found.parse(urls::relay));
-    if let (Some(found), Some((security, _))) = (&url_found, &url) {
-        not_yet::relay_security(found, *security);
-    }
+    let is_plain = url.as_ref().is_some_and(|(security, _)| *security == RelaySecurity::None);
     let user_found = section.optional("username");
     let username = user_found.as_ref().and_then(|found| found.text()).map(str::to_owned);
     let password_found = section.optional("password");
@@ -138,8 +137,17 @@ fn relay(mut section: Section<'_>, sources: &Sources<'_>, hello: &str) -> Option
             found.wrong::<()>("has no password", "add password = { env = \"SMTP_PASSWORD\" }")
         }
         (None, Some(found)) => found.wrong::<()>("has no user name", "add `username`"),
+        (Some(found), _) if is_plain => found.wrong::<()>(
+            "would be sent with its password over a connection without TLS",
+            "use smtp+starttls:// or smtps://, or leave `username` and `password` out",
+        ),
         _ => None,
     };
+    let ca_found = section.optional("ca");
+    let ca = ca_found.as_ref().and_then(|found| sources.certificates(found));
+    if let (Some(found), true) = (&ca_found, is_plain) {
+        found.wrong::<()>("has no use without TLS", "use smtp+starttls:// or smtps://, or leave `ca` out");
+    }
     let connections = section.optional("connections").and_then(|found| found.integer(1..=500)).unwrap_or(8);
     let rates = section.optional("rate").map(rates).unwrap_or_default();
     let messages_per_connection = section
@@ -158,6 +166,7 @@ fn relay(mut section: Section<'_>, sources: &Sources<'_>, hello: &str) -> Option
         port: place.port,
         username,
         password,
+        ca,
         connections: connections as usize,
         rates,
         messages_per_connection,
@@ -236,19 +245,6 @@ fn retry(root: &mut Section<'_>) -> RetrySettings {
     section.finish();
     retry.on_uncertain = on_uncertain.unwrap_or(retry.on_uncertain);
     retry
-}
-
-fn dkim(mut section: Section<'_>, sources: &Sources<'_>) -> Option<DkimSettings> {
-    let domain = section
-        .required("domain", "write the domain that signs, for example \"news.example.org\"")
-        .and_then(|found| found.parse(syntax::host_name));
-    let selector =
-        section.required("selector", "write selector = \"t1\"").and_then(|found| found.parse(syntax::slug));
-    let key = section
-        .required("key", "write key = { file = \"secrets/t1.pem\" }")
-        .and_then(|found| sources.secret(&found));
-    section.finish();
-    Some(DkimSettings { domain: domain?, selector: selector?, key: key? })
 }
 
 fn addresses(mut section: Section<'_>) -> Option<AddressPatterns> {

@@ -1,8 +1,11 @@
-//! Secrets are named, never written: `{ env = "NAME" }` or `{ file = "path" }`. Their values reach no problem and no log.
+//! What the settings name and do not hold. Secrets are named, never written: `{ env = "NAME" }` or `{ file = "path" }`. Their values reach no problem and no log.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use rustls::RootCertStore;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
 use secrecy::{ExposeSecret, SecretString};
 
 use super::section::Found;
@@ -64,6 +67,33 @@ impl Sources<'_> {
         };
         let value = value.strip_suffix('\n').map(|v| v.strip_suffix('\r').unwrap_or(v)).unwrap_or(&value);
         Some(value.to_owned())
+    }
+
+    /// Reads a PEM file of certificates that are trusted. They are no secret, so the path is the value.
+    pub fn certificates(&self, found: &Found<'_>) -> Option<String> {
+        const HINT: &str = "name a PEM file that holds the CA's certificate";
+        let file = self.base.join(found.text()?);
+        let pem = match std::fs::read_to_string(&file) {
+            Ok(pem) => pem,
+            Err(error) => {
+                let problem = format!("{} cannot be read: {error}", file.display());
+                return found.wrong(&problem, "relative paths start at the parent of the config folder");
+            }
+        };
+        let mut roots = RootCertStore::empty();
+        for certificate in CertificateDer::pem_slice_iter(pem.as_bytes()) {
+            let added = certificate
+                .map_err(|error| error.to_string())
+                .and_then(|certificate| roots.add(certificate).map_err(|error| error.to_string()));
+            if let Err(error) = added {
+                let problem = format!("{} holds something that is no certificate: {error}", file.display());
+                return found.wrong(&problem, HINT);
+            }
+        }
+        if roots.is_empty() {
+            return found.wrong(&format!("{} holds no certificate", file.display()), HINT);
+        }
+        Some(pem)
     }
 
     /// Reads `secret`: one or a list, the first one signs.

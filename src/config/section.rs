@@ -8,7 +8,7 @@ use std::ops::RangeInclusive;
 
 use super::syntax::Wrong;
 use super::tree::{Node, Place, Table, Value};
-use crate::domain::problem::{Problem, Severity};
+use crate::domain::problem::{Problem, Severity, Spot};
 
 /// Collects the problems of one file.
 #[derive(Default)]
@@ -132,6 +132,16 @@ impl<'a> Found<'a> {
     pub fn wrong<T>(&self, problem: &str, hint: &str) -> Option<T> {
         self.report.error(&self.node.place, &self.path, problem, hint);
         None
+    }
+
+    pub fn warn(&self, problem: &str, hint: &str) {
+        self.report.warning(&self.node.place, &self.path, problem, hint);
+    }
+
+    /// For checks that come later.
+    pub fn spot(&self) -> Spot {
+        let place = &self.node.place;
+        Spot { source: place.source.to_string(), at: place.at, key: self.path.clone() }
     }
 
     fn wrong_kind<T>(&self, expected: &str) -> Option<T> {

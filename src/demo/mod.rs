@@ -72,7 +72,11 @@ pub async fn run(keep: Option<&Path>, json: bool) -> Result<(), Failure> {
     } else {
         print!("{}", told.text);
         match keep {
-            Some(_) => println!("\nEverything is in {}; start with index.html.", folder.path.display()),
+            Some(_) => println!(
+                "\nEverything is in {}; start with index.html. The mails are signed; {} is the DNS record they verify with.",
+                folder.path.display(),
+                sample::RECORD_FILE
+            ),
             None => println!("\n`tidings demo --keep DIR` leaves every mail and an index.html to look at."),
         }
     }
@@ -132,11 +136,17 @@ impl World {
             .map_err(|error| Failure::Unreachable(format!("the recording server: {error}")))?;
         let set = |key: &str, value: String| (key.to_owned(), value);
         // The sample config as it is shipped; only where things are on this machine differs.
+        let key = sample::signing_key(folder)?;
         let flags = [
+            set("dkim.domain", sample::DOMAIN.into()),
+            set("dkim.selector", sample::SELECTOR.into()),
+            set("dkim.key.file", key),
             set("relays.0.url", format!("smtp://{}", sink.address)),
             set("relays.0.rate", "100000/s".into()),
             set("intake.lmtp.listen", "127.0.0.1:0".into()),
             set("editions.0.at", now.rfc3339()),
+            // A disk that is nearly full would be a mail more.
+            set("operators", "[]".into()),
         ];
         let env = BTreeMap::from([("TIDINGS_SECRET".to_owned(), sample::secret()?)]);
         let (setup, problems) = Setup::load(&folder.join("config/tidings.toml"), &env, &flags);

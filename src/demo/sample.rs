@@ -1,10 +1,14 @@
 //! The sample publication, embedded: the very files of `config/`, and two hundred made-up readers.
 
-use std::fmt::Write;
-use std::io;
+use std::fmt::Write as _;
+use std::io::{self, Write as _};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
+use secrecy::ExposeSecret;
+
 use crate::app::Failure;
+use crate::mail::dkim_key;
 
 const FILES: [(&str, &[u8]); 8] = [
     ("config/tidings.toml", include_bytes!("../../config/tidings.toml")),
@@ -56,6 +60,28 @@ pub fn people() -> String {
         }
     }
     csv
+}
+
+/// What the sample publication sends from.
+pub const DOMAIN: &str = "news.example.org";
+pub const SELECTOR: &str = "demo";
+/// The public half of the key, in the demo's folder.
+pub const RECORD_FILE: &str = "dns.zone";
+const KEY_FILE: &str = "secrets/demo.pem";
+
+/// Makes the key that signs the demo's mail, and the record that would publish it. Answers where the key is, below `folder`.
+pub fn signing_key(folder: &Path) -> Result<String, Failure> {
+    let failed = |error: std::io::Error| Failure::No(format!("{}: {error}", folder.display()));
+    let (pair, pem) = dkim_key::generate("2048")
+        .ok_or_else(|| Failure::Ours("no key could be made: the system gave no random numbers".into()))?;
+    std::fs::create_dir_all(folder.join("secrets")).map_err(failed)?;
+    let mut file = std::fs::OpenOptions::new();
+    let file = file.write(true).create_new(true).mode(0o600).open(folder.join(KEY_FILE));
+    file.and_then(|mut file| file.write_all(pem.expose_secret().as_bytes())).map_err(failed)?;
+    let name = dkim_key::record_name(SELECTOR, DOMAIN);
+    let zone = dkim_key::zone(&name, &dkim_key::record(&pair));
+    std::fs::write(folder.join(RECORD_FILE), zone).map_err(failed)?;
+    Ok(KEY_FILE.to_owned())
 }
 
 /// A secret for one run.

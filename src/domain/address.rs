@@ -134,7 +134,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn normalises_what_it_accepts() {
+    fn w27_w29_normalises_what_it_accepts() {
         let cases = [
             ("Ann@Example.ORG", "Ann@example.org"),
             (" user@bücher.example ", "user@xn--bcher-kva.example"),
@@ -148,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_with_the_rule_that_is_broken() {
+    fn w30_w31_refuses_with_the_rule_that_is_broken() {
         use AddressProblem::*;
         let long = format!("{}@x.example", "a".repeat(65));
         let cases = [
@@ -171,14 +171,14 @@ mod tests {
     }
 
     #[test]
-    fn keys_ignore_case() {
+    fn w29_keys_ignore_case() {
         let upper = Address::parse("Ann@X.example").unwrap();
         let lower = Address::parse("ann@x.example").unwrap();
         assert_eq!(upper.key(), lower.key());
     }
 
     #[test]
-    fn mailbox_takes_one_address() {
+    fn w14_mailbox_takes_one_address() {
         let mailbox = Mailbox::parse("\"Example News\" <weekly@news.example.org>").unwrap();
         assert_eq!(mailbox.name, "Example News");
         assert_eq!(mailbox.address.as_str(), "weekly@news.example.org");

@@ -12,6 +12,8 @@ words! {
     AlarmCause {
         RelayDown = "relay_down",
         RelayRefuses = "relay_refuses",
+        LanePaused = "lane_paused",
+        LaneQuiet = "lane_quiet",
         StoreAway = "store_away",
         EditionAttention = "edition_attention",
         InboundQuarantined = "inbound_quarantined",
@@ -28,6 +30,8 @@ impl AlarmCause {
         match self {
             AlarmCause::RelayDown => "The relay is down",
             AlarmCause::RelayRefuses => "The relay refuses us",
+            AlarmCause::LanePaused => "A lane is paused",
+            AlarmCause::LaneQuiet => "A provider wants silence",
             AlarmCause::StoreAway => "The database is away",
             AlarmCause::EditionAttention => "An edition needs attention",
             AlarmCause::InboundQuarantined => "A received message was set aside",
@@ -43,6 +47,12 @@ impl AlarmCause {
         match self {
             AlarmCause::RelayDown | AlarmCause::RelayRefuses => {
                 "Nothing is lost: recipients stay queued, and sending goes on by itself once the relay takes mail again."
+            }
+            AlarmCause::LanePaused => {
+                "Editions stop leaving by it; `tidings lanes list` says why, `tidings lanes resume` lets them go on."
+            }
+            AlarmCause::LaneQuiet => {
+                "Nothing leaves by the lane for ten minutes; then one connection tries, and more follow while it goes well."
             }
             AlarmCause::StoreAway => {
                 "Nothing is sent and no mail is taken while it is away; both go on by themselves when it is back."

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
+use super::reply_rule::{ReplyClass, class_of};
 use super::settings::{OnUncertain, RetrySettings};
+use super::suppression::SuppressionReason;
 use super::words::words;
 use crate::runtime::Timestamp;
 
@@ -67,6 +69,8 @@ words! {
     Phase {
         Connect = "connect",
         Hello = "hello",
+        StartTls = "starttls",
+        Auth = "auth",
         Mail = "mail",
         Rcpt = "rcpt",
         Data = "data",
@@ -101,6 +105,8 @@ pub struct Settlement {
     pub last_reply: String,
     /// Whether it counts as a try. What is our own fault, or the relay's, costs the recipient none.
     pub burns_attempt: bool,
+    /// Why the address must not be mailed any more: written in the same transaction (W143).
+    pub suppress: Option<SuppressionReason>,
 }
 
 impl Settlement {
@@ -111,18 +117,21 @@ impl Settlement {
             due_at: Some(now),
             last_reply: shorten(why),
             burns_attempt: false,
+            suppress: None,
         }
     }
 }
 
 impl Outcome {
-    /// Whether the relay would have done the same to any message: it is lost, or refuses us before it has heard of a recipient
-    /// (W93, W114, W136). A message that is too large for it is not the relay's fault.
+    /// Whether the relay would have done the same to any message: it is lost, refuses us before it has heard of a recipient, or
+    /// says later that it does not let us in (W93, W114, W136). A message that is too large for it is not the relay's fault.
     pub fn is_the_relays_fault(&self) -> bool {
         match self {
-            Outcome::Deferred(reply) | Outcome::Refused(reply) => {
-                reply.phase.is_before_recipient() && reply.code != 552
-            }
+            Outcome::Deferred(reply) | Outcome::Refused(reply) => match class_of(reply) {
+                ReplyClass::Relay => true,
+                ReplyClass::Content => false,
+                _ => reply.phase.is_before_recipient(),
+            },
             Outcome::Unreachable(phase, _) => phase.is_before_recipient(),
             Outcome::Accepted(_) | Outcome::Unknown(_) | Outcome::Unsendable(_) => false,
         }
@@ -130,8 +139,9 @@ impl Outcome {
 }
 
 impl Phase {
-    fn is_before_recipient(self) -> bool {
-        matches!(self, Phase::Connect | Phase::Hello | Phase::Mail)
+    /// Whether no recipient has been named yet: whatever is said here is about us (W138).
+    pub fn is_before_recipient(self) -> bool {
+        !matches!(self, Phase::Rcpt | Phase::Data | Phase::Dot)
     }
 }
 
@@ -150,37 +160,70 @@ pub struct History {
 /// An `uncertain` delivery is sent again this often at most.
 pub const UNCERTAIN_RESENDS: i64 = 2;
 
-/// Turns an outcome into a settlement. Pure; the whole retry policy is here.
+/// Turns an outcome into a settlement. Pure; with `reply_rule` the whole retry policy is here.
 pub fn settle(outcome: &Outcome, history: History, now: Timestamp, retry: &RetrySettings) -> Settlement {
-    let done = |state, reply: String| Settlement {
-        state,
-        due_at: None,
-        last_reply: shorten(&reply),
-        burns_attempt: true,
-    };
     match outcome {
-        Outcome::Accepted(reply) => done(DeliveryState::Accepted, reply.to_string()),
-        Outcome::Deferred(reply) | Outcome::Refused(reply) if outcome.is_the_relays_fault() => {
-            Settlement::untried(now, &reply.to_string())
-        }
-        Outcome::Refused(reply) if reply.phase.is_before_recipient() => {
-            Settlement { burns_attempt: false, ..done(DeliveryState::Parked, reply.to_string()) }
-        }
-        Outcome::Refused(reply) if too_many_recipients(reply) => {
-            again(reply.to_string(), history, now, retry)
-        }
-        Outcome::Refused(reply) => done(DeliveryState::Refused, reply.to_string()),
-        Outcome::Deferred(reply) => again(reply.to_string(), history, now, retry),
+        Outcome::Accepted(reply) => done(DeliveryState::Accepted, &reply.to_string()),
+        Outcome::Deferred(reply) | Outcome::Refused(reply) => answered(reply, history, now, retry),
         Outcome::Unreachable(_, why) if outcome.is_the_relays_fault() => Settlement::untried(now, why),
-        Outcome::Unreachable(_, why) => again(why.clone(), history, now, retry),
-        Outcome::Unsendable(why) => {
-            Settlement { burns_attempt: false, ..done(DeliveryState::Parked, why.clone()) }
-        }
+        Outcome::Unreachable(_, why) => again(why, history, now, retry),
+        Outcome::Unsendable(why) => parked(why),
         Outcome::Unknown(why) => Settlement {
             due_at: uncertain_due(history.uncertain_before, now, retry),
-            ..done(DeliveryState::Uncertain, why.clone())
+            ..done(DeliveryState::Uncertain, why)
         },
     }
+}
+
+/// What follows from a 4xx or 5xx: the class says whose matter it is, the first digit whether the same message may be tried for
+/// the same recipient again (W87).
+fn answered(reply: &Reply, history: History, now: Timestamp, retry: &RetrySettings) -> Settlement {
+    let why = reply.to_string();
+    let class = class_of(reply);
+    let permanent = reply.code >= 500;
+    match class {
+        // What is wrong with the message is wrong with the next one too: somebody has to look.
+        ReplyClass::Content if permanent => parked(&why),
+        ReplyClass::Content => postponed(&why, history, now, retry),
+        _ if reply.phase.is_before_recipient() => Settlement::untried(now, &why),
+        ReplyClass::Relay => postponed(&why, history, now, retry),
+        ReplyClass::Hard => {
+            Settlement { suppress: Some(SuppressionReason::HardBounce), ..done(DeliveryState::Refused, &why) }
+        }
+        ReplyClass::Full | ReplyClass::Transient if !permanent || passes(reply, history) => {
+            again(&why, history, now, retry)
+        }
+        _ if permanent => done(DeliveryState::Refused, &why),
+        _ => again(&why, history, now, retry),
+    }
+}
+
+/// Whether a 5xx is worth another try although its first digit says no: a full mailbox or too many recipients is (W92, W137), a
+/// full system once, and nothing whose two codes contradict each other (W96).
+fn passes(reply: &Reply, history: History) -> bool {
+    match reply.enhanced.as_deref() {
+        Some("5.3.1") => history.attempt <= 1,
+        Some(enhanced) => enhanced.starts_with('5'),
+        None => true,
+    }
+}
+
+fn done(state: DeliveryState, why: &str) -> Settlement {
+    Settlement { state, due_at: None, last_reply: shorten(why), burns_attempt: true, suppress: None }
+}
+
+fn parked(why: &str) -> Settlement {
+    Settlement { burns_attempt: false, ..done(DeliveryState::Parked, why) }
+}
+
+/// Our own fault, met after a recipient was named. Not at once, so that one odd address does not stand before all others; at the
+/// end of its life it waits for an operator, because it was never the recipient's.
+fn postponed(why: &str, history: History, now: Timestamp, retry: &RetrySettings) -> Settlement {
+    let due_at = now + jittered(step(retry, 1), history);
+    if due_at.since(history.first_attempt_at) > retry.give_up {
+        return parked(why);
+    }
+    Settlement { due_at: Some(due_at), burns_attempt: false, ..done(DeliveryState::Queued, why) }
 }
 
 /// When a delivery that has just become `uncertain` is sent again; `None`: it is held for `editions retry`.
@@ -189,29 +232,17 @@ pub fn uncertain_due(uncertain_before: i64, now: Timestamp, retry: &RetrySetting
     resend.then(|| now + step(retry, 1))
 }
 
-/// RFC 5321 section 4.5.3.1.10: too many recipients is temporary, whatever its first digit (W92).
-fn too_many_recipients(reply: &Reply) -> bool {
-    reply.code == 552 && reply.enhanced.as_deref() == Some("5.5.3")
-}
-
-fn again(why: String, history: History, now: Timestamp, retry: &RetrySettings) -> Settlement {
-    let wait = step(retry, history.attempt).mul_f64(0.8 + 0.4 * history.jitter.clamp(0.0, 1.0));
-    let due_at = now + wait;
+fn again(why: &str, history: History, now: Timestamp, retry: &RetrySettings) -> Settlement {
+    let due_at = now + jittered(step(retry, history.attempt), history);
     // A message whose last try would come after the give-up time has had its last try (W104).
     if due_at.since(history.first_attempt_at) > retry.give_up {
-        return Settlement {
-            state: DeliveryState::Expired,
-            due_at: None,
-            last_reply: shorten(&why),
-            burns_attempt: true,
-        };
+        return done(DeliveryState::Expired, why);
     }
-    Settlement {
-        state: DeliveryState::Queued,
-        due_at: Some(due_at),
-        last_reply: shorten(&why),
-        burns_attempt: true,
-    }
+    Settlement { due_at: Some(due_at), ..done(DeliveryState::Queued, why) }
+}
+
+fn jittered(wait: Duration, history: History) -> Duration {
+    wait.mul_f64(0.8 + 0.4 * history.jitter.clamp(0.0, 1.0))
 }
 
 /// The wait after the given attempt (from 1); the last one of the schedule repeats.
@@ -251,15 +282,27 @@ mod tests {
     fn each_outcome_has_one_settlement() {
         use DeliveryState::{Accepted, Expired, Parked, Queued, Refused, Uncertain};
         let five = 5 * 60_000;
+        let refused = |code, enhanced, phase| Outcome::Refused(reply(code, enhanced, phase));
+        let deferred = |code, enhanced, phase| Outcome::Deferred(reply(code, enhanced, phase));
         let cases = [
             (Outcome::Accepted(reply(250, None, Phase::Dot)), (Accepted, None)),
-            (Outcome::Deferred(reply(451, None, Phase::Rcpt)), (Queued, Some(five))),
-            (Outcome::Refused(reply(550, Some("5.1.1"), Phase::Rcpt)), (Refused, None)),
-            (Outcome::Refused(reply(554, None, Phase::Dot)), (Refused, None)),
-            (Outcome::Refused(reply(552, Some("5.5.3"), Phase::Rcpt)), (Queued, Some(five))),
-            (Outcome::Refused(reply(550, Some("5.7.1"), Phase::Mail)), (Queued, Some(0))),
-            (Outcome::Deferred(reply(451, None, Phase::Mail)), (Queued, Some(0))),
-            (Outcome::Refused(reply(552, Some("5.3.4"), Phase::Mail)), (Parked, None)),
+            (deferred(451, None, Phase::Rcpt), (Queued, Some(five))),
+            (deferred(421, Some("5.7.32"), Phase::Dot), (Queued, Some(five))),
+            (refused(550, Some("5.1.1"), Phase::Rcpt), (Refused, None)),
+            (refused(554, None, Phase::Dot), (Refused, None)),
+            (refused(550, Some("5.7.26"), Phase::Dot), (Refused, None)),
+            (refused(552, Some("5.5.3"), Phase::Rcpt), (Queued, Some(five))),
+            (refused(552, Some("5.2.2"), Phase::Rcpt), (Queued, Some(five))),
+            (refused(550, Some("4.2.2"), Phase::Rcpt), (Refused, None)),
+            (deferred(452, Some("5.3.1"), Phase::Rcpt), (Queued, Some(five))),
+            // Ours: never refused.
+            (refused(550, Some("5.7.1"), Phase::Mail), (Queued, Some(0))),
+            (refused(535, Some("5.7.8"), Phase::Auth), (Queued, Some(0))),
+            (refused(550, Some("5.5.4"), Phase::Rcpt), (Queued, Some(five))),
+            (deferred(451, None, Phase::Mail), (Queued, Some(0))),
+            (refused(552, Some("5.3.4"), Phase::Mail), (Parked, None)),
+            (refused(554, Some("5.6.0"), Phase::Dot), (Parked, None)),
+            (deferred(451, Some("4.6.0"), Phase::Dot), (Queued, Some(five))),
             (Outcome::Unreachable(Phase::Data, "reset".into()), (Queued, Some(five))),
             (Outcome::Unreachable(Phase::Mail, "reset".into()), (Queued, Some(0))),
             (Outcome::Unknown("no reply".into()), (Uncertain, Some(five))),
@@ -268,8 +311,47 @@ mod tests {
         for (outcome, expected) in cases {
             assert_eq!(settled(outcome.clone(), history(1), 0), expected, "{outcome:?}");
         }
-        let late = settled(Outcome::Deferred(reply(451, None, Phase::Rcpt)), history(2), 31 * 60_000);
-        assert_eq!(late, (Expired, None));
+        let late = |outcome| settled(outcome, history(2), 31 * 60_000);
+        assert_eq!(late(deferred(451, None, Phase::Rcpt)), (Expired, None));
+        assert_eq!(late(refused(552, Some("5.2.2"), Phase::Rcpt)), (Expired, None));
+        let ours = settled(refused(550, Some("5.5.4"), Phase::Rcpt), history(1), 61 * 60_000);
+        assert_eq!(ours, (Parked, None), "our own fault never ends as the recipient's");
+    }
+
+    #[test]
+    fn w137_a_full_system_gets_one_more_try() {
+        let full = || Outcome::Refused(reply(550, Some("5.3.1"), Phase::Rcpt));
+        assert_eq!(settled(full(), history(1), 0).0, DeliveryState::Queued);
+        assert_eq!(settled(full(), history(2), 0).0, DeliveryState::Refused);
+    }
+
+    /// W136, W137, W139, W143: for each row of what a relay may say, whether the address is suppressed and a try is spent.
+    #[test]
+    fn w143_only_a_confirmed_hard_bounce_suppresses() {
+        let cases = [
+            (550, Some("5.1.1"), Phase::Rcpt, true, true),
+            (550, Some("5.1.10"), Phase::Rcpt, true, true),
+            (556, None, Phase::Rcpt, true, true),
+            (550, Some("5.1.1"), Phase::Dot, true, true),
+            (450, Some("5.1.1"), Phase::Rcpt, false, true),
+            (550, None, Phase::Rcpt, false, true),
+            (550, Some("5.7.26"), Phase::Rcpt, false, true),
+            (550, Some("5.7.1"), Phase::Dot, false, true),
+            (552, Some("5.2.2"), Phase::Rcpt, false, true),
+            (554, None, Phase::Dot, false, true),
+            (550, Some("5.1.1"), Phase::Mail, false, false),
+            (550, Some("5.7.1"), Phase::Mail, false, false),
+            (530, Some("5.7.0"), Phase::Mail, false, false),
+            (555, Some("5.5.4"), Phase::Rcpt, false, false),
+            (554, Some("5.6.0"), Phase::Dot, false, false),
+        ];
+        for (code, enhanced, phase, suppresses, burns) in cases {
+            let said = reply(code, enhanced, phase);
+            let outcome = if code >= 500 { Outcome::Refused(said) } else { Outcome::Deferred(said) };
+            let settlement = settle(&outcome, history(1), Timestamp(0), &retry(OnUncertain::Resend));
+            let expected = suppresses.then_some(SuppressionReason::HardBounce);
+            assert_eq!((settlement.suppress, settlement.burns_attempt), (expected, burns), "{outcome:?}");
+        }
     }
 
     #[test]

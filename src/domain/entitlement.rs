@@ -48,6 +48,8 @@ pub enum Skip {
     ExtrasUsed,
     #[error("no longer on the desk")]
     LeftTheDesk,
+    #[error("a proof of an edition that is cancelled or missed")]
+    EditionEnded,
 }
 
 /// The tier that a person counts as at `now`: a term that has ended counts as the fallback. The last instant of a term is the

@@ -75,6 +75,25 @@ impl fmt::Display for Problem {
     }
 }
 
+/// Where a setting was written, for a check that needs more than its own file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Spot {
+    /// A file, or the name of a variable or flag.
+    pub source: String,
+    pub at: Position,
+    pub key: String,
+}
+
+impl Spot {
+    pub fn error(&self, problem: &str, hint: &str) -> Problem {
+        Problem::error(&self.source, self.at, &self.key, problem, hint)
+    }
+
+    pub fn warning(&self, problem: &str, hint: &str) -> Problem {
+        Problem::warning(&self.source, self.at, &self.key, problem, hint)
+    }
+}
+
 /// A place in a text, both from 1, columns in characters. Ordered as one reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub struct Position {

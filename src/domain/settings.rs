@@ -6,6 +6,7 @@ use std::time::Duration;
 use secrecy::SecretString;
 
 use super::address::{Address, Mailbox};
+use super::problem::Spot;
 
 /// What `config/tidings.toml` says, after environment and flags.
 #[derive(Clone, Debug)]
@@ -21,7 +22,8 @@ pub struct Settings {
     pub relays: Vec<RelaySettings>,
     pub domains: Vec<DomainSettings>,
     pub retry: RetrySettings,
-    pub dkim: Option<DkimSettings>,
+    /// Empty: mail leaves unsigned. Each key that is aligned with a From signs its mail.
+    pub dkim: Vec<DkimSettings>,
     pub addresses: AddressPatterns,
     pub intake: IntakeSettings,
     pub desk: DeskSettings,
@@ -60,6 +62,8 @@ pub struct RelaySettings {
     pub port: u16,
     pub username: Option<String>,
     pub password: Option<SecretString>,
+    /// PEM: the only certificates that are trusted for this relay; `None`: those that this machine trusts.
+    pub ca: Option<String>,
     /// At least 1.
     pub connections: usize,
     /// All of them hold at once; empty: no limit.
@@ -73,9 +77,18 @@ pub struct RelaySettings {
 /// A lane: recipient domains that share a limit.
 #[derive(Clone, Debug)]
 pub struct DomainSettings {
+    /// Lower case, A-labels. Never empty.
     pub matches: Vec<String>,
     pub rates: Vec<Rate>,
+    /// Deliveries of this lane that one process has in flight at once; `None`: as many as there are connections.
     pub connections: Option<usize>,
+}
+
+impl DomainSettings {
+    /// Its first domain.
+    pub fn name(&self) -> &str {
+        self.matches.first().map_or("", String::as_str)
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -99,6 +112,20 @@ pub struct DkimSettings {
     pub selector: String,
     /// PEM.
     pub key: SecretString,
+    pub domain_spot: Spot,
+    pub key_spot: Spot,
+}
+
+/// Names the record of a DKIM key below `_domainkey` (RFC 6376 section 3.1): DNS labels, usually one.
+pub fn is_selector(text: &str) -> bool {
+    let label = |label: &str| {
+        let inner = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_');
+        (1..=63).contains(&label.len())
+            && label.bytes().all(inner)
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+    };
+    text.len() <= 128 && text.split('.').all(label)
 }
 
 /// Addresses with `{token}` in the local part; `join` has none.
@@ -187,7 +214,17 @@ pub struct WebSettings {
 
 #[cfg(test)]
 mod tests {
-    use super::AddressPattern;
+    use super::{AddressPattern, is_selector};
+
+    #[test]
+    fn selectors_are_dns_labels() {
+        for good in ["t1", "S2026", "2026-11.mail", "_a", "k1"] {
+            assert!(is_selector(good), "{good}");
+        }
+        for bad in ["", ".", "a.", "-a", "a-", "a b", "ü", "a;s=b", "a\r\nX", &"a".repeat(64)] {
+            assert!(!is_selector(bad), "{bad}");
+        }
+    }
 
     #[test]
     fn a_pattern_finds_its_token_without_case() {

@@ -15,14 +15,25 @@ pub fn proven_by(parsed: &Parsed, authserv_id: &str, from_domain: &str) -> Resul
     let field = parsed.field("authentication-results").ok_or("it has no Authentication-Results")?;
     let statements = statements(field).ok_or("its Authentication-Results cannot be read")?;
     let (server, results) = statements.split_first().ok_or("its Authentication-Results is empty")?;
-    let server = server.split_whitespace().next().unwrap_or("");
-    if !server.eq_ignore_ascii_case(authserv_id) {
+    let mut words = server.split_whitespace();
+    let is_ours = words.next().is_some_and(|id| id.eq_ignore_ascii_case(authserv_id));
+    // Nothing but a version may follow the name.
+    if !is_ours || words.any(|word| !word.bytes().all(|octet| octet.is_ascii_digit())) {
         return Err("its topmost Authentication-Results is not our server's".to_owned());
+    }
+    if results.iter().any(|statement| failed_dmarc(statement)) {
+        return Err("our server found that DMARC fails".to_owned());
     }
     results
         .iter()
         .find_map(|statement| passed(statement, from_domain))
         .ok_or_else(|| format!("our server found neither DMARC nor an aligned DKIM pass for {from_domain}"))
+}
+
+/// A domain that wants no other proof than DMARC says so itself.
+fn failed_dmarc(statement: &str) -> bool {
+    let first = statement.split_whitespace().next().unwrap_or("").to_ascii_lowercase();
+    first.strip_prefix("dmarc").is_some_and(|rest| rest.ends_with("=fail"))
 }
 
 fn passed(statement: &str, from_domain: &str) -> Option<String> {
@@ -91,7 +102,7 @@ mod tests {
             "mx.example.org; dmarc=pass (p=NONE sp=NONE) header.from=staff.example.net",
             "MX.example.org 1;\n dkim=fail header.d=x.example;\n dkim=pass (2048-bit key) header.d=Staff.example.NET header.s=a",
             "mx.example.org; spf=pass smtp.mailfrom=x.example; dkim=pass header.i=@example.net header.s=a",
-            "mx.example.org; dkim/1=pass reason=\"a; b (c\" header.d=mail.staff.example.net",
+            "mx.example.org; dkim/1=pass reason=\"a; b (c\" header.d=example.net",
         ] {
             assert!(proven(&format!("Authentication-Results: {results}")).is_ok(), "{results}");
         }
@@ -101,7 +112,10 @@ mod tests {
     fn nothing_else_does() {
         for (results, why) in [
             ("mx.example.org; none", "neither"),
-            ("mx.example.org; dmarc=fail header.from=staff.example.net", "neither"),
+            ("mx.example.org; dmarc=fail header.from=staff.example.net", "DMARC fails"),
+            ("mx.example.org; dmarc=fail; dkim=pass header.d=staff.example.net", "DMARC fails"),
+            ("mx.example.org; dkim=pass header.d=mail.staff.example.net", "neither"),
+            ("mx.example.org dkim=fail; dmarc=pass header.from=staff.example.net", "not our server's"),
             ("mx.example.org; dmarc=pass header.from=evil.example", "neither"),
             ("mx.example.org; dkim=pass header.d=evilstaff.example.net", "neither"),
             ("mx.example.org; dkim=pass header.d=net", "neither"),

@@ -11,7 +11,7 @@
 
 use crate::domain::address::Address;
 use crate::domain::body::{Body, Context, Field, Piece, Values, fill};
-use crate::domain::token::{Purpose, Subject};
+use crate::domain::token::{NOBODY, Purpose, Subject};
 use crate::runtime::Timestamp;
 
 use super::encode;
@@ -55,6 +55,8 @@ pub struct Recipient {
     pub subscriber: i64,
     pub thread: i64,
     pub staff: i64,
+    /// The queued edition that a proof is of. Answers to a proof are editors' words about it, never a reader's.
+    pub proof_of: i64,
     pub address: Address,
     pub name: String,
     pub tier_label: String,
@@ -142,6 +144,11 @@ impl Compiled {
         })
     }
 
+    /// The domain of the From, for which a signature has to stand.
+    pub fn from_domain(&self) -> &str {
+        self.frame.from_address.rsplit_once('@').map_or("", |(_, domain)| domain)
+    }
+
     /// Appends the whole message for one recipient to `into`.
     ///
     /// # Errors
@@ -226,7 +233,10 @@ impl Compiled {
     /// RFC 8058 section 3.1: the HTTPS URI first, and the fixed value of the second field.
     fn write_unsubscribe(&self, marks: &Marks, into: &mut Vec<u8>) {
         let url = format!("<{}>", marks.unsubscribe_url);
-        let mailto = self.frame.unsubscribe.as_ref().map(|pattern| mailto(&pattern.with(&marks.unsubscribe)));
+        let mailto = self.frame.unsubscribe.as_ref().map(|pattern| {
+            // Some programs send nothing without a subject.
+            format!("<{}?subject=unsubscribe>", mailto(&pattern.with(&marks.unsubscribe)))
+        });
         header::items(
             "List-Unsubscribe",
             ",",
@@ -301,7 +311,9 @@ impl Marks {
         };
         let message_id =
             token::message_id(keyring, recipient.key_id, recipient.delivery, &frame.message_id_domain);
-        let (row, second) = match frame.reply_to {
+        let is_proof = frame.reply_to == ReplyTo::Edition && recipient.subscriber == NOBODY;
+        let reply_to = if is_proof { ReplyTo::Editors(recipient.proof_of) } else { frame.reply_to };
+        let (row, second) = match reply_to {
             ReplyTo::Edition => (recipient.delivery, 0),
             ReplyTo::Thread => (recipient.thread, 0),
             ReplyTo::Staff => (recipient.thread, recipient.staff),
@@ -309,7 +321,7 @@ impl Marks {
         };
         let unsubscribe = mint(Purpose::Unsubscribe, recipient.subscriber, 0);
         Marks {
-            reply: mint(frame.reply_to.purpose(), row, second),
+            reply: mint(reply_to.purpose(), row, second),
             bounce: mint(Purpose::Bounce, recipient.delivery, 0),
             unsubscribe_url: link(recipient.subscriber, "u", &unsubscribe),
             preferences_url: link(
@@ -447,13 +459,22 @@ fn list_lines(frame: &Frame, lines: &mut Vec<u8>) {
     if let Some(url) = &frame.archive_url {
         header::plain("List-Archive", &format!("<{url}>"), lines);
     }
+    if let Some(address) = &frame.owner {
+        header::plain("List-Owner", &format!("<{}>", mailto(address)), lines);
+    }
+    if let Some(address) = &frame.join {
+        header::plain("List-Subscribe", &format!("<{}?subject=subscribe>", mailto(address)), lines);
+    }
     header::plain("List-Post", "NO", lines);
+    if let Some(id) = &frame.feedback_id {
+        header::plain("Feedback-ID", id, lines);
+    }
     header::plain("Precedence", "bulk", lines);
 }
 
-/// RFC 6068 section 2, with a subject because some programs send nothing without one.
+/// RFC 6068 section 2.
 fn mailto(address: &str) -> String {
-    let mut out = String::from("<mailto:");
+    let mut out = String::from("mailto:");
     for octet in address.bytes() {
         if octet.is_ascii_alphanumeric() || b"-._~!$'*+@".contains(&octet) {
             out.push(char::from(octet));
@@ -461,6 +482,5 @@ fn mailto(address: &str) -> String {
             out.push_str(&format!("%{octet:02X}"));
         }
     }
-    out.push_str("?subject=unsubscribe>");
     out
 }

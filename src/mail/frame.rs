@@ -13,6 +13,8 @@ const LOCAL_MAX: usize = 64;
 const URL_MAX: usize = 800;
 /// RFC 2919 section 2 caps the identifier.
 const LIST_ID_MAX: usize = 255;
+/// Four names, of which the longest is a slug or tier of 64.
+const FEEDBACK_ID_MAX: usize = 250;
 /// Some relays refuse headers over 4,096 octets, so old ancestors are left out.
 const REFERENCES_MAX: usize = 1_500;
 
@@ -74,6 +76,15 @@ pub struct Frame {
     pub archive_url: Option<String>,
     pub upgrade_url: Option<String>,
     pub help_url: Option<String>,
+    /// Where a person who runs the list is reached (RFC 2369 section 3.5).
+    #[serde(default)]
+    pub owner: Option<String>,
+    /// A mail to it asks to join (RFC 2369 section 3.3).
+    #[serde(default)]
+    pub join: Option<String>,
+    /// By what complaints are counted: edition, tier, kind and sender. See [`Frame::of_edition`].
+    #[serde(default)]
+    pub feedback_id: Option<String>,
     pub message_id_domain: String,
     pub list_id: Option<ListId>,
     /// Of an answer: the Message-ID it answers, without angle brackets.
@@ -85,6 +96,17 @@ pub struct Frame {
 }
 
 impl Frame {
+    /// The frame of one tier's body, with the Feedback-ID by which large providers count complaints (W48): three names of ours,
+    /// none of them of one person, and a sender of 5 to 15 characters that never changes.
+    pub fn of_edition(&self, slug: &str, tier: &str) -> Frame {
+        let domain = self.from_address.rsplit('@').next().unwrap_or_default();
+        let mut sender: String = domain.chars().filter(char::is_ascii_alphanumeric).take(15).collect();
+        while sender.len() < 5 {
+            sender.push('0');
+        }
+        Frame { feedback_id: Some(format!("{slug}:{tier}:newsletter:{sender}")), ..self.clone() }
+    }
+
     /// Refuses what would make a broken header, before anybody gets one.
     pub(super) fn check(&self) -> Result<(), ComposeProblem> {
         let urls =
@@ -115,6 +137,14 @@ impl Frame {
             if room < TOKEN_MAX || !is_token(&pattern.with("t")) {
                 return Err(ComposeProblem::Frame("an address pattern"));
             }
+        }
+        for address in [&self.owner, &self.join].into_iter().flatten() {
+            if !is_token(address) || !address.contains('@') {
+                return Err(ComposeProblem::Frame("an address of the list"));
+            }
+        }
+        if self.feedback_id.as_ref().is_some_and(|id| !is_token(id) || id.len() > FEEDBACK_ID_MAX) {
+            return Err(ComposeProblem::Frame("feedback_id"));
         }
         match &self.list_id {
             Some(list) if !is_list_id(&list.id) => Err(ComposeProblem::Frame("list_id")),

@@ -18,7 +18,7 @@ use super::html;
 const DEPTH_MAX: usize = 10;
 const PARTS_MAX: usize = 200;
 /// A longer header block is read up to here.
-const HEADER_MAX: usize = 256 * 1024;
+pub(super) const HEADER_MAX: usize = 256 * 1024;
 /// Octets of one text part that are decoded, and of all text together that is kept.
 pub(super) const TEXT_MAX: usize = 1024 * 1024;
 const NAME_MAX: usize = 120;

@@ -1,7 +1,11 @@
 //! Layer 2: bytes of mail. Outgoing messages from frozen bodies, inbound bytes to plain values, and the tokens that join the two.
 
 pub mod authentication;
+pub mod author;
+pub mod canonical;
 pub mod compose;
+pub mod dkim;
+pub mod dkim_key;
 pub mod encode;
 mod frame;
 pub mod header;

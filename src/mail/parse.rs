@@ -91,16 +91,6 @@ impl Parsed {
         self.fields.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
     }
 
-    /// The one address of the one From. With several authors, or several From fields, programs disagree about who wrote it.
-    pub fn sole_author(&self) -> Option<String> {
-        let mut values = self.fields.iter().filter(|(known, _)| known == "from").map(|(_, value)| value);
-        let (first, second) = (values.next()?, values.next());
-        match (addresses(first).as_slice(), second) {
-            ([one], None) => Some(one.clone()),
-            _ => None,
-        }
-    }
-
     fn unreadable(why: &str) -> Parsed {
         Parsed { unreadable: Some(why.to_owned()), ..Parsed::default() }
     }
@@ -140,7 +130,7 @@ pub fn parse(raw: &[u8]) -> Parsed {
 }
 
 /// Some servers pipe messages with the separator line of a mailbox file in front (RFC 4155).
-fn without_mbox_line(raw: &[u8]) -> &[u8] {
+pub(super) fn without_mbox_line(raw: &[u8]) -> &[u8] {
     if !raw.starts_with(b"From ") || raw.starts_with(b"From :") {
         return raw;
     }
@@ -246,7 +236,7 @@ fn recipients(parsed: &Parsed) -> Vec<String> {
 }
 
 /// The addresses of a field, in lower case.
-fn addresses(value: &str) -> Vec<String> {
+pub(super) fn addresses(value: &str) -> Vec<String> {
     with_header(format!("To: {value}").as_bytes(), |message| {
         let listed = message.to().map(|list| {
             list.iter()

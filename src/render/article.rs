@@ -18,6 +18,7 @@ use super::markdown::{self, Document};
 use super::media::Media;
 use super::paths::{Paths, Resolver};
 use super::plain;
+use super::sanitise;
 use crate::domain::problem::{Position, Problem};
 use crate::domain::publication::{ArticleAccess, Publication, Tier, TierId};
 
@@ -69,6 +70,8 @@ pub struct Article {
     /// Who gets the article at all; `None`: every tier of the edition. The caller decides by [`Article::is_for`].
     pub tiers: Option<Vec<TierId>>,
     pub status: Status,
+    /// What is odd about it, and keeps nothing from being sent.
+    pub warnings: Vec<Problem>,
     /// Files that have to be published before a mail leaves.
     pub media: Vec<Media>,
     /// Its place in the archive.
@@ -162,6 +165,7 @@ impl Article {
             open: front.open,
             tiers: front.tiers,
             status: front.status,
+            warnings: Vec::new(),
             media,
             source,
             gates,
@@ -174,11 +178,28 @@ impl Article {
                 ("looks like a place holder", "nothing is filled in in an article; write it as `code`");
             Problem::warning(file, Position::of(&text, at), "leftover", what, hint)
         }));
+        problems.extend(article.left_out(&text));
         article.full_minutes = minutes(&article.rendered(&article.source).1);
         problems.extend(publication.tiers.iter().flat_map(|tier| article.dangling(tier)));
         problems.sort();
         problems.dedup();
-        if problems.iter().any(Problem::is_error) { Err(problems) } else { Ok((article, problems)) }
+        if problems.iter().any(Problem::is_error) {
+            return Err(problems);
+        }
+        article.warnings.clone_from(&problems);
+        Ok((article, problems))
+    }
+
+    /// Raw HTML that no mail will hold, of which an editor would find out by looking only.
+    fn left_out(&self, text: &str) -> Vec<Problem> {
+        let mut problems = Vec::new();
+        for (range, is_block) in markdown::raw_html(&self.source) {
+            for gone in sanitise::dropped(&self.source[range.clone()], is_block) {
+                let at = Position::of(text, range.start + gone.at);
+                problems.push(Problem::warning(&self.file, at, "html", &gone.what, &gone.hint));
+            }
+        }
+        problems
     }
 
     /// Of the whole article, with every part for some tiers.

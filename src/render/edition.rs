@@ -194,13 +194,14 @@ fn plans(publication: &Publication) -> Vec<Value> {
         .iter()
         .map(|(tier, price)| {
             let note = tier.note.clone().unwrap_or_default();
+            let shown = with_refund(&note, tier.refund_days);
             let start = format!("  {:label_width$}    {price:price_width$}    ", tier.label);
             let room = plain::COLUMNS.saturating_sub(start.chars().count());
             let line = if room < 20 {
-                let below = plain::indent(&plain::wrap(&note, plain::COLUMNS - 4), "    ", "    ");
+                let below = plain::indent(&plain::wrap(&shown, plain::COLUMNS - 4), "    ", "    ");
                 format!("{}\n{below}", start.trim_end())
             } else {
-                plain::indent(&plain::wrap(&note, room), &start, &" ".repeat(start.chars().count()))
+                plain::indent(&plain::wrap(&shown, room), &start, &" ".repeat(start.chars().count()))
             };
             json!({
                 "id": tier.id.as_str(),
@@ -212,6 +213,15 @@ fn plans(publication: &Publication) -> Vec<Value> {
             })
         })
         .collect()
+}
+
+/// A plan's note, and for how long its money can be had back.
+fn with_refund(note: &str, days: u32) -> String {
+    match (note, days) {
+        (note, 0) => note.to_owned(),
+        ("", days) => format!("your money back within {days} days"),
+        (note, days) => format!("{note}; your money back within {days} days"),
+    }
 }
 
 /// `Tuesday 24 November 2026`. Whatever the publication's language is: there are English names only.

@@ -191,6 +191,8 @@ const TIER_SHOWN: Shape = Object(&[
     ("label", Value),
     ("price", Value),
     ("note", Value),
+    // Whether articles stop at their teaser.
+    ("teaser", Value),
     ("archive", Value),
     ("chat_support", Value),
     ("refund_days", Value),
@@ -258,11 +260,17 @@ pub static EDITOR_REPORT: Shape = Object(&[
     (
         "report",
         Object(&[
-            // queued, skipped, missed, blocked, paused or first_pass_done.
+            // queued, waiting_approval, skipped, missed, blocked, paused, first_pass_done or answered.
             ("event", Value),
             ("reason", Value),
             ("action", Value),
             ("notes", List(&Value)),
+            // The same three, with what stands in backticks as code.
+            ("reason_html", Markup),
+            ("action_html", Markup),
+            ("notes_html", List(&Markup)),
+            // The notes as a list, wrapped.
+            ("notes_text", Value),
             // How many notes are not shown.
             ("more_notes", Value),
             ("next", Value),

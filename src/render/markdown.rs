@@ -137,6 +137,16 @@ pub(super) fn references(text: &str) -> BTreeSet<usize> {
         .collect()
 }
 
+/// The raw HTML: whole blocks (`true`), and single tags among words.
+pub(super) fn raw_html(text: &str) -> Vec<(Range<usize>, bool)> {
+    let html = |(event, range)| match event {
+        Event::Start(Tag::HtmlBlock) => Some((range, true)),
+        Event::InlineHtml(_) => Some((range, false)),
+        _ => None,
+    };
+    parser(text).into_offset_iter().filter_map(html).collect()
+}
+
 /// Where words, but for code, look like a place holder that another system would fill: `{{name}}`, `*|FNAME|*`.
 pub(super) fn place_holders(text: &str) -> Vec<usize> {
     let mut found = Vec::new();

@@ -12,7 +12,7 @@ use super::lint;
 use super::template::TemplateSet;
 use crate::domain::body::Body;
 use crate::domain::problem::Problem;
-use crate::domain::publication::{Publication, Tier};
+use crate::domain::publication::{ArticleAccess, Publication, Tier};
 
 /// "Is this your address?", for a person who may be somebody else's victim: nothing in it comes from whoever asked but the
 /// address itself.
@@ -233,6 +233,7 @@ fn of_tier(tier: &Tier) -> Value {
         "label": tier.label,
         "price": tier.price.clone().unwrap_or_default(),
         "note": tier.note.clone().unwrap_or_default(),
+        "teaser": tier.articles == ArticleAccess::Teaser,
         "archive": tier.archive,
         "chat_support": tier.chat_support,
         "refund_days": tier.refund_days,

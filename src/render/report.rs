@@ -1,4 +1,4 @@
-//! What editors are told about an edition: queued, skipped, missed, blocked, paused, or its first pass done.
+//! What editors are told about an edition: queued, skipped, missed, blocked, paused, stopped, or its first pass done.
 
 use serde_json::{Value, json};
 
@@ -7,26 +7,34 @@ use super::fields;
 use super::one_off::print;
 use super::plain;
 use super::template::TemplateSet;
-use crate::domain::body::Body;
+use crate::domain::body::{Body, escape_html};
 use crate::domain::problem::Problem;
 use crate::domain::publication::Publication;
 
 /// More lines than these are counted, not shown.
 const NOTES: usize = 5;
+/// As many characters of code are sure to fit side by side at 320 px.
+const PHONE: usize = 28;
+const CODE: &str = "<span style=\"font-family:Consolas, Menlo, 'DejaVu Sans Mono', 'Liberation Mono', 'Courier New', \
+                    monospace;font-size:15px\">";
 
 /// What happened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ReportEvent {
-    /// It is in the queue, or waits for approval; nothing or little of it has left.
+    /// It is in the queue, and leaves when it is due.
     Queued,
+    /// It is in the queue, and nothing of it leaves before an editor approves it.
+    WaitingApproval,
     /// Fewer articles were ready than the slot wants.
     Skipped,
     /// Its time was over when the daemon looked.
     Missed,
     /// It is due and cannot be sent as it is.
     Blocked,
-    /// A breaker or a person stopped it.
+    /// A person stopped it.
     Paused,
+    /// A breaker stopped it.
+    Stopped,
     /// Everybody was tried once.
     FirstPassDone,
     /// What came of an editor's answer to an earlier report.
@@ -38,10 +46,12 @@ impl ReportEvent {
     pub fn as_str(self) -> &'static str {
         match self {
             ReportEvent::Queued => "queued",
+            ReportEvent::WaitingApproval => "waiting_approval",
             ReportEvent::Skipped => "skipped",
             ReportEvent::Missed => "missed",
             ReportEvent::Blocked => "blocked",
             ReportEvent::Paused => "paused",
+            ReportEvent::Stopped => "stopped",
             ReportEvent::FirstPassDone => "first_pass_done",
             ReportEvent::Answered => "answered",
         }
@@ -96,8 +106,8 @@ pub struct ReportInput<'a> {
 /// Renders the report.
 pub fn render_report(templates: &TemplateSet, input: &ReportInput<'_>) -> Result<Body, Vec<Problem>> {
     let total = total(input.tiers);
-    let columns = columns(input, &total);
-    let lines = table(input.tiers, &total, &columns);
+    let columns = columns(input);
+    let lines = table(input.tiers, &total, &[&columns[..], &doubtful(input, &total)].concat());
     let tiers: Vec<Value> = input.tiers.iter().map(|tier| of_tier(tier, &columns)).collect();
     let left = input.notes.len().saturating_sub(NOTES);
     let notes: Vec<String> = input.notes.iter().take(NOTES).map(|note| one_line(note)).collect();
@@ -107,6 +117,10 @@ pub fn render_report(templates: &TemplateSet, input: &ReportInput<'_>) -> Result
             "reason": one_line(input.reason),
             "action": one_line(input.action),
             "notes": notes,
+            "reason_html": with_code(&one_line(input.reason)),
+            "action_html": with_code(&one_line(input.action)),
+            "notes_html": notes.iter().map(|note| with_code(note)).collect::<Vec<_>>(),
+            "notes_text": listed(&notes),
             "more_notes": left,
             "next": one_line(input.next),
             "table": lines,
@@ -130,21 +144,29 @@ pub fn render_report(templates: &TemplateSet, input: &ReportInput<'_>) -> Result
 
 type Count = fn(&ReportTier) -> u64;
 
-/// Which numbers are shown: before anything left only the audience, and doubtful ones only where there are any.
-fn columns(input: &ReportInput<'_>, total: &ReportTier) -> Vec<(&'static str, Count)> {
+/// Which numbers are always shown: before anything left only the audience.
+fn columns(input: &ReportInput<'_>) -> Vec<(&'static str, Count)> {
     let mut columns: Vec<(&'static str, Count)> = vec![("Audience", |tier| tier.audience)];
-    if matches!(input.event, ReportEvent::FirstPassDone | ReportEvent::Paused) {
+    if has_left(input.event) {
         let sent: [(&'static str, Count); 3] = [
             ("Accepted", |tier| tier.accepted),
             ("Refused", |tier| tier.refused),
             ("Skipped", |tier| tier.skipped),
         ];
         columns.extend(sent);
-        let doubtful: [(&'static str, Count); 2] =
-            [("Uncertain", |tier| tier.uncertain), ("Parked", |tier| tier.parked)];
-        columns.extend(doubtful.into_iter().filter(|(_, count)| count(total) > 0));
     }
     columns
+}
+
+/// What is shown only where there is any. In the HTML part it stands below the tier's name: a phone is four columns wide.
+fn doubtful(input: &ReportInput<'_>, total: &ReportTier) -> Vec<(&'static str, Count)> {
+    let doubtful: [(&'static str, Count); 2] =
+        [("Uncertain", |tier| tier.uncertain), ("Parked", |tier| tier.parked)];
+    doubtful.into_iter().filter(|(_, count)| has_left(input.event) && count(total) > 0).collect()
+}
+
+fn has_left(event: ReportEvent) -> bool {
+    matches!(event, ReportEvent::FirstPassDone | ReportEvent::Paused)
 }
 
 fn total(tiers: &[ReportTier]) -> ReportTier {
@@ -210,6 +232,41 @@ fn table(tiers: &[ReportTier], total: &ReportTier, columns: &[(&'static str, Cou
     lines.extend(others.iter().map(line));
     lines.extend([rule, line(last)]);
     lines.join("\n")
+}
+
+fn listed(notes: &[String]) -> String {
+    let items = notes.iter().map(|note| plain::indent(&plain::wrap(note, plain::COLUMNS - 2), "- ", "  "));
+    items.collect::<Vec<_>>().join("\n")
+}
+
+/// Escaped, with what stands between backticks as code. A word of a command breaks nowhere, as long as a phone has room
+/// for it: half a slug is no slug.
+fn with_code(text: &str) -> String {
+    let parts: Vec<&str> = text.split('`').collect();
+    let mut out = String::new();
+    for (at, part) in parts.iter().enumerate() {
+        // A last backtick that nothing closes is a character like any other.
+        match (at % 2 == 1, at + 1 < parts.len()) {
+            (false, _) => escape_html(part, &mut out),
+            (true, false) => escape_html(&format!("`{part}"), &mut out),
+            (true, true) => {
+                out.push_str(CODE);
+                let words: Vec<String> = part.split(' ').map(unbroken).collect();
+                out.push_str(&words.join(" "));
+                out.push_str("</span>");
+            }
+        }
+    }
+    out
+}
+
+fn unbroken(word: &str) -> String {
+    let mut escaped = String::new();
+    escape_html(word, &mut escaped);
+    match word.contains('-') && word.chars().count() <= PHONE {
+        true => format!("<span style=\"white-space:nowrap\">{escaped}</span>"),
+        false => escaped,
+    }
 }
 
 /// `12,052`.

@@ -21,6 +21,8 @@ pub struct ClaimRequest {
     /// The key that signs a first attempt; later ones keep theirs, so that envelope and Message-ID stay the same.
     pub key_id: i64,
     pub lane: i64,
+    /// Editions stay where they are: the lane is paused.
+    pub desk_only: bool,
     pub limit: usize,
     /// What a lapsed person counts as.
     pub lapsed: Option<TierId>,
@@ -31,7 +33,9 @@ pub struct ClaimRequest {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Claimed {
     pub id: i64,
+    pub lane: i64,
     pub kind: DeliveryKind,
+    pub edition_id: Option<i64>,
     pub subscriber_id: Option<i64>,
     pub thread_id: Option<i64>,
     pub staff_id: Option<i64>,
@@ -45,6 +49,8 @@ pub struct Claimed {
     /// What the person counts as now, or the tier that a proof is of; `None` for staff.
     pub tier: Option<TierId>,
     pub term_ends_at: Option<Timestamp>,
+    /// The queued edition that a proof is of.
+    pub proof_of: Option<i64>,
 }
 
 impl Claimed {
@@ -57,6 +63,7 @@ impl Claimed {
 #[derive(sqlx::FromRow)]
 struct LeasedRow {
     id: i64,
+    lane: i64,
     kind: String,
     edition_id: Option<i64>,
     subscriber_id: Option<i64>,
@@ -98,12 +105,12 @@ const CLAIM: &str = "UPDATE deliveries SET state = 'leased', owner = $1, attempt
                 SELECT column1 AS stream FROM (VALUES (-2), (-1)) AS desk \
                 UNION ALL SELECT e.id FROM editions e WHERE e.state = 'sending' \
             ) AS c \
-            WHERE EXISTS (SELECT 1 FROM deliveries x WHERE x.state = 'queued' AND x.lane = $4 \
+            WHERE c.stream < $6 AND EXISTS (SELECT 1 FROM deliveries x WHERE x.state = 'queued' AND x.lane = $4 \
                 AND x.stream = c.stream AND x.due_at <= $2 + 0) \
             ORDER BY c.stream > 0, abs(c.stream) DESC LIMIT 1) \
         ORDER BY d.due_at, d.id LIMIT $5 + 0";
 /// The person is read here and not by a query of their own: a call more in each transaction costs more than seven lookups.
-const CLAIM_RETURNING: &str = ") RETURNING id, kind, edition_id, subscriber_id, thread_id, staff_id, address, \
+const CLAIM_RETURNING: &str = ") RETURNING id, lane, kind, edition_id, subscriber_id, thread_id, staff_id, address, \
     body_id, attempt, first_attempt_at, uncertain_count, key_id, \
     (SELECT s.address FROM subscribers s WHERE s.id = subscriber_id) AS person_address, \
     (SELECT s.name FROM subscribers s WHERE s.id = subscriber_id) AS person_name, \
@@ -138,7 +145,8 @@ pub async fn claim(tx: &mut Tx, request: &ClaimRequest) -> Result<Vec<Claimed>, 
             request.now.millis(),
             request.key_id,
             request.lane,
-            wanted
+            wanted,
+            if request.desk_only { 0 } else { i64::MAX }
         )?;
         if leased.is_empty() {
             break;
@@ -162,7 +170,10 @@ async fn admit(
         let kind = word("a delivery's kind", &row.kind, DeliveryKind::from_word)?;
         if row.subscriber_id.is_none() {
             match may_get_desk_mail(tx, &row).await? {
-                Ok(()) if row.person.body_tier.is_some() => claimed.push(to_checker(tx, row, kind).await?),
+                Ok(()) if row.person.body_tier.is_some() => match to_checker(tx, row, kind).await? {
+                    Ok(proof) => claimed.push(proof),
+                    Err(skip) => skipped.push(skip),
+                },
                 Ok(()) => claimed.push(to_staff(row, kind)?),
                 Err(skip) => skipped.push((row, skip)),
             }
@@ -253,6 +264,8 @@ async fn may_get_desk_mail(tx: &mut Tx, row: &LeasedRow) -> Result<Result<(), Sk
     }
     let address = Address::trusted(row.address.clone().unwrap_or_default());
     let suppression = super::suppressions::of(tx, &address).await?;
+    // Who wants no newsletter any more, and works here, still hears of their work.
+    let suppression = suppression.filter(|found| found.reason != SuppressionReason::Unsubscribed);
     Ok(suppression.map_or(Ok(()), |found| Err(Skip::Suppressed(found.reason))))
 }
 
@@ -267,15 +280,26 @@ fn to_staff(row: LeasedRow, kind: DeliveryKind) -> Result<Claimed, StoreError> {
     })
 }
 
-/// A proof: shown as one person sees it, or a sample reader.
-async fn to_checker(tx: &mut Tx, row: LeasedRow, kind: DeliveryKind) -> Result<Claimed, StoreError> {
-    const SQL: &str = "SELECT s.name, s.term_ends_at FROM deliveries d \
-        JOIN subscribers s ON s.id = d.as_subscriber_id WHERE d.id = $1";
-    let shown = row!(tx, (String, Option<i64>), SQL, row.id)?;
-    let (name, term_ends_at) = shown.unwrap_or((SAMPLE_NAME.to_owned(), None));
+/// A proof: shown as one person sees it, or a sample reader. Of an edition that will not be sent, none leaves any more.
+async fn to_checker(
+    tx: &mut Tx,
+    row: LeasedRow,
+    kind: DeliveryKind,
+) -> Result<Result<Claimed, (LeasedRow, Skip)>, StoreError> {
+    const SQL: &str = "SELECT s.name, s.term_ends_at, b.edition_id, \
+            (SELECT e.id FROM editions e WHERE e.id = b.edition_id \
+                AND (e.state = 'cancelled' OR e.state = 'missed')) AS ended \
+        FROM deliveries d JOIN bodies b ON b.id = d.body_id \
+        LEFT JOIN subscribers s ON s.id = d.as_subscriber_id WHERE d.id = $1";
+    type Shown = (Option<String>, Option<i64>, Option<i64>, Option<i64>);
+    let (name, term_ends_at, proof_of, ended) = row!(tx, Shown, SQL, row.id)?.unwrap_or_default();
+    if ended.is_some() {
+        return Ok(Err((row, Skip::EditionEnded)));
+    }
+    let name = name.unwrap_or_else(|| SAMPLE_NAME.to_owned());
     let tier = row.person.body_tier.clone().map(TierId);
     let term_ends_at = term_ends_at.map(Timestamp);
-    Ok(Claimed { name, tier, term_ends_at, ..to_staff(row, kind)? })
+    Ok(Ok(Claimed { name, tier, term_ends_at, proof_of, ..to_staff(row, kind)? }))
 }
 
 fn to_person(mut row: LeasedRow, kind: DeliveryKind, tier: TierId) -> Result<Claimed, StoreError> {
@@ -296,7 +320,9 @@ fn nobody() -> StoreError {
 fn bare(row: LeasedRow, kind: DeliveryKind) -> Claimed {
     Claimed {
         id: row.id,
+        lane: row.lane,
         kind,
+        edition_id: row.edition_id,
         subscriber_id: row.subscriber_id,
         thread_id: row.thread_id,
         staff_id: row.staff_id,
@@ -309,6 +335,7 @@ fn bare(row: LeasedRow, kind: DeliveryKind) -> Claimed {
         name: String::new(),
         tier: None,
         term_ends_at: None,
+        proof_of: None,
     }
 }
 
@@ -324,6 +351,8 @@ fn skip_row(request: &ClaimRequest, row: &LeasedRow, skip: Skip) -> Settled {
             due_at: None,
             last_reply: skip.to_string(),
             burns_attempt: true,
+            suppress: None,
         },
+        recipient: None,
     }
 }

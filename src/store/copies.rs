@@ -8,6 +8,12 @@ use crate::domain::edition::EditionState;
 use crate::domain::settings::OnUncertain;
 use crate::runtime::Timestamp;
 
+/// More deliveries than the lost store can have made since its last backup.
+const DELIVERIES_SKIPPED: i64 = 10_000_000;
+
+/// The same for conversations, whose numbers people read.
+const THREADS_SKIPPED: i64 = 10_000;
+
 /// The mark of a copy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Copy {
@@ -78,6 +84,33 @@ pub async fn restore(
     run!(tx, WAITING, reason.as_str())?;
     let due_at = (policy == OnUncertain::Resend).then_some(resend_at.millis());
     let desk = run!(tx, DESK, copy.newest_delivery, due_at, now.millis())?;
+    skip_ids(tx, now).await?;
     run!(tx, "UPDATE copies SET restored_at = $1 WHERE restored_at IS NULL", now.millis())?;
     Ok(PutAside { editions, desk })
+}
+
+/// What the lost store numbered after the copy was taken is out there, in Message-IDs and addresses: a mailbox that has seen a
+/// Message-ID drops the next mail that carries it, and an answer finds its conversation by number. So ids go on far above.
+async fn skip_ids(tx: &mut Tx, now: Timestamp) -> Result<(), StoreError> {
+    const DELIVERY: &str = "SELECT coalesce(max(id), 0) FROM deliveries";
+    const THREAD: &str = "SELECT coalesce(max(id), 0) FROM threads";
+    let delivery = row!(tx, (i64,), DELIVERY)?.unwrap_or_default().0 + DELIVERIES_SKIPPED;
+    let thread = row!(tx, (i64,), THREAD)?.unwrap_or_default().0 + THREADS_SKIPPED;
+    if let Some(sql) = tx.dialect().skip_ids() {
+        run!(tx, sql, "deliveries", delivery)?;
+        run!(tx, sql, "threads", thread)?;
+        return Ok(());
+    }
+    const WHY: &str =
+        "ids below are not given again: the database that this one is a copy of may have used them";
+    const BODY: &str = "INSERT INTO bodies (audience, frame, body) VALUES (0, '', '') RETURNING id";
+    const DELIVERED: &str = "INSERT INTO deliveries (id, kind, address, body_id, lane, stream, state, attempt, \
+            uncertain_count, last_reply, settled_at) \
+        VALUES ($1, 'report', '', $2, 0, -1, 'skipped', 0, 0, $3, $4)";
+    const CLOSED: &str = "INSERT INTO threads (id, state, address, address_key, name, subject, created_at, last_post_at) \
+        VALUES ($1, 'closed', '', '', '', $2, $3, $3)";
+    let (body,) = row!(tx, (i64,), BODY)?.unwrap_or_default();
+    run!(tx, DELIVERED, delivery, body, WHY, now.millis())?;
+    run!(tx, CLOSED, thread, WHY, now.millis())?;
+    Ok(())
 }

@@ -4,13 +4,14 @@
 //! `state = 'leased'` beside `id = v.id` makes SQLite scan the leased index once per settlement, hence `state || ''`.
 
 use super::sql::{row, rows, rows_each, run, run_each};
+use super::suppressions::{self, NewSuppression};
 use super::{StoreError, Tx};
+use crate::domain::address::Address;
 use crate::domain::delivery::{DeliveryKind, DeliveryState, Settlement, UNCERTAIN_RESENDS};
 use crate::domain::settings::OnUncertain;
 use crate::runtime::Timestamp;
 
-/// The lane of everything until limits for domains exist.
-pub const LANE_OTHER: i64 = 0;
+pub use super::lanes::LANE_OTHER;
 
 /// One connection's decision about its last delivery.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,6 +22,8 @@ pub struct Settled {
     pub relay: String,
     pub at: Timestamp,
     pub settlement: Settlement,
+    /// Whom it went to: needed where the settlement suppresses, `None` elsewhere.
+    pub recipient: Option<Address>,
 }
 
 /// The binds of one settlement, in the order of the columns of `v`.
@@ -59,7 +62,24 @@ pub async fn settle(tx: &mut Tx, settled: &[Settled]) -> Result<u64, StoreError>
     let changed = rows_each!(tx, (i64,), sql, settled, |query, one| bound!(query, one))?;
     let took_effect = |one: &&Settled| changed.iter().any(|(id,)| *id == one.delivery);
     record_attempts(tx, settled.iter().filter(took_effect)).await?;
+    suppress(tx, settled.iter().filter(took_effect)).await?;
     Ok(changed.len() as u64)
+}
+
+/// Suppresses the recipients of what was refused for good, in the transaction that settles it: no later claim can miss it.
+async fn suppress(tx: &mut Tx, settled: impl Iterator<Item = &Settled>) -> Result<(), StoreError> {
+    let found: Vec<_> = settled
+        .filter_map(|one| {
+            let (reason, recipient) = one.settlement.suppress.zip(one.recipient.as_ref())?;
+            let source = format!("delivery {}: {}", one.delivery, one.settlement.last_reply);
+            Some((recipient.key(), reason, one.at, source))
+        })
+        .collect();
+    let new: Vec<_> = found
+        .iter()
+        .map(|(key, reason, at, source)| NewSuppression { key, reason: *reason, at: *at, source })
+        .collect();
+    suppressions::add_many(tx, &new).await
 }
 
 /// An accepted delivery keeps its reply itself, and a skipped one was no attempt.
@@ -233,7 +253,12 @@ pub struct DeskMail<'a> {
 pub async fn queue_desk_mail(tx: &mut Tx, mail: DeskMail<'_>, now: Timestamp) -> Result<i64, StoreError> {
     const SQL: &str = "INSERT INTO deliveries (kind, subscriber_id, thread_id, staff_id, address, body_id, lane, \
             stream, state, due_at, attempt, uncertain_count) \
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 'queued', $9, 0, 0) RETURNING id";
+        VALUES ($1, $2, $3, $4, $5, $6, \
+            coalesce((SELECT m.lane_id FROM lane_domains m \
+                WHERE m.domain = coalesce($7, (SELECT s.domain FROM subscribers s WHERE s.id = $2))), 0), \
+            $8, 'queued', $9, 0, 0) RETURNING id";
+    let domain =
+        mail.address.and_then(|address| address.rsplit_once('@')).map(|(_, domain)| domain.to_lowercase());
     let (id,) = row!(
         tx,
         (i64,),
@@ -244,7 +269,7 @@ pub async fn queue_desk_mail(tx: &mut Tx, mail: DeskMail<'_>, now: Timestamp) ->
         mail.staff_id,
         mail.address,
         mail.body_id,
-        LANE_OTHER,
+        domain,
         mail.kind.stream(0),
         now.millis()
     )?
@@ -321,7 +346,7 @@ pub struct DeliveryRow {
     pub state: String,
     pub attempt: i64,
     pub relay: Option<String>,
-    pub lane: i64,
+    pub lane: String,
     pub key_id: Option<i64>,
     pub last_reply: Option<String>,
     pub due_at: Option<i64>,
@@ -340,8 +365,8 @@ pub async fn list(
     limit: i64,
 ) -> Result<Vec<DeliveryRow>, StoreError> {
     const SQL: &str = "SELECT d.id, e.slug AS edition, d.kind, coalesce(d.address, s.address) AS address, \
-            b.tier, d.state, d.attempt, d.relay, d.lane, d.key_id, d.last_reply, d.due_at, d.settled_at \
-        FROM deliveries d JOIN bodies b ON b.id = d.body_id \
+            b.tier, d.state, d.attempt, d.relay, l.name AS lane, d.key_id, d.last_reply, d.due_at, d.settled_at \
+        FROM deliveries d JOIN bodies b ON b.id = d.body_id JOIN lanes l ON l.id = d.lane \
         LEFT JOIN editions e ON e.id = d.edition_id LEFT JOIN subscribers s ON s.id = d.subscriber_id \
         WHERE d.id > $1 AND ($2 = '' OR e.slug = $2) AND ($3 = '' OR d.state = $3) ORDER BY d.id LIMIT $4 + 0";
     let state = state.map_or("", DeliveryState::as_str);

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::sql::{extras_of_s, row, rows, run};
 use super::{StoreError, Tx, word};
+use crate::domain::breaker::Tally;
 use crate::domain::delivery::{DeliveryKind, DeliveryState};
 use crate::domain::edition::{Counts, EditionState};
 use crate::domain::publication::TierId;
@@ -96,10 +97,20 @@ pub(super) const PER_BODY: &str = "UPDATE bodies SET audience = c.people FROM \
 /// read as a set of ids, which costs a third of asking for each address.
 ///
 /// [`Audience::body_for`]: crate::domain::entitlement::Audience::body_for
-pub(super) const DELIVERIES: &str = concat!(
-    "INSERT INTO deliveries (kind, edition_id, subscriber_id, body_id, lane, stream, state, \
+pub(super) fn deliveries_sql(lane: &str) -> String {
+    format!("{INTO}{lane}{AUDIENCE}")
+}
+
+/// The lane where the config has none, and where it has some.
+pub(super) const ONE_LANE: &str = "0";
+pub(super) const SEVERAL_LANES: &str =
+    "coalesce((SELECT m.lane_id FROM lane_domains m WHERE m.domain = s.domain), 0)";
+
+const INTO: &str = "INSERT INTO deliveries (kind, edition_id, subscriber_id, body_id, lane, stream, state, \
         due_at, attempt, uncertain_count) \
-    SELECT 'edition', $1, s.id, b.id, 0, $1, 'queued', $2, 0, 0 \
+    SELECT 'edition', $1, s.id, b.id, ";
+const AUDIENCE: &str = concat!(
+    ", $1, 'queued', $2, 0, 0 \
     FROM subscribers s JOIN bodies b ON b.edition_id = $1 AND b.tier = \
         CASE WHEN s.term_ends_at IS NOT NULL AND s.term_ends_at <= $2 THEN $3 ELSE s.tier END \
     WHERE s.status = 'active' AND s.id NOT IN \
@@ -119,7 +130,10 @@ async fn queue_deliveries(
     let lapsed = lapsed.map(|tier| tier.0.clone());
     let newest =
         row!(tx, (Option<i64>,), "SELECT max(id) FROM deliveries")?.and_then(|(id,)| id).unwrap_or(0);
-    let total = run!(tx, DELIVERIES, edition_id, now.millis(), lapsed)? as i64;
+    const LANES: &str = "SELECT CAST(1 AS BIGINT) WHERE EXISTS (SELECT 1 FROM lane_domains)";
+    let several = row!(tx, (i64,), LANES)?.is_some();
+    let sql = deliveries_sql(if several { SEVERAL_LANES } else { ONE_LANE });
+    let total = run!(tx, sqlx::AssertSqlSafe(sql), edition_id, now.millis(), lapsed)? as i64;
     run!(tx, PER_BODY, edition_id, newest)?;
     run!(tx, "UPDATE editions SET audience = $2 WHERE id = $1", edition_id, total)?;
     const TIERS: &str = "SELECT tier, audience FROM bodies WHERE edition_id = $1 AND tier IS NOT NULL";
@@ -210,6 +224,16 @@ pub async fn add_proof(tx: &mut Tx, body: &NewBody) -> Result<i64, StoreError> {
     Ok(id)
 }
 
+/// The ids of an edition's frozen bodies.
+///
+/// # Errors
+/// When the database fails.
+pub async fn body_ids(tx: &mut Tx, slug: &str) -> Result<Vec<i64>, StoreError> {
+    const SQL: &str = "SELECT b.id FROM bodies b JOIN editions e ON e.id = b.edition_id \
+        WHERE e.slug = $1 AND b.tier IS NOT NULL ORDER BY b.id";
+    Ok(rows!(tx, (i64,), SQL, slug)?.into_iter().map(|(id,)| id).collect())
+}
+
 /// The frozen bodies of an edition: id, tier, frame, body.
 ///
 /// # Errors
@@ -280,13 +304,32 @@ pub async fn slug(tx: &mut Tx, id: i64) -> Result<Option<String>, StoreError> {
     Ok(row!(tx, (String,), "SELECT slug FROM editions WHERE id = $1", id)?.map(|(slug,)| slug))
 }
 
-/// Its state, without any numbers.
-///
 /// # Errors
 /// When the database fails.
-pub async fn state(tx: &mut Tx, slug: &str) -> Result<Option<EditionState>, StoreError> {
-    let found = row!(tx, (String,), "SELECT state FROM editions WHERE slug = $1", slug)?;
-    found.map(|(state,)| word("an edition's state", &state, EditionState::from_word)).transpose()
+pub async fn id(tx: &mut Tx, slug: &str) -> Result<Option<i64>, StoreError> {
+    Ok(row!(tx, (i64,), "SELECT id FROM editions WHERE slug = $1", slug)?.map(|(id,)| id))
+}
+
+/// Where an edition stands, without any numbers: those are counted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Standing {
+    pub state: EditionState,
+    pub slot: Option<String>,
+    pub due_at: Timestamp,
+    /// Why it stands there; empty where it simply went on.
+    pub reason: String,
+}
+
+/// # Errors
+/// When the database fails.
+pub async fn standing(tx: &mut Tx, slug: &str) -> Result<Option<Standing>, StoreError> {
+    const SQL: &str = "SELECT state, slot, due_at, reason FROM editions WHERE slug = $1";
+    let found = row!(tx, (String, Option<String>, i64, String), SQL, slug)?;
+    let standing = |(state, slot, due_at, reason): (String, Option<String>, i64, String)| {
+        let state = word("an edition's state", &state, EditionState::from_word)?;
+        Ok(Standing { state, slot, due_at: Timestamp(due_at), reason })
+    };
+    found.map(standing).transpose()
 }
 
 /// The subject under which an edition went out.
@@ -399,13 +442,66 @@ pub async fn change_state(
     reason: &str,
     now: Timestamp,
 ) -> Result<bool, StoreError> {
+    // Who sets it going has seen what a breaker counted.
+    let again = if to == EditionState::Sending { ", decided = 0, hard = 0, content = 0" } else { "" };
     let words: Vec<String> = from.iter().map(|state| format!("'{state}'")).collect();
     let sql = format!(
-        "UPDATE editions SET state = $2, reason = $3, finished_at = $4 WHERE slug = $1 AND state IN ({})",
+        "UPDATE editions SET state = $2, reason = $3, finished_at = $4{again} WHERE slug = $1 AND state IN ({})",
         words.join(", ")
     );
     let finished = to.is_over().then_some(now.millis());
     Ok(run!(tx, sqlx::AssertSqlSafe(sql), slug, to.as_str(), reason, finished)? > 0)
+}
+
+/// Adds to what a breaker counts of an edition. Answers the sums since it was last set going; `None`: it is not being sent.
+///
+/// # Errors
+/// When the database fails.
+pub async fn count(tx: &mut Tx, id: i64, new: Tally) -> Result<Option<Tally>, StoreError> {
+    const SQL: &str = "UPDATE editions SET decided = decided + $2, hard = hard + $3, content = content + $4 \
+        WHERE id = $1 AND state = 'sending' RETURNING decided, hard, content";
+    let sums = row!(tx, (i64, i64, i64), SQL, id, new.decided, new.hard, new.content)?;
+    Ok(sums.map(|(decided, hard, content)| Tally { decided, hard, content }))
+}
+
+/// A breaker stops an edition. Answers its slug, unless it was not being sent. Editors are told by whoever finds it in
+/// [`untold`].
+///
+/// # Errors
+/// When the database fails.
+pub async fn stop(tx: &mut Tx, id: i64, reason: &str) -> Result<Option<String>, StoreError> {
+    const SQL: &str = "UPDATE editions SET state = 'attention', reason = $2, told = 0 \
+        WHERE id = $1 AND state = 'sending' RETURNING slug";
+    Ok(row!(tx, (String,), SQL, id, reason)?.map(|(slug,)| slug))
+}
+
+/// Editions that a breaker stopped and whose editors have not been told.
+///
+/// # Errors
+/// When the database fails.
+pub async fn untold(tx: &mut Tx) -> Result<Vec<String>, StoreError> {
+    Ok(rows!(tx, (String,), "SELECT slug FROM editions WHERE told = 0 ORDER BY id")?
+        .into_iter()
+        .map(|(slug,)| slug)
+        .collect())
+}
+
+/// Answers whether nobody marked it before.
+///
+/// # Errors
+/// When the database fails.
+pub async fn mark_told(tx: &mut Tx, slug: &str) -> Result<bool, StoreError> {
+    Ok(run!(tx, "UPDATE editions SET told = 1 WHERE slug = $1 AND told = 0", slug)? > 0)
+}
+
+/// Whether a person took an edition before: one look for each edition, so it is for the few who bounce.
+///
+/// # Errors
+/// When the database fails.
+pub async fn accepted_before(tx: &mut Tx, subscriber: i64) -> Result<bool, StoreError> {
+    const SQL: &str = "SELECT CAST(1 AS BIGINT) FROM editions e CROSS JOIN deliveries d \
+        WHERE d.edition_id = e.id AND d.subscriber_id = $1 AND d.state = 'accepted' LIMIT 1";
+    Ok(row!(tx, (i64,), SQL, subscriber)?.is_some())
 }
 
 /// Turns one chunk of a cancelled edition's waiting rows into `skipped`. Answers how many; 0: it is done. The state of the

@@ -11,7 +11,9 @@ pub mod copies;
 pub mod deliveries;
 pub mod dossier;
 pub mod editions;
+pub mod editor_words;
 pub mod inbound;
+pub mod lanes;
 pub mod notes;
 pub mod numbers;
 pub mod owners;
@@ -163,7 +165,10 @@ impl Store {
     /// The folder of a SQLite file.
     pub fn folder(&self) -> Option<&Path> {
         match &self.pool {
-            sql::Pool::Sqlite { file, .. } => file.parent(),
+            sql::Pool::Sqlite { file, .. } => {
+                let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty());
+                Some(folder.unwrap_or(Path::new(".")))
+            }
             sql::Pool::Postgres(_) => None,
         }
     }

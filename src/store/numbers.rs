@@ -1,6 +1,8 @@
 //! What a page of numbers asks for. Each question reads a partial index of what is open or a table that stays small, so that
 //! millions of settled deliveries and understood messages cost nothing; what is in the queue is counted in its index.
 
+use std::collections::BTreeMap;
+
 use super::sql::{row, rows};
 use super::{StoreError, Tx};
 use crate::runtime::Timestamp;
@@ -40,8 +42,9 @@ pub struct Numbers {
     pub owners: i64,
 }
 
+/// In the order of its index, so that nothing is sorted.
 pub(super) const QUEUE: &str =
-    "SELECT lane, count(*), min(due_at) FROM deliveries WHERE state = 'queued' GROUP BY lane ORDER BY lane";
+    "SELECT lane, count(*), min(due_at) FROM deliveries WHERE state = 'queued' GROUP BY stream, lane";
 pub(super) const OPEN: &str = "SELECT \
     (SELECT count(*) FROM deliveries WHERE state = 'leased'), \
     (SELECT count(*) FROM deliveries WHERE state = 'uncertain'), \
@@ -60,16 +63,19 @@ pub(super) const THREADS: &str = "SELECT coalesce(s.tier, ''), t.state, count(*)
 pub async fn read(tx: &mut Tx, heard_of_since: Timestamp) -> Result<Numbers, StoreError> {
     const EDITIONS: &str = "SELECT state, count(*) FROM editions GROUP BY state ORDER BY state";
     type Open = (i64, i64, i64, i64, i64, i64);
-    let queue = rows!(tx, (i64, i64, i64), QUEUE)?;
+    let mut lanes: BTreeMap<i64, Queue> = BTreeMap::new();
+    for (lane, waiting, due) in rows!(tx, (i64, i64, i64), QUEUE)? {
+        let oldest_due = Timestamp(due);
+        let queue = lanes.entry(lane).or_insert(Queue { lane, waiting: 0, oldest_due });
+        queue.waiting += waiting;
+        queue.oldest_due = queue.oldest_due.min(oldest_due);
+    }
     let open = row!(tx, Open, OPEN, heard_of_since.millis())?.unwrap_or_default();
     let (leased, uncertain, parked, inbound_received, inbound_quarantined, owners) = open;
     let editions = rows!(tx, (String, i64), EDITIONS)?;
     let threads = rows!(tx, (String, String, i64, Option<i64>), THREADS)?;
     Ok(Numbers {
-        queue: queue
-            .into_iter()
-            .map(|(lane, waiting, due)| Queue { lane, waiting, oldest_due: Timestamp(due) })
-            .collect(),
+        queue: lanes.into_values().collect(),
         leased,
         uncertain,
         parked,

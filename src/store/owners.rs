@@ -35,6 +35,15 @@ pub async fn end(tx: &mut Tx, owner: i64, now: Timestamp) -> Result<(), StoreErr
     Ok(())
 }
 
+/// How many owners were heard of since then and have not ended.
+///
+/// # Errors
+/// When the database fails.
+pub async fn alive(tx: &mut Tx, since: Timestamp) -> Result<i64, StoreError> {
+    const SQL: &str = "SELECT count(*) FROM owners WHERE ended_at IS NULL AND heartbeat_at >= $1";
+    Ok(row!(tx, (i64,), SQL, since.millis())?.map_or(0, |(count,)| count))
+}
+
 /// Ends every other owner that has not been heard of since `silent_since`; on a SQLite file, which has one daemon, that is
 /// every other owner. Their leases are then free to be declared uncertain.
 ///
@@ -49,13 +58,4 @@ pub async fn end_silent(
     const SQL: &str = "UPDATE owners SET ended_at = $3 \
         WHERE id <> $1 AND ended_at IS NULL AND heartbeat_at < $2";
     Ok(run!(tx, SQL, owner, silent_since.millis(), now.millis())?)
-}
-
-/// Whether any daemon was heard of after `since`.
-///
-/// # Errors
-/// When the database fails.
-pub async fn alive(tx: &mut Tx, since: Timestamp) -> Result<bool, StoreError> {
-    const SQL: &str = "SELECT id FROM owners WHERE ended_at IS NULL AND heartbeat_at >= $1 LIMIT 1";
-    Ok(row!(tx, (i64,), SQL, since.millis())?.is_some())
 }

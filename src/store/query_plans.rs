@@ -6,7 +6,7 @@
 mod tests {
     use crate::domain::settings::StorageUrl;
     use crate::store::sql::{rows, run};
-    use crate::store::{Dialect, Store, claims, deliveries, editions};
+    use crate::store::{Dialect, Store, claims, deliveries, editions, lanes, numbers};
 
     /// Three editions for 3000 people: one settled, one with some rows in flight, one waiting.
     const FILL: [&str; 5] = [
@@ -69,10 +69,36 @@ mod tests {
             has(&settle, "SEARCH deliveries USING INTEGER PRIMARY KEY (rowid=?)");
         }
 
-        let queue = plan(store, editions::DELIVERIES.into()).await;
-        has(&queue, "SCAN s");
-        has(&queue, "SEARCH b USING");
-        has(&queue, "SEARCH y USING COVERING INDEX");
+        // A page of numbers counts in indexes of what is open.
+        let queue = plan(store, numbers::QUEUE.into()).await;
+        assert_eq!(queue, ["SCAN deliveries USING COVERING INDEX deliveries_queued"], "and no sort");
+        let open = plan(store, numbers::OPEN.into()).await;
+        reads_little(&open.iter().filter(|line| !line.contains("INDEX")).cloned().collect::<Vec<_>>());
+        has(&open, "SCAN deliveries USING COVERING INDEX deliveries_leased");
+        has(&open, "SCAN deliveries USING INDEX deliveries_doubtful");
+        has(&open, "SCAN inbound USING COVERING INDEX inbound_waiting");
+        has(&open, "SCAN inbound USING COVERING INDEX inbound_quarantined");
+        has(&open, "SEARCH owners USING INDEX owners_alive (heartbeat_at>?)");
+        let threads = plan(store, numbers::THREADS.into()).await;
+        has(&threads, "SEARCH t USING INDEX threads_by_state (state=?)");
+
+        for lane in [editions::ONE_LANE, editions::SEVERAL_LANES] {
+            let queue = plan(store, editions::deliveries_sql(lane)).await;
+            has(&queue, "SCAN s");
+            has(&queue, "SEARCH b USING");
+            has(&queue, "SEARCH y USING COVERING INDEX");
+        }
+        has(
+            &plan(store, editions::deliveries_sql(editions::SEVERAL_LANES)).await,
+            "SEARCH m USING PRIMARY KEY (domain=?)",
+        );
+
+        let states = plan(store, lanes::STATES.into()).await;
+        reads_little(&states);
+        has(
+            &states,
+            "SEARCH x EXISTS USING COVERING INDEX deliveries_queued (stream=? AND lane=? AND due_at<?)",
+        );
         let counting = plan(store, editions::PER_BODY.into()).await;
         has(&counting, "SEARCH d USING INTEGER PRIMARY KEY (rowid>?)");
     }

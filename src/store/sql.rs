@@ -1,8 +1,8 @@
 //! The seam: the only file that names a database driver.
 //!
 //! SQL is written once, with `$1` markers, as text that both dialects understand. A transaction is an enum over the two native
-//! ones; the macros [`run`], [`rows`] and [`row`] repeat a call for each. The dialect is asked for five things only: the
-//! suffix of a claim, a unique violation, opening, wake-up, and the migration folder.
+//! ones; the macros [`run`], [`rows`] and [`row`] repeat a call for each. The dialect is asked for six things only: the
+//! suffix of a claim, a unique violation, opening, wake-up, the migration folder, and where ids go on.
 //!
 //! SQLite has one writer connection whose transactions are immediate (a deferred one that upgrades fails under load at once,
 //! whatever the busy timeout) and a few readers. PostgreSQL has one pool. The writer is behind a lock and not in a pool: a pool
@@ -45,6 +45,14 @@ impl Dialect {
         match self {
             Dialect::Sqlite => "",
             Dialect::Postgres => " FOR UPDATE OF d SKIP LOCKED",
+        }
+    }
+
+    /// Lets the ids of table `$1` go on after `$2`. SQLite needs no word for it: they go on after the highest row.
+    pub(super) fn skip_ids(self) -> Option<&'static str> {
+        match self {
+            Dialect::Sqlite => None,
+            Dialect::Postgres => Some("SELECT setval(pg_get_serial_sequence($1, 'id'), $2)"),
         }
     }
 }

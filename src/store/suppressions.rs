@@ -61,6 +61,39 @@ fn read((address, reason, at, source): (String, String, i64, String)) -> Result<
     Ok(Suppression { address, reason, at: Timestamp(at), source })
 }
 
+/// Holds back the hard bounces since `since` of a lane's people who took an edition before: they are not suppressed before somebody
+/// says so (W145). Answers how many.
+///
+/// # Errors
+/// When the database fails.
+pub async fn hold(tx: &mut Tx, lane: i64, since: Timestamp, now: Timestamp) -> Result<u64, StoreError> {
+    const HOLD: &str = "INSERT INTO held_suppressions (address_key, lane_id, at, source) \
+        SELECT x.address_key, $1, x.at, x.source FROM suppressions x JOIN subscribers s ON s.address_key = x.address_key \
+        WHERE x.reason = 'hard_bounce' AND x.at >= $2 AND x.at <= $3 \
+            AND coalesce((SELECT m.lane_id FROM lane_domains m WHERE m.domain = s.domain), 0) = $1 \
+            AND EXISTS (SELECT 1 FROM editions e CROSS JOIN deliveries d \
+                WHERE d.edition_id = e.id AND d.subscriber_id = s.id AND d.state = 'accepted') \
+        ON CONFLICT (address_key) DO NOTHING";
+    const LIFT: &str = "DELETE FROM suppressions WHERE reason = 'hard_bounce' AND at >= $2 AND address_key IN \
+        (SELECT h.address_key FROM held_suppressions h WHERE h.lane_id = $1)";
+    run!(tx, HOLD, lane, since.millis(), now.millis())?;
+    Ok(run!(tx, LIFT, lane, since.millis())?)
+}
+
+/// Ends the hold of a lane: the addresses are suppressed after all, or mailed again. Answers how many were held.
+///
+/// # Errors
+/// When the database fails.
+pub async fn end_hold(tx: &mut Tx, lane: i64, suppress: bool) -> Result<u64, StoreError> {
+    const APPLY: &str = "INSERT INTO suppressions (address_key, reason, at, source) \
+        SELECT address_key, 'hard_bounce', at, source FROM held_suppressions WHERE lane_id = $1 \
+        ON CONFLICT (address_key) DO NOTHING";
+    if suppress {
+        run!(tx, APPLY, lane)?;
+    }
+    Ok(run!(tx, "DELETE FROM held_suppressions WHERE lane_id = $1", lane)?)
+}
+
 /// One suppression to be added, by address key.
 #[derive(Clone, Copy, Debug)]
 pub struct NewSuppression<'a> {

@@ -203,7 +203,9 @@ impl Content {
         let rendered = render_edition(&self.templates, &input, tier).map_err(|problems| {
             self.in_publication(&edition.slug, &format!("editions.{}.subject", edition.slug), problems)
         })?;
-        Ok((rendered.body, rendered.warnings))
+        let mut warnings = rendered.warnings;
+        warnings.extend(articles.iter().flat_map(|article| article.warnings.clone()));
+        Ok((rendered.body, warnings))
     }
 
     /// Whether an edition counts against the extras of those who get it: one of its articles does.

@@ -15,6 +15,8 @@ pub fn edition(settings: &Settings, publication: &Publication) -> Frame {
         unsubscribe: settings.addresses.unsubscribe.clone(),
         archive_url: Some(format!("{}/archive", publication.url)),
         upgrade_url: publication.upgrade_url.clone(),
+        owner: Some(settings.desk.mailbox.address.as_str().to_owned()),
+        join: settings.addresses.join.as_ref().map(|address| address.as_str().to_owned()),
         // One list for the life of the publication, whatever it is called (RFC 2919).
         list_id: Some(ListId { phrase: publication.name.clone(), id: format!("newsletter.{domain}") }),
         ..bare(settings, publication)
@@ -55,6 +57,9 @@ fn bare(settings: &Settings, publication: &Publication) -> Frame {
         archive_url: None,
         upgrade_url: None,
         help_url: None,
+        owner: None,
+        join: None,
+        feedback_id: None,
         message_id_domain: settings.message_id_domain.clone(),
         list_id: None,
         in_reply_to: None,

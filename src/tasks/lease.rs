@@ -67,6 +67,14 @@ pub async fn beat(
     Ok(Some(ended))
 }
 
+/// How many processes live on this store.
+///
+/// # Errors
+/// When the database fails.
+pub async fn living(store: &Store, now: Timestamp) -> Result<i64, StoreError> {
+    owners::alive(&mut store.read().await?, silence_before(now)).await
+}
+
 /// A clean end. What is still leased is uncertain for whoever looks next.
 ///
 /// # Errors

@@ -2,7 +2,8 @@
 //!
 //! Of a queued edition it is the frozen body; before that, the files as they are now, with the articles that the slot's date would
 //! take. By mail it leaves through the queue like everything else: a delivery that belongs to no edition, so that no number
-//! counts it, with the edition's own body. Its links carry [`NOBODY`], so that an editor who tries them unsubscribes nobody.
+//! counts it, with the edition's own body. Its links carry [`NOBODY`], so that an editor who tries them unsubscribes nobody, and
+//! answers to it are an editor's words about the edition.
 //!
 //! [`NOBODY`]: crate::domain::token::NOBODY
 
@@ -26,6 +27,8 @@ pub struct Proof {
     pub frame: Frame,
     pub body: Body,
     pub warnings: Vec<Problem>,
+    /// The row of the queued edition; 0: it is not queued.
+    pub edition: i64,
     /// The row of the frozen body; `None`: it was rendered from the files.
     stored: Option<i64>,
 }
@@ -77,8 +80,8 @@ pub async fn of(
     for tier in &edition.tiers {
         match content.render(&edition, tier, number) {
             Ok((body, warnings)) => {
-                let frame = frame.clone();
-                proofs.push(Proof { tier: tier.clone(), frame, body, warnings, stored: None });
+                let frame = frame.of_edition(&edition.slug, tier.as_str());
+                proofs.push(Proof { tier: tier.clone(), frame, body, warnings, edition: 0, stored: None });
             }
             Err(more) => problems.extend(more),
         }
@@ -89,7 +92,7 @@ pub async fn of(
 /// `None`: the edition is not queued.
 async fn frozen(store: &Store, slug: &str) -> Result<Option<Vec<Proof>>, ProofProblem> {
     let mut tx = store.read().await?;
-    let Some(row) = editions::show(&mut tx, slug).await? else { return Ok(None) };
+    let Some(id) = editions::id(&mut tx, slug).await? else { return Ok(None) };
     let mut proofs = Vec::new();
     for (stored, tier, frame, body) in editions::bodies(&mut tx, slug).await? {
         let corrupt =
@@ -99,11 +102,12 @@ async fn frozen(store: &Store, slug: &str) -> Result<Option<Vec<Proof>>, ProofPr
             frame: serde_json::from_str(&frame).map_err(corrupt)?,
             body: serde_json::from_str(&body).map_err(corrupt)?,
             warnings: Vec::new(),
+            edition: id,
             stored: Some(stored),
         });
     }
     if proofs.is_empty() {
-        return Err(ProofProblem::Nothing(format!("it is {}, and nothing of it was queued", row.state)));
+        return Err(ProofProblem::Nothing("nothing of it was queued, and nothing will be".to_owned()));
     }
     Ok(Some(proofs))
 }
@@ -131,7 +135,7 @@ pub async fn queue(
 /// # Errors
 /// When the database fails.
 pub async fn queue_all(tx: &mut Tx, slug: &str, to: &[Address], now: Timestamp) -> Result<(), StoreError> {
-    for (body_id, ..) in editions::bodies(tx, slug).await? {
+    for body_id in editions::body_ids(tx, slug).await? {
         for address in to {
             queue_body(tx, body_id, address, None, now).await?;
         }

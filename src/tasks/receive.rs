@@ -4,7 +4,7 @@
 //! acknowledged. `Receiver::step` then takes one recorded message: parsing runs off the reactor and cannot take the process
 //! with it, effects and the `done` mark are one transaction, and what fails three times is set aside with its reason.
 //!
-//! Known gaps: reports and staff replies are recognised as such and kept, without effect.
+//! Known gaps: delivery reports and answers of staff are recognised as such and kept, without effect.
 
 use std::sync::Arc;
 
@@ -20,9 +20,9 @@ use crate::domain::token::{Purpose, Subject};
 use crate::domain::verdict::{Verdict, classify};
 use crate::intake::signature::Signatures;
 use crate::intake::{Deposit, DepositError, ReceivedMail};
-use crate::mail::authentication;
 use crate::mail::parse::{self, Arrived, Own};
 use crate::mail::token::Keyring;
+use crate::mail::{authentication, author};
 use crate::runtime::{Masked, MaskedText, Timestamp};
 use crate::store::inbound::{self, NewInbound, Waiting};
 use crate::store::{Store, StoreError, Tx, people};
@@ -249,7 +249,8 @@ impl Receiver {
         if facts.token.is_some_and(|token| token.purpose == Purpose::Editors) {
             facts.from_is_editor = from.as_ref().is_some_and(|from| self.is_editor(&from.address));
             if facts.from_is_editor {
-                facts.proof = self.proof(raw.clone(), &parsed).await;
+                let proof = self.proof(raw.clone(), &parsed, facts.token).await;
+                facts.proof = proof.map_or_else(SenderProof::Unproven, SenderProof::Proven);
             }
         }
         drop(raw);
@@ -261,7 +262,7 @@ impl Receiver {
             from: from.as_ref(),
             parsed: &parsed,
         };
-        let thread = self.effects(&mut tx, (verdict, &reason), message, now).await?;
+        let thread = self.effects(&mut tx, verdict, message, now).await?;
         if !inbound::done(&mut tx, waiting.id, verdict, &reason, thread).await? {
             return Ok(verdict);
         }
@@ -301,25 +302,31 @@ impl Receiver {
         self.reporter.shelf.get().publication.editors.iter().any(|editor| editor.key() == key)
     }
 
-    /// Whether the sender is who the From says. Asks a name server where our own mail server has not said it; outside of any
-    /// transaction.
-    async fn proof(&self, raw: Arc<[u8]>, parsed: &parse::Parsed) -> SenderProof {
-        let Some(author) = parsed.sole_author() else {
-            return SenderProof::Unproven("it has more than one author".to_owned());
-        };
+    /// Whether the sender is who the From says, and wrote to this address. Asks a name server where our own mail server has not
+    /// said it; outside of any transaction. Known gap: where the server is believed, it does not say which fields were signed.
+    async fn proof(
+        &self,
+        raw: Arc<[u8]>,
+        parsed: &parse::Parsed,
+        token: Option<Subject>,
+    ) -> Result<String, String> {
+        let author = author::sole_author(&raw, parsed)?;
+        let names_it = |address: &String| self.own.token(&self.keyring, [address.as_str()]) == token;
+        if !author::addressed(parsed).iter().any(names_it) {
+            return Err("it was not written to this address".to_owned());
+        }
         let domain = author.rsplit_once('@').map_or("", |(_, domain)| domain);
-        let proven = match &self.proving {
+        match &self.proving {
             Proving::Server(authserv_id) => authentication::proven_by(parsed, authserv_id, domain),
-            Proving::Signatures(signatures) => signatures.proves(raw, domain).await,
+            Proving::Signatures(signatures) => signatures.proves(raw, &author).await,
             Proving::Nothing(why) => Err(why.clone()),
-        };
-        proven.map_or_else(SenderProof::Unproven, SenderProof::Proven)
+        }
     }
 
     async fn effects(
         &self,
         tx: &mut Tx,
-        (verdict, why): (Verdict, &str),
+        verdict: Verdict,
         message: threading::Message<'_>,
         now: Timestamp,
     ) -> Result<Option<i64>, EffectProblem> {
@@ -333,7 +340,7 @@ impl Receiver {
                 Ok(None)
             }
             Verdict::StaffReply | Verdict::RejectedStaff => {
-                editors::answered(tx, &self.reporter, (verdict, why), message, now).await?;
+                editors::answered(tx, &self.reporter, verdict, message, now).await?;
                 Ok(None)
             }
             Verdict::Join => {

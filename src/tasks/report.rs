@@ -1,4 +1,5 @@
-//! What editors are told by mail: an edition was queued, its date skipped, missed or blocked, and its first pass is done.
+//! What editors are told by mail: an edition was queued, its date skipped, missed or blocked, a breaker
+//! stopped it, and its first pass is done.
 //!
 //! A report is queued in the transaction of what it reports, so that neither happens without the other. It leaves through the same
 //! queue as everything else. Without editors in the config nothing is rendered.
@@ -61,8 +62,13 @@ impl Reporter {
             return Ok(());
         }
         let content = self.shelf.get();
-        let row = editions::show(tx, report.slug).await?;
-        let Some((frame, body)) = self.print(&content, report, row.as_ref()) else { return Ok(()) };
+        // What became of an answer needs no numbers, and counting takes long where there are many.
+        let counted = report.event != ReportEvent::Answered && !report.slug.is_empty();
+        let row = if counted { editions::show(tx, report.slug).await? } else { None };
+        let edition = editions::id(tx, report.slug).await?.unwrap_or(0);
+        let Some((frame, body)) = self.print(&content, report, (edition, row.as_ref())) else {
+            return Ok(());
+        };
         let body_id = editions::add_body(tx, &frame, &body).await?;
         for editor in editors {
             let mail = DeskMail {
@@ -106,11 +112,43 @@ impl Reporter {
         Ok(())
     }
 
+    /// Reports every edition that a breaker stopped, and not reported before.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn stopped(&self, store: &Store, now: Timestamp) -> Result<(), StoreError> {
+        let untold = editions::untold(&mut store.read().await?).await?;
+        for slug in untold {
+            let mut tx = store.write().await?;
+            if !editions::mark_told(&mut tx, &slug).await? {
+                continue;
+            }
+            if let Some(row) = editions::show(&mut tx, &slug).await? {
+                let action = format!(
+                    "Nothing more of it leaves. `tidings editions resume {slug}` goes on with those who were not tried yet; \
+                     `tidings editions cancel {slug}` ends it."
+                );
+                let report = Report {
+                    event: ReportEvent::Stopped,
+                    slug: &slug,
+                    slot: row.slot.as_deref(),
+                    due_at: Some(row.due_at),
+                    reason: &row.reason,
+                    action: &action,
+                    notes: &notes(&row),
+                };
+                self.tell(&mut tx, &report, now).await?;
+            }
+            tx.commit().await?;
+        }
+        Ok(())
+    }
+
     fn print(
         &self,
         content: &Content,
         report: &Report<'_>,
-        row: Option<&EditionRow>,
+        (edition, row): (i64, Option<&EditionRow>),
     ) -> Option<(String, String)> {
         let publication = &content.publication;
         let date = |at: Timestamp| publication.date(at, "%A %-d %B, %H:%M %Z");
@@ -133,7 +171,7 @@ impl Reporter {
             board: "",
             next: "",
         };
-        let frame = frames::report(&self.settings, publication, row.map_or(0, |row| row.id));
+        let frame = frames::report(&self.settings, publication, edition);
         let printed = render_report(&content.templates, &input)
             .map_err(|problems| problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "));
         let json = printed.and_then(|body| {
@@ -168,14 +206,14 @@ fn notes(row: &EditionRow) -> Vec<String> {
     let counts = row.counts;
     let mut notes = Vec::new();
     if counts.queued > 0 {
-        notes.push(format!("{} were deferred and are tried again.", counts.queued));
+        notes.push(format!("{} deferred, to be tried again.", counts.queued));
     }
     if counts.uncertain > 0 {
-        notes.push(format!("{} are uncertain: the relay may or may not have them.", counts.uncertain));
+        notes.push(format!("{} uncertain: the relay may or may not have them.", counts.uncertain));
     }
     if counts.parked > 0 {
         notes.push(format!(
-            "{} are parked by a fault of ours; `tidings editions retry {}` tries them again.",
+            "{} parked by a fault of ours; `tidings editions retry {}` tries them again.",
             counts.parked, row.slug
         ));
     }

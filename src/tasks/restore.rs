@@ -2,8 +2,8 @@
 //!
 //! The copy knows what was queued when it was taken, not what was sent since. So nothing that it has queued leaves by itself:
 //! editions pause, mail of the desk becomes uncertain, and what fell due in the meantime waits for approval
-//! (`Scheduler::after_restore`). Known gaps: who unsubscribed after the copy was taken is subscribed in it, and ids that were given
-//! away after it are given away again.
+//! (`Scheduler::after_restore`). Deliveries and conversations are numbered far above what the lost database can have used. Known
+//! gaps: who unsubscribed after the copy was taken is subscribed in it, and the numbers of people are given again.
 
 use crate::domain::delivery;
 use crate::domain::settings::RetrySettings;

@@ -14,16 +14,16 @@ use tokio::sync::Notify;
 use super::content::{Content, Shelf};
 use super::report::{Report, Reporter};
 use super::week::{self, Due};
-use super::{frames, proof};
+use super::{editors, frames, proof};
 use crate::domain::edition::EditionState;
 use crate::domain::problem::{Position, Problem};
-use crate::domain::publication::PlannedEdition;
+use crate::domain::publication::{PlannedEdition, Publication};
 use crate::domain::settings::Settings;
 use crate::mail::compose::{Compiled, Frame};
 use crate::render::ReportEvent;
 use crate::runtime::Timestamp;
 use crate::store::editions::{self, NewBody, NewEdition, Queued, Unsent};
-use crate::store::{Store, StoreError};
+use crate::store::{Store, StoreError, Tx};
 
 /// What became of one due edition.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -209,34 +209,40 @@ impl Scheduler {
         if !self.told.lock().unwrap_or_else(PoisonError::into_inner).insert(key) {
             return Ok(());
         }
-        let reason = format!("{} problems in the files", lines.len());
+        let many = if lines.len() == 1 { "" } else { "s" };
+        let reason = format!("{} problem{many} in the files", lines.len());
         let report = Report { notes: &lines, ..self.report(due, ReportEvent::Blocked, &reason) };
         let mut tx = self.store.write().await?;
         self.reporter.tell(&mut tx, &report, now).await?;
         tx.commit().await
     }
 
-    /// An edition that nobody approved in time is missed, and what it had in the queue is skipped.
+    /// An edition that nobody approved in time is missed, and what it had in the queue is skipped. Looks with a reader: while
+    /// nothing is late, nothing is written.
     async fn end_unapproved(&self, now: Timestamp) -> Result<Vec<Happened>, StoreError> {
-        let waiting =
-            editions::in_state(&mut self.store.read().await?, EditionState::WaitingApproval).await?;
         let content = self.shelf.get();
-        let mut happened = Vec::new();
-        for (_, slug) in waiting {
-            let mut tx = self.store.write().await?;
-            let Some(row) = editions::show(&mut tx, &slug).await? else { continue };
-            let late = week::lateness(&content, row.slot.as_deref());
-            if now.since(row.due_at) <= late {
-                continue;
+        let mut looked = self.store.read().await?;
+        let mut late = Vec::new();
+        for (_, slug) in editions::in_state(&mut looked, EditionState::WaitingApproval).await? {
+            match editions::standing(&mut looked, &slug).await? {
+                Some(standing) if editors::is_too_late(&content, &slug, &standing, now) => {
+                    late.push((slug, standing));
+                }
+                _ => {}
             }
+        }
+        drop(looked);
+        let mut happened = Vec::new();
+        for (slug, standing) in late {
+            let mut tx = self.store.write().await?;
             let reason = "nobody approved it in time".to_owned();
             let from = [EditionState::WaitingApproval];
             if editions::change_state(&mut tx, &slug, &from, EditionState::Missed, &reason, now).await? {
                 let report = Report {
                     event: ReportEvent::Missed,
                     slug: &slug,
-                    slot: row.slot.as_deref(),
-                    due_at: Some(row.due_at),
+                    slot: standing.slot.as_deref(),
+                    due_at: Some(standing.due_at),
                     reason: &reason,
                     action: "Send it as a one-off edition if it still should go out.",
                     notes: &[],
@@ -247,6 +253,33 @@ impl Scheduler {
             }
         }
         Ok(happened)
+    }
+
+    /// Tells editors what is in the queue, and how to stop it, or until when it waits for them.
+    async fn tell_queued(
+        &self,
+        tx: &mut Tx,
+        publication: &Publication,
+        due: &Due,
+        edition: &PlannedEdition,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        let slug = &edition.slug;
+        let (event, action) = if edition.approval {
+            let until = publication.date(edition.due_at + edition.late, "%A %-d %B, %H:%M %Z");
+            let action = format!(
+                "Answer this mail with `approve` in the first line, or run `tidings editions approve {slug}`. Nothing leaves \
+                 before that, and without it the edition is missed on {until}."
+            );
+            (ReportEvent::WaitingApproval, action)
+        } else {
+            let action = format!(
+                "To stop it, answer this mail with `hold` in the first line, or run `tidings editions hold {slug}`."
+            );
+            (ReportEvent::Queued, action)
+        };
+        let report = Report { action: &action, ..self.report(due, event, "") };
+        self.reporter.tell(tx, &report, now).await
     }
 
     async fn queue(
@@ -277,17 +310,7 @@ impl Scheduler {
         let queued = editions::queue(&mut tx, &frozen, now).await?;
         let waits_for_approval = edition.approval;
         if queued.is_some() {
-            let action = match waits_for_approval {
-                true => format!(
-                    "Nothing leaves before you answer this mail with `approve` in the first line, or run `tidings editions \
-                     approve {slug}`."
-                ),
-                false => format!(
-                    "An answer with `hold` in the first line stops it, and so does `tidings editions hold {slug}`."
-                ),
-            };
-            let report = Report { action: &action, ..self.report(due, ReportEvent::Queued, "") };
-            self.reporter.tell(&mut tx, &report, now).await?;
+            self.tell_queued(&mut tx, &publication, due, edition, now).await?;
             if publication.proofs {
                 proof::queue_all(&mut tx, &slug, &publication.editors, now).await?;
             }
@@ -322,13 +345,14 @@ pub fn freeze(
             let key = format!("editions.{}.{tier}", edition.slug);
             Problem::error(&edition.slug, Position::FILE, &key, &why, "")
         };
-        if let Err(problem) = Compiled::new(frame, &body) {
+        let frame = frame.of_edition(&edition.slug, tier.as_str());
+        if let Err(problem) = Compiled::new(&frame, &body) {
             problems.push(unfit(problem.to_string()));
         }
         if subject.is_empty() {
             subject = crate::domain::body::fill(&body.subject, &Default::default());
         }
-        match (serde_json::to_string(frame), serde_json::to_string(&body)) {
+        match (serde_json::to_string(&frame), serde_json::to_string(&body)) {
             (Ok(frame), Ok(body)) => bodies.push(NewBody {
                 tier: tier.clone(),
                 frame,

@@ -1,10 +1,10 @@
 //! Sending: permit -> claim -> fill -> sign -> send -> settle, one delivery after the other on each connection.
 //!
-//! A connection is opened only while something is due, and before anything is claimed: a relay that is down costs no delivery an
-//! attempt. The settlement of the last delivery travels with the next claim; where the next one has to wait for its permit, it
-//! goes ahead alone. A message whose connection was recycled by the server is tried at once on a new one.
+//! A connection belongs to one relay. It is opened only while something is due, and before anything is claimed: a relay that is
+//! down costs no delivery an attempt. The settlement of the last delivery travels with the next claim; where the next one has
+//! to wait for its permit, it goes ahead alone. A message whose connection was recycled by the server is tried at once on a new one.
 //!
-//! Known gaps: one relay, one lane, no signature; each takes its place here (permit, claim, sign).
+//! Known gap: which relay takes which domain cannot be said.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,23 +14,32 @@ use tokio::sync::Notify;
 use super::alarm::Alarms;
 use super::bodies::{Bodies, BodyProblem};
 use super::content::Shelf;
-use super::health::Health;
-use super::ledger::{self, Ledger};
+use super::health::{Health, Seat};
+use super::ledger::{Done, Ledger, Turn, Work};
 use super::measure;
+use super::signing::Signing;
+use super::traffic::Seen;
 use crate::domain::alarm::AlarmCause;
+use crate::domain::bearing::{Bearing, bearing};
+use crate::domain::breaker::weigh;
 use crate::domain::delivery::{DeliveryState, History, Outcome, Phase, Settlement, settle};
 use crate::domain::settings::{RelaySettings, RetrySettings};
+use crate::domain::slow_down::throttle;
 use crate::domain::token::NOBODY;
 use crate::mail::compose::{Envelope, Recipient};
 use crate::mail::token::Keyring;
-use crate::runtime::{Clock, Masked, MaskedText, Shutdown};
+use crate::runtime::{Clock, Masked, MaskedText, Shutdown, Timestamp};
 use crate::store::Store;
 use crate::store::claims::Claimed;
 use crate::store::deliveries::Settled;
-use crate::transport::{Attempt, Pacer, Session, Timeouts};
+use crate::transport::{Attempt, ConnectProblem, Pacer, Session, Timeouts};
 
 /// An idle connection is closed after this; servers wait five minutes at least (W116).
 const IDLE: Duration = Duration::from_secs(30);
+
+/// The relay stands no more connections, or another one's share comes first.
+const NO_SEAT: Duration = Duration::from_secs(1);
+const NOT_ITS_TURN: Duration = Duration::from_millis(10);
 
 /// The store is away; a second later it may be back.
 const LEDGER_AWAY: Step = Step::Down(Duration::from_secs(1));
@@ -45,9 +54,11 @@ pub struct SendLine {
     pub timeouts: Timeouts,
     pub retry: RetrySettings,
     pub keyring: Arc<Keyring>,
+    /// `None`: mail leaves unsigned.
+    pub signing: Option<Signing>,
     /// How tiers and dates read.
     pub shelf: Arc<Shelf>,
-    pub bodies: Bodies,
+    pub bodies: Arc<Bodies>,
     pub health: Health,
     pub alarms: Alarms,
     pub clock: Arc<dyn Clock>,
@@ -60,9 +71,53 @@ pub struct SendLine {
 pub struct Connection {
     line: Arc<SendLine>,
     session: Option<Session>,
+    /// Its place among the relay's connections, while it uses one.
+    seat: Option<Seat>,
+    /// A permit of the relay's pacer that no delivery has used yet.
+    permit: bool,
     /// Decided, and not yet committed.
-    unsettled: Option<Settled>,
+    unsettled: Option<Done>,
+    /// How long there is nothing to do, where that is known.
+    rest_for: Option<Duration>,
+    /// When it last had a delivery.
+    used_at: Timestamp,
     message: Vec<u8>,
+}
+
+impl SendLine {
+    /// Answers how soon to ask again.
+    fn not_connected(&self, problem: &ConnectProblem, now: Timestamp) -> Duration {
+        if problem.needs_operator {
+            return self.stop_relay(&problem.to_string(), now);
+        }
+        let (wait, first) = self.health.failed(now);
+        self.alarms.relay_failed(&self.relay.name, problem, now);
+        if first {
+            tracing::warn!(%problem, "the relay cannot be used; recipients stay queued");
+        }
+        if problem.reply.as_ref().is_some_and(|reply| reply.code < 500) {
+            self.slow_down(now);
+        }
+        wait
+    }
+
+    fn slow_down(&self, now: Timestamp) {
+        if let Some(width) = self.health.deferred(self.relay.connections, now) {
+            let relay = &self.relay.name;
+            tracing::warn!(%relay, width, "the relay defers us: it is slowed down to so many connections");
+        }
+    }
+
+    /// Nothing more goes by this relay before an operator says so, or an hour is over. Answers how soon to ask again.
+    fn stop_relay(&self, why: &str, now: Timestamp) -> Duration {
+        let (wait, first) = self.health.stop(now);
+        if first {
+            let (relay, why) = (&self.relay.name, MaskedText(why).to_string());
+            self.alarms.raise(AlarmCause::RelayRefuses, relay, &why, now);
+            tracing::warn!(%relay, why, "the relay is stopped for an hour or until SIGHUP; recipients stay queued, other relays take over");
+        }
+        wait
+    }
 }
 
 /// What one step did.
@@ -80,7 +135,17 @@ pub enum Step {
 
 impl Connection {
     pub fn new(line: Arc<SendLine>) -> Connection {
-        Connection { line, session: None, unsettled: None, message: Vec::new() }
+        let used_at = line.clock.now();
+        Connection {
+            line,
+            session: None,
+            seat: None,
+            permit: false,
+            unsettled: None,
+            rest_for: None,
+            used_at,
+            message: Vec::new(),
+        }
     }
 
     /// Sends until shutdown.
@@ -106,11 +171,15 @@ impl Connection {
     /// Waits for work, and closes a connection that has waited for long.
     async fn rest(&mut self) {
         let line = self.line.clone();
+        let wait = self.rest_for.take();
         loop {
+            // Counted from its last delivery: hints wake it every second while something waits for a permit.
+            let idle = IDLE.saturating_sub(line.clock.now().since(self.used_at));
             tokio::select! {
                 () = line.wake.notified() => return,
                 () = line.shutdown.wait() => return,
-                () = tokio::time::sleep(IDLE), if self.session.is_some() => self.close().await,
+                () = tokio::time::sleep(wait.unwrap_or_default()), if wait.is_some() => return,
+                () = tokio::time::sleep(idle), if self.session.is_some() => self.close().await,
             }
         }
     }
@@ -121,12 +190,18 @@ impl Connection {
             Ok(claimed) => {
                 let began = tokio::time::Instant::now();
                 let outcome = self.try_delivery(&claimed).await;
-                let settled = self.decide(&claimed, &outcome);
-                measure::attempt(&settled.relay, &outcome, &settled.settlement, began.elapsed());
-                self.unsettled = Some(settled);
+                self.used_at = self.line.clock.now();
+                let done = self.decide(&claimed, &outcome);
+                measure::attempt(&done.settled.relay, &outcome, &done.settled.settlement, began.elapsed());
+                self.unsettled = Some(done);
                 self.after(&outcome).await
             }
-            Err(step) => step,
+            Err(step) => {
+                if self.session.is_none() {
+                    self.seat = None;
+                }
+                step
+            }
         }
     }
 
@@ -141,47 +216,102 @@ impl Connection {
             self.settle_alone().await?;
             self.look_for_work().await?;
         }
-        if !self.line.pacer.try_permit() {
-            self.settle_alone().await?;
-            tokio::select! {
-                () = self.line.pacer.permit() => {}
-                () = self.line.shutdown.wait() => return Err(self.stop().await),
-            }
-        }
+        self.take_place().await?;
+        self.take_permit().await?;
         if self.session.is_none() {
             self.open().await?;
         }
-        let claimed = self.line.ledger.ask(self.unsettled.clone(), true).await.map_err(|_| LEDGER_AWAY)?;
+        let turn = self.line.ledger.turn(self.unsettled.clone(), true).await.map_err(|_| LEDGER_AWAY)?;
         self.unsettled = None;
-        let claimed = claimed.ok_or(Step::Idle)?;
+        let claimed = match turn {
+            Turn::Delivery(claimed) => *claimed,
+            Turn::Nothing => return Err(Step::Idle),
+            Turn::Later(wait) => {
+                self.line.health.rests();
+                self.rest_for = Some(wait);
+                return Err(Step::Idle);
+            }
+        };
+        self.permit = false;
+        self.line.health.took();
         if self.line.shutdown.asked() {
             // No new MAIL: what was just claimed goes back untried.
             let why = "given back at shutdown";
             let settlement = Settlement::untried(self.line.clock.now(), why);
-            self.unsettled = Some(self.settled(&claimed, settlement));
+            self.unsettled = Some(self.done(&claimed, settlement, Seen::default()));
             return Err(self.stop().await);
         }
         Ok(claimed)
     }
 
-    /// A relay that refuses everybody, or is lost before it has heard of a recipient, gets a rest; one that took a message is well.
+    /// A place among the connections that the relay stands now, while it is its turn among the relays.
+    async fn take_place(&mut self) -> Result<(), Step> {
+        let now = self.line.clock.now();
+        if let Err(wait) = self.line.health.may_use(now) {
+            self.settle_alone().await?;
+            self.close().await;
+            return Err(Step::Down(wait));
+        }
+        if self.seat.is_some() && self.line.health.is_crowded() {
+            self.settle_alone().await?;
+            self.close().await;
+        }
+        if self.seat.is_none() {
+            self.seat = self.line.health.seat(self.line.relay.connections, now);
+        }
+        let wait = match (&self.seat, self.line.health.has_share(now)) {
+            (None, _) => NO_SEAT,
+            (_, false) => NOT_ITS_TURN,
+            _ => return Ok(()),
+        };
+        self.settle_alone().await?;
+        self.rest_for = Some(wait);
+        Err(Step::Idle)
+    }
+
+    /// The relay's own pace. A permit that brought no delivery is kept for the next one.
+    async fn take_permit(&mut self) -> Result<(), Step> {
+        if self.permit || self.line.pacer.try_permit() {
+            self.permit = true;
+            return Ok(());
+        }
+        self.settle_alone().await?;
+        self.line.health.rests();
+        tokio::select! {
+            () = self.line.pacer.permit() => self.permit = true,
+            () = self.line.shutdown.wait() => return Err(self.stop().await),
+        }
+        Ok(())
+    }
+
+    /// What an outcome says about the relay. One that refuses us is stopped; one that is lost, or defers everybody, gets a rest; one
+    /// that took a message is well.
     async fn after(&mut self, outcome: &Outcome) -> Step {
         let now = self.line.clock.now();
-        let told_to_wait = matches!(outcome, Outcome::Deferred(reply) if reply.code == 421);
-        if !outcome.is_the_relays_fault() && !told_to_wait {
-            if matches!(outcome, Outcome::Accepted(_)) && self.line.health.recovered() {
-                tracing::info!(relay = %self.line.relay.name, "the relay is back");
-            }
-            return Step::Tried;
-        }
-        let (wait, first) = self.line.health.failed(now);
+        let health = &self.line.health;
         let relay = &self.line.relay.name;
-        if outcome.is_the_relays_fault() {
-            self.line.alarms.raise(AlarmCause::RelayRefuses, relay, &measure::words(outcome), now);
-        }
-        if first {
-            tracing::error!(%relay, outcome = %MaskedText(&format!("{outcome:?}")), "the relay refuses us; recipients stay queued");
-        }
+        let wait = match bearing(outcome) {
+            Bearing::Well => {
+                if health.recovered() {
+                    tracing::info!(%relay, "the relay is back");
+                }
+                return Step::Tried;
+            }
+            Bearing::Nothing => return Step::Tried,
+            Bearing::Doubtful if !health.doubted() => return Step::Tried,
+            Bearing::Refuses | Bearing::Doubtful => self.line.stop_relay(&format!("{outcome:?}"), now),
+            Bearing::Away => {
+                let (wait, first) = health.failed(now);
+                if first {
+                    let outcome = MaskedText(&format!("{outcome:?}")).to_string();
+                    tracing::warn!(%relay, outcome, "the relay takes nothing now; recipients stay queued");
+                }
+                if throttle(outcome).is_some() && outcome.is_the_relays_fault() {
+                    self.line.slow_down(now);
+                }
+                wait
+            }
+        };
         match self.settle_alone().await {
             Ok(()) => Step::Down(wait),
             Err(step) => step,
@@ -198,7 +328,7 @@ impl Connection {
 
     async fn settle_alone(&mut self) -> Result<(), Step> {
         if self.unsettled.is_some() {
-            let asked = self.line.ledger.ask(self.unsettled.clone(), false).await;
+            let asked = self.line.ledger.turn(self.unsettled.clone(), false).await;
             asked.map_err(|_| LEDGER_AWAY)?;
             self.unsettled = None;
         }
@@ -206,6 +336,7 @@ impl Connection {
     }
 
     async fn close(&mut self) {
+        self.seat = None;
         if let Some(session) = self.session.take() {
             session.quit().await;
         }
@@ -218,10 +349,14 @@ impl Connection {
         }
     }
 
-    async fn look_for_work(&self) -> Result<(), Step> {
-        match ledger::has_work(&self.line.store, self.line.clock.now()).await {
-            Ok(true) => Ok(()),
-            Ok(false) => Err(Step::Idle),
+    async fn look_for_work(&mut self) -> Result<(), Step> {
+        match self.line.ledger.has_work(&self.line.store, self.line.clock.now()).await {
+            Ok(Work::Now) => Ok(()),
+            Ok(Work::Nothing) => Err(Step::Idle),
+            Ok(Work::Later(wait)) => {
+                self.rest_for = Some(wait);
+                Err(Step::Idle)
+            }
             Err(error) => {
                 tracing::error!(%error, "the store cannot be read; nothing is sent until it can");
                 Err(LEDGER_AWAY)
@@ -230,7 +365,10 @@ impl Connection {
     }
 
     async fn open(&mut self) -> Result<(), Step> {
-        self.line.health.may_try(self.line.clock.now()).map_err(Step::Down)?;
+        if let Err(wait) = self.line.health.may_try(self.line.clock.now()) {
+            self.line.health.rests();
+            return Err(Step::Down(wait));
+        }
         let line = self.line.clone();
         let connected = tokio::select! {
             connected = Session::connect(&line.relay, line.timeouts) => connected,
@@ -243,13 +381,8 @@ impl Connection {
                 Ok(())
             }
             Err(problem) => {
-                let now = line.clock.now();
-                let (wait, first) = line.health.failed(now);
-                line.alarms.relay_failed(&line.relay.name, &problem, now);
-                if first {
-                    tracing::error!(relay = %line.relay.name, %problem, "the relay cannot be used; recipients stay queued");
-                }
-                Err(Step::Down(wait))
+                let now = self.line.clock.now();
+                Err(Step::Down(self.line.not_connected(&problem, now)))
             }
         }
     }
@@ -294,6 +427,7 @@ impl Connection {
             subscriber: claimed.subscriber_id.unwrap_or(if claimed.is_proof() { NOBODY } else { 0 }),
             thread: claimed.thread_id.unwrap_or(0),
             staff: claimed.staff_id.unwrap_or(0),
+            proof_of: claimed.proof_of.unwrap_or(0),
             address: claimed.address.clone(),
             name: claimed.name.clone(),
             tier_label: tier.map(|tier| tier.label.clone()).unwrap_or_default(),
@@ -302,12 +436,19 @@ impl Connection {
             first_attempt_at: claimed.first_attempt_at,
         };
         self.message.clear();
-        compiled
+        let mut envelope = compiled
             .compose(&self.line.keyring, &recipient, &mut self.message)
-            .map_err(|problem| Outcome::Unsendable(problem.to_string()))
+            .map_err(|problem| Outcome::Unsendable(problem.to_string()))?;
+        if let Some(signing) = &self.line.signing {
+            let unsigned = std::mem::take(&mut self.message);
+            let signed = signing.sign(&compiled, recipient.first_attempt_at, unsigned, &mut envelope).await;
+            self.message =
+                signed.map_err(|why| Outcome::Unsendable(format!("it cannot be signed: {why}")))?;
+        }
+        Ok(envelope)
     }
 
-    fn decide(&self, claimed: &Claimed, outcome: &Outcome) -> Settled {
+    fn decide(&self, claimed: &Claimed, outcome: &Outcome) -> Done {
         let history = History {
             attempt: claimed.attempt,
             first_attempt_at: claimed.first_attempt_at,
@@ -316,18 +457,29 @@ impl Connection {
         };
         let settlement = settle(outcome, history, self.line.clock.now(), &self.line.retry);
         self.tell(claimed, measure::class(outcome), &settlement);
-        self.settled(claimed, settlement)
+        // What is said before a recipient is named is the relay's and no lane's.
+        let of_lane = !outcome.is_the_relays_fault();
+        let seen = Seen {
+            lane: claimed.lane,
+            edition: claimed.edition_id,
+            subscriber: claimed.subscriber_id,
+            weight: weigh(outcome),
+            throttle: throttle(outcome).filter(|_| of_lane),
+        };
+        self.done(claimed, settlement, seen)
     }
 
-    fn settled(&self, claimed: &Claimed, settlement: Settlement) -> Settled {
-        Settled {
+    fn done(&self, claimed: &Claimed, settlement: Settlement, seen: Seen) -> Done {
+        let settled = Settled {
+            recipient: settlement.suppress.map(|_| claimed.address.clone()),
             delivery: claimed.id,
             attempt: claimed.attempt,
             owner: self.line.owner,
             relay: self.line.relay.name.clone(),
             at: self.line.clock.now(),
             settlement,
-        }
+        };
+        Done { settled, seen }
     }
 
     fn tell(&self, claimed: &Claimed, class: &str, settlement: &Settlement) {

@@ -14,8 +14,11 @@ use crate::render::Status;
 use crate::runtime::Timestamp;
 use crate::store::{Store, StoreError, editions, people, slots};
 
-/// Of a slot that is no longer in the config.
+/// Of an edition that is no longer in the config.
 const LATE: Duration = Duration::from_secs(86_400);
+
+/// How far behind the latest date of a slot is looked for.
+const BEHIND: Duration = Duration::from_secs(31 * 86_400);
 
 /// How many dates ahead one may ask about.
 const AHEAD: usize = 400;
@@ -118,7 +121,7 @@ async fn since(store: &Store, slot: &Slot, now: Timestamp) -> Result<Timestamp, 
     Ok(now)
 }
 
-/// The one-off, or the coming date of a slot, that has this slug.
+/// The one-off, or the latest or a coming date of a slot, that has this slug.
 ///
 /// # Errors
 /// When a slot's rule cannot be read.
@@ -129,7 +132,11 @@ pub fn planned(content: &Content, slug: &str, now: Timestamp) -> Result<Option<D
     }
     for slot in publication.slots.iter().filter(|slot| slug.starts_with(&slot.name)) {
         let rule = rule(slot)?;
-        let mut dates = rule.after(now, publication.timezone).take(AHEAD).map(|found| date_of(slot, found));
+        // The date that is due and not decided yet counts too.
+        let behind =
+            rule.latest(now, Timestamp(now.millis() - BEHIND.as_millis() as i64), publication.timezone);
+        let ahead = rule.after(now, publication.timezone).take(AHEAD);
+        let mut dates = behind.into_iter().chain(ahead).map(|found| date_of(slot, found));
         if let Some(due) = dates.find(|due| due.slug() == slug) {
             return Ok(Some(due));
         }
@@ -137,10 +144,14 @@ pub fn planned(content: &Content, slug: &str, now: Timestamp) -> Result<Option<D
     Ok(None)
 }
 
-/// How late an edition of this slot may be.
-pub fn lateness(content: &Content, slot: Option<&str>) -> Duration {
-    let slot = content.publication.slots.iter().find(|known| Some(known.name.as_str()) == slot);
-    slot.map_or(LATE, |slot| slot.late)
+/// How late an edition may be: as its slot says, or itself, where it is a one-off.
+pub fn lateness(content: &Content, slug: &str, slot: Option<&str>) -> Duration {
+    let publication = &content.publication;
+    match slot {
+        Some(slot) => publication.slots.iter().find(|known| known.name == slot).map(|slot| slot.late),
+        None => publication.editions.iter().find(|edition| edition.slug == slug).map(|edition| edition.late),
+    }
+    .unwrap_or(LATE)
 }
 
 /// The edition that a due date sends; or why its date is skipped.

@@ -2,8 +2,14 @@
 //!
 //! Transport tells what happened and decides nothing: no retry, no suppression, no state of a delivery.
 
+mod body;
+mod hello;
+mod link;
 pub mod pacer;
+mod reply;
 pub mod session;
+mod tls;
 
+pub use hello::ConnectProblem;
 pub use pacer::Pacer;
 pub use session::{Attempt, Session, Timeouts};

@@ -53,8 +53,9 @@ impl Limits {
     };
 }
 
-/// A connection whose time is over may end the answer that it is in.
-const LAST_ANSWER: Duration = Duration::from_secs(2);
+/// A connection whose time is over may end the answer that it is in. Short, because the end of the process waits for it, and has
+/// its own end to write down.
+const LAST_ANSWER: Duration = Duration::from_millis(500);
 
 /// Serves until shutdown.
 pub async fn serve(listener: TcpListener, pages: Router, limits: Limits, shutdown: Shutdown) {

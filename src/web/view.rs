@@ -58,6 +58,7 @@ fn shown(site: &Site, delivery: i64, viewed: Viewed, frame: &Frame, body: &Body)
         subscriber: viewed.subscriber_id.unwrap_or(NOBODY),
         thread: 0,
         staff: 0,
+        proof_of: 0,
         address: Address::trusted(viewed.address),
         name: viewed.name.unwrap_or_else(|| SAMPLE_NAME.to_owned()),
         tier_label: tier.map(|tier| tier.label).unwrap_or_default(),

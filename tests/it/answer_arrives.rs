@@ -103,7 +103,7 @@ async fn a_stranger_with_somebody_elses_token_gets_a_thread_of_their_own() {
 }
 
 #[tokio::test]
-async fn a_program_opens_nothing_and_reopens_nothing() {
+async fn w52_a_program_opens_nothing_and_reopens_nothing() {
     on_every_store(|store| async move {
         queued_edition(&store, 1).await;
         let line = Receiving::start(&store).await;

@@ -14,7 +14,7 @@ use tidings::mail::compose::{Compiled, ComposeProblem, Envelope, Frame, Kind, Li
 use tidings::mail::token::{Keyring, delivery_in_message_id};
 use tidings::runtime::Timestamp;
 
-fn keyring() -> Keyring {
+pub fn keyring() -> Keyring {
     Keyring::new(&[SecretString::from("a secret that only this test knows")]).unwrap()
 }
 
@@ -22,7 +22,7 @@ fn pattern(before: &str) -> AddressPattern {
     AddressPattern { before: before.into(), after: String::new(), domain: "news.example.org".into() }
 }
 
-fn frame(kind: Kind) -> Frame {
+pub fn frame(kind: Kind) -> Frame {
     Frame {
         kind,
         from_name: "Example News".into(),
@@ -35,6 +35,9 @@ fn frame(kind: Kind) -> Frame {
         archive_url: Some("https://news.example.org/archive".into()),
         upgrade_url: Some("https://news.example.org/plans".into()),
         help_url: None,
+        owner: None,
+        join: None,
+        feedback_id: None,
         message_id_domain: "msg.news.example.org".into(),
         list_id: Some(ListId { phrase: "Zoë's Weekly".into(), id: "weekly.news.example.org".into() }),
         in_reply_to: None,
@@ -42,7 +45,7 @@ fn frame(kind: Kind) -> Frame {
     }
 }
 
-fn literal(text: &str) -> Piece {
+pub fn literal(text: &str) -> Piece {
     Piece::Literal(text.into())
 }
 
@@ -50,7 +53,7 @@ fn hole(field: Field, context: Context) -> Piece {
     Piece::Hole { field, context }
 }
 
-fn body() -> Body {
+pub fn body() -> Body {
     Body {
         subject: vec![literal("Hello "), hole(Field::SubscriberName, Context::Bare)],
         html: vec![
@@ -76,11 +79,12 @@ fn body() -> Body {
     }
 }
 
-fn recipient(delivery: i64) -> Recipient {
+pub fn recipient(delivery: i64) -> Recipient {
     Recipient {
         delivery,
         subscriber: delivery + 1000,
         thread: 7,
+        proof_of: 0,
         staff: 3,
         address: Address::parse(&format!("reader{delivery}@reader.example.com")).unwrap(),
         name: "Ann".into(),
@@ -103,7 +107,7 @@ fn newsletter(body: &Body, recipient: &Recipient) -> String {
 }
 
 /// Header fields, unfolded, in order.
-fn fields(wire: &str) -> Vec<(String, String)> {
+pub fn fields(wire: &str) -> Vec<(String, String)> {
     let (header, _) = wire.split_once("\r\n\r\n").unwrap();
     let unfolded = header.replace("\r\n ", " ");
     unfolded
@@ -120,7 +124,7 @@ fn field(wire: &str, name: &str) -> Option<String> {
 }
 
 /// What holds for every message, whatever went in.
-fn check_wire(wire: &str) {
+pub fn check_wire(wire: &str) {
     assert!(wire.is_ascii(), "W5");
     assert!(!wire.replace("\r\n", "").contains(['\r', '\n', '\0']), "W1");
     assert!(wire.ends_with("\r\n"));
@@ -146,7 +150,7 @@ fn check_wire(wire: &str) {
 }
 
 /// What a text part decodes to: the filled pieces, line ends of each piece as CRLF, control characters as spaces.
-fn expected(pieces: &[Piece], values: &Values) -> String {
+pub fn expected(pieces: &[Piece], values: &Values) -> String {
     let mut out = String::new();
     walk(pieces, values, &mut |filled| {
         let text = match filled {
@@ -182,7 +186,7 @@ fn values_of(recipient: &Recipient, wire: &str) -> Values {
     values
 }
 
-fn parts(wire: &str) -> (String, String, String) {
+pub fn parts(wire: &str) -> (String, String, String) {
     let parsed = MessageParser::new().parse(wire.as_bytes()).unwrap();
     let text = parsed.text_bodies().next().unwrap().text_contents().unwrap_or("").to_owned();
     let html = parsed.html_bodies().next().unwrap().text_contents().unwrap_or("").to_owned();
@@ -335,7 +339,7 @@ fn w16_message_ids_are_distinct_stable_and_tell_nothing() {
 }
 
 #[test]
-fn w17_text_first_then_html() {
+fn w17_w21_text_first_then_html() {
     let wire = newsletter(&body(), &recipient(1));
     check_wire(&wire);
     let parsed = MessageParser::new().parse(wire.as_bytes()).unwrap();
@@ -440,7 +444,7 @@ fn w27_w28_domains_in_ascii_and_local_parts_as_they_are() {
 }
 
 #[test]
-fn w32_too_much_is_an_error() {
+fn w30_w32_too_much_is_an_error() {
     let mut body = body();
     body.subject = vec![literal(&"a".repeat(5000))];
     assert_eq!(
@@ -469,7 +473,7 @@ fn w32_too_much_is_an_error() {
 }
 
 #[test]
-fn w35_w36_one_click() {
+fn w35_w36_w38_one_click() {
     let wire = newsletter(&body(), &recipient(1));
     let value = field(&wire, "List-Unsubscribe").unwrap();
     let (url, mailto) = value.split_once(", ").unwrap();
@@ -496,6 +500,16 @@ fn w46_w47_list_fields_when_they_exist() {
     assert!(list_id.starts_with("=?utf-8?") && list_id.ends_with(" <weekly.news.example.org>"), "{list_id}");
     assert_eq!(field(&wire, "List-Archive").as_deref(), Some("<https://news.example.org/archive>"));
     assert_eq!(field(&wire, "List-Post").as_deref(), Some("NO"));
+    assert_eq!((field(&wire, "List-Owner"), field(&wire, "List-Subscribe")), (None, None));
+    let mut reachable = frame(Kind::Newsletter);
+    reachable.owner = Some("support@news.example.org".into());
+    reachable.join = Some("join+us@news.example.org".into());
+    let (_, whole) = compose(&reachable, &body(), &recipient(1)).unwrap();
+    assert_eq!(field(&whole, "List-Owner").as_deref(), Some("<mailto:support@news.example.org>"));
+    let join = "<mailto:join+us@news.example.org?subject=subscribe>";
+    assert_eq!(field(&whole, "List-Subscribe").as_deref(), Some(join));
+    reachable.owner = Some("a b".into());
+    assert!(compose(&reachable, &body(), &recipient(1)).is_err());
     assert_eq!(field(&wire, "List-Help"), None);
     let mut bare = frame(Kind::Newsletter);
     bare.archive_url = None;
@@ -506,6 +520,43 @@ fn w46_w47_list_fields_when_they_exist() {
     assert!(!wire.contains("<>"));
     bare.list_id = Some(ListId { phrase: String::new(), id: "no dots".into() });
     assert_eq!(compose(&bare, &body(), &recipient(1)), Err(ComposeProblem::Frame("list_id")));
+}
+
+#[test]
+fn w48_a_feedback_id_counts_editions_and_tiers_and_never_people() {
+    let of = |slug: &str, tier: &str, to: i64| {
+        let frame = frame(Kind::Newsletter).of_edition(slug, tier);
+        field(&compose(&frame, &body(), &recipient(to)).unwrap().1, "Feedback-ID").unwrap()
+    };
+    assert_eq!(of("weekly-2026-12-01", "yearly", 1), "weekly-2026-12-01:yearly:newsletter:newsexampleorg");
+    assert_eq!(of("special", "free", 1), of("special", "free", 2));
+    for domain in ["t.co", "a-very-long-name.of.a.domain.example.org"] {
+        let mut frame = frame(Kind::Newsletter);
+        frame.from_address = format!("weekly@{domain}");
+        let id = frame.of_edition("e", "free").feedback_id.unwrap();
+        let sender = id.rsplit(':').next().unwrap();
+        assert!((5..=15).contains(&sender.len()), "{id}");
+    }
+    let bad = frame(Kind::Newsletter).of_edition("a b", "free");
+    assert_eq!(compose(&bad, &body(), &recipient(1)), Err(ComposeProblem::Frame("feedback_id")));
+    // One-to-one mail has none.
+    assert_eq!(field(&compose(&frame(Kind::Notice), &body(), &recipient(1)).unwrap().1, "Feedback-ID"), None);
+}
+
+#[test]
+fn w34_nothing_of_the_inside_leaves() {
+    let mut to = recipient(987_654_321);
+    to.subscriber = 123_454_321;
+    to.address = Address::parse("ann@reader.example.com").unwrap();
+    for kind in [Kind::Newsletter, Kind::Notice, Kind::Answer] {
+        let (envelope, wire) = compose(&frame(kind), &body(), &to).unwrap();
+        check_wire(&wire);
+        let home = std::env::var("HOME").unwrap_or_else(|_| "/home/".into());
+        let host = std::fs::read_to_string("/etc/hostname").unwrap_or_else(|_| "localhost".into());
+        for inside in ["987654321", "123454321", "X-Originating-IP", home.as_str(), host.trim()] {
+            assert!(!wire.contains(inside) && !envelope.from.contains(inside), "{inside}");
+        }
+    }
 }
 
 #[test]

@@ -109,10 +109,12 @@ fn to_the_end(site: &Site, people: usize) -> usize {
 async fn every_step(store: &TestStore) {
     const PEOPLE: usize = 600;
     let (peer, trap, site, people) = trapped(store, "resend", PEOPLE).await;
+    // New connections all the time: the first ones are there before the trap is set.
+    site.change("tidings.toml", "messages_per_connection = 100", "messages_per_connection = 10");
     let mut before = 0;
     for (turn, death) in DEATHS.into_iter().enumerate() {
         let daemon = site.start();
-        // A connection is opened a few times only; the other steps come with every message.
+        // A connection is opened for every tenth message only.
         let nth = if matches!(death, Death::At(Stage::Banner | Stage::Ehlo)) { 1 + turn } else { 40 + turn };
         trap.arm(&daemon, death, nth);
         until(&format!("{death:?}: {}", daemon.log()), || trap.sprung().then_some(()));

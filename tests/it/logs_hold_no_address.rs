@@ -51,6 +51,7 @@ async fn addresses_are_masked_at_every_level_and_fields_have_one_name() {
         );
         lmtp.deliver("secret.writer@writers.example", to, &raw);
     }
+    let mut lmtp = Lmtp::connect(door);
     lmtp.deliver("secret.writer@writers.example", "support@news.example.org", b"\xff\xfe no mail at all \0");
     until("all of them are understood", || {
         let list = site.json(&["inbound", "list", "--json"]);

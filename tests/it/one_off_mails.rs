@@ -36,7 +36,7 @@ fn whole(name: &str, body: &Body) -> [String; 3] {
 }
 
 #[test]
-fn a_confirmation_says_who_asked_and_has_its_link_twice() {
+fn w54_a_confirmation_says_who_asked_and_has_its_link_twice() {
     let publication = publication();
     let input = ConfirmInput {
         publication: &publication,
@@ -54,6 +54,7 @@ fn a_confirmation_says_who_asked_and_has_its_link_twice() {
     assert!(
         html.contains("on our website on 24 November at 14:05") && html.contains("deleted on 1 December")
     );
+    assert!(text.contains("Asked: on our website on 24 November at 14:05\n"), "{text}");
     assert!(text.contains(LINK) && text.contains("Example Street 1") && html.contains("Example Street 1"));
     let bare = ConfirmInput { asked_at: "", asked_where: "", gets: "", expires: "", ..input };
     let [_, html, text] = whole("confirm-bare", &render_confirm(&shipped(), &bare).unwrap());
@@ -62,6 +63,7 @@ fn a_confirmation_says_who_asked_and_has_its_link_twice() {
         "{html}"
     );
     assert!(text.contains("no mail from us.\n"), "{text}");
+    assert!(!text.contains("Asked:") && !text.contains("What it gets:"), "{text}");
     for confirm in ["", "#", "javascript:alert(1)"] {
         let problems = render_confirm(&shipped(), &ConfirmInput { confirm, ..input }).unwrap_err();
         assert_eq!(problems[0].key, "link", "a confirmation without a link is of no use: {problems:#?}");
@@ -109,9 +111,20 @@ fn a_welcome_fits_the_tier() {
     assert!(
         text.contains(&format!("Unsubscribe: {LINK}")) && text.contains("https://news.example.org/archive")
     );
+    assert!(html.contains("09:00. Until then, all earlier articles are yours"), "{html}");
+    assert!(text.contains("Plan: Yearly, until 3 March 2027\n"), "{text}");
+    let undated = WelcomeInput { next: "", ..input };
+    let [_, html, _] = whole("welcome-undated", &render_welcome(&shipped(), &undated).unwrap());
+    assert!(html.contains(">All earlier articles are yours") && !html.contains("Until then"), "{html}");
+    let monthly = WelcomeInput { tier: tier("monthly"), term_ends: "24 December", ..input };
+    let [_, html, _] = whole("welcome-monthly", &render_welcome(&shipped(), &monthly).unwrap());
+    assert!(!html.contains("days") && !html.contains("the start of each article"), "{html}");
     let free =
         WelcomeInput { tier: tier("free"), term_ends: "", next: "", preferences: "", name: "", ..input };
     let [_, html, text] = whole("welcome-free", &render_welcome(&shipped(), &free).unwrap());
+    for part in [&html, &text] {
+        assert!(part.contains("You get the start of each article."), "{part}");
+    }
     for words in ["Just reply", "archive", "days", "Preferences", "The next mail", ", until"] {
         assert!(!html.contains(words) && !text.contains(words), "{words}: {text}");
     }
@@ -132,7 +145,10 @@ fn an_acknowledgement_promises_nothing_that_is_not_promised() {
     };
     let [subject, html, text] = whole("support-ack", &render_support_ack(&shipped(), &input).unwrap());
     assert_eq!(subject, "Re: invoice");
-    assert!(html.contains("a person will read it") && !text.contains("day"), "{text}");
+    assert!(
+        html.contains(">Your mail has arrived, and a person will read it") && !text.contains("day"),
+        "{text}"
+    );
     let promised = SupportAckInput { promise: "We answer within two working days.", ..input };
     let [_, html, _] = whole("support-ack-promise", &render_support_ack(&shipped(), &promised).unwrap());
     assert!(html.contains("answer you. We answer within two working days."), "{html}");
@@ -167,6 +183,7 @@ fn an_answer_looks_typed_and_carries_only_what_was_typed() {
     };
     if let Some(folder) = std::env::var_os("TIDINGS_WRITE_MAILS") {
         std::fs::write(std::path::Path::new(&folder).join("support-answer.html"), &html).unwrap();
+        std::fs::write(std::path::Path::new(&folder).join("support-answer.txt"), &plain).unwrap();
     }
     assert_eq!(subject, "Re: Does it work?");
     assert!(plain.starts_with(text) && plain.contains("stays in the same\nconversation."), "{plain}");
@@ -233,13 +250,15 @@ fn a_report_shows_what_happened_and_no_empty_columns() {
 
     let mut doubtful = tiers.clone();
     doubtful[0].uncertain = 3;
+    // A fifth number does not fit beside the others on a phone: words would be broken.
     doubtful[1].queued = 72;
     let input = ReportInput { tiers: &doubtful, ..input };
     let [_, html, text] = whole("editor-report-doubt", &render_report(&shipped(), &input).unwrap());
+    assert_eq!(html.matches("<th scope=\"col\"").count(), 5, "{html}");
     assert!(
         html.contains("72 are tried again later.")
-            && html.contains(">Uncertain<")
-            && !html.contains("Parked")
+            && html.matches(">3 uncertain<").count() == 2
+            && !html.contains("parked")
     );
     assert!(text.contains("Skipped  Uncertain\n"), "{text}");
 }
@@ -261,7 +280,8 @@ fn bad_news_goes_into_the_subject() {
         settled_at: "",
         tiers: &tiers,
         reason: "",
-        action: "To stop it: tidings editions hold weekly-2026-12-01",
+        action: "To stop it, answer this mail with `hold` in the first line, or run `tidings editions hold \
+                 weekly-2026-12-01`.",
         notes: &[],
         board: "",
         next: "",
@@ -277,17 +297,95 @@ fn bad_news_goes_into_the_subject() {
         text.contains("The mail of Free: https://board.example.org/proof/free\n")
             && !text.contains("The mail of Yearly")
     );
-    for (event, subject) in [
-        (ReportEvent::Skipped, "Skipped: weekly-2026-12-01, 0 articles are ready, 1 is wanted"),
-        (ReportEvent::Missed, "Missed: weekly-2026-12-01, 0 articles are ready, 1 is wanted"),
-        (ReportEvent::Blocked, "Blocked: weekly-2026-12-01, 0 articles are ready, 1 is wanted"),
-        (ReportEvent::Paused, "Paused: weekly-2026-12-01, 0 articles are ready, 1 is wanted"),
+    for (event, name, reason, action) in [
+        (ReportEvent::Skipped, "Skipped", "0 articles are ready, 1 is wanted", "Lower the slot's `take`."),
+        (ReportEvent::Missed, "Missed", "nobody approved it in time", "Send it as a one-off edition."),
+        (
+            ReportEvent::Blocked,
+            "Blocked",
+            "1 problem in the files",
+            "Mend them; `tidings check` names them all.",
+        ),
     ] {
-        let input = ReportInput { event, reason: "0 articles are ready, 1 is wanted", tiers: &[], ..input };
-        let [found, html, _] = whole(event.as_str(), &render_report(&shipped(), &input).unwrap());
-        assert_eq!(found, subject);
+        let wrong =
+            ["articles/a.md:3:1: title: it is missing, write `title = \"...\"` between the `+++` lines"
+                .to_owned()];
+        let notes = if event == ReportEvent::Blocked { &wrong[..] } else { &[] };
+        let input = ReportInput { event, reason, action, notes, tiers: &[], ..input };
+        let [found, html, text] = whole(event.as_str(), &render_report(&shipped(), &input).unwrap());
+        assert_eq!(found, format!("{name}: weekly-2026-12-01, {reason}"));
         assert!(!html.contains("<table class=\"ink\""), "{event:?} without tiers has no table");
+        assert!(
+            html.contains(&format!("</strong>: {reason}.")) && text.contains(&format!(":\n{reason}\n")),
+            "{text}"
+        );
     }
+    let mut tiers = tiers.clone();
+    tiers[0] = ReportTier { accepted: 4100, refused: 215, ..tiers[0].clone() };
+    let paused = ReportInput { event: ReportEvent::Paused, reason: "5 % refused", tiers: &tiers, ..input };
+    let [subject, html, _] = whole("paused", &render_report(&shipped(), &paused).unwrap());
+    assert_eq!(subject, "Paused: weekly-2026-12-01, 5 % refused");
+    assert!(html.contains("4,100 of 10,512 accepted</strong>, the rest waits: 5 % refused."), "{html}");
+}
+
+#[test]
+fn a_report_that_waits_for_approval_says_so_first_and_shows_commands_as_code() {
+    let publication = publication();
+    let tiers = [tier("Yearly", 1, 0, 0, 0)];
+    let action = "Answer this mail with `approve` in the first line, or run `tidings editions approve weekly-2026-12-01`. \
+                  Nothing leaves before that, and without it the edition is missed on Wednesday 2 December, 09:00 EST.";
+    let note =
+        "articles/a.md:3:1: `title` <b> is missing, and a lone ` stays, however long the line is".to_owned();
+    let notes = [note];
+    let input = ReportInput {
+        publication: &publication,
+        support: SUPPORT,
+        event: ReportEvent::WaitingApproval,
+        slug: "weekly-2026-12-01",
+        subject: "Train where the data lives",
+        slot: "weekly",
+        due_at: "Tuesday 1 December, 09:00 EST",
+        queued_at: "Tuesday 1 December, 08:00 EST",
+        settled_at: "",
+        tiers: &tiers,
+        reason: "",
+        action,
+        notes: &notes,
+        board: "",
+        next: "",
+    };
+    let [subject, html, text] = whole("waiting_approval", &render_report(&shipped(), &input).unwrap());
+    assert_eq!(subject, "Approve: Train where the data lives, 1 person");
+    assert!(html.contains("<strong>Nothing leaves before you approve it.</strong>"), "{html}");
+    assert!(
+        text.contains("The weekly waits for you\n") && text.contains("`approve` in the first line"),
+        "{text}"
+    );
+    assert!(html.contains("monospace;font-size:15px\">approve</span> in the first line"), "{html}");
+    assert!(
+        html.contains("approve <span style=\"white-space:nowrap\">weekly-2026-12-01</span></span>."),
+        "a slug breaks nowhere: {html}"
+    );
+    assert!(html.contains(">title</span> &lt;b&gt; is missing, and a lone ` stays, however"), "{html}");
+    assert!(text.contains("\n- articles/a.md:3:1: ") && text.contains("\n  long the line is\n"), "{text}");
+
+    let reason = "your answer was not understood; its first line must be `approve` or `hold`";
+    let answered =
+        ReportInput { event: ReportEvent::Answered, reason, action: "", notes: &[], due_at: "", ..input };
+    let [subject, html, text] = whole("answered", &render_report(&shipped(), &answered).unwrap());
+    assert_eq!(subject, "Answer about weekly-2026-12-01", "a long story is no subject");
+    let (_, shown) = html.split_once("<h1").unwrap();
+    assert!(html.contains("What came of it:</strong> your answer") && !shown.contains('`'), "{html}");
+    assert!(
+        !html.contains("<table class=\"ink\"") && !text.contains("Audience"),
+        "who gets what is not asked"
+    );
+    let nothing = ReportInput { slug: "", subject: "", slot: "", queued_at: "", tiers: &[], ..answered };
+    let [subject, _, text] = whole("answered-nothing", &render_report(&shipped(), &nothing).unwrap());
+    assert!(subject == "Answer" && text.contains("\nAn answer\n"), "{text}");
+    let held = ReportInput { reason: "held by ed@example.org", ..answered };
+    let [subject, _, _] = whole("answered-held", &render_report(&shipped(), &held).unwrap());
+    assert_eq!(subject, "Answer about weekly-2026-12-01, held by ed@example.org");
 }
 
 #[test]

@@ -52,8 +52,10 @@ async fn what_it_held_is_uncertain_and_it_claims_no_more() {
             due_at: None,
             last_reply: "250 ok".into(),
             burns_attempt: true,
+            suppress: None,
         };
         let late = Settled {
+            recipient: None,
             delivery: claimed.id,
             attempt: claimed.attempt,
             owner: slow.line.owner,

@@ -6,6 +6,7 @@ use tidings::domain::delivery::DeliveryState;
 use tidings::domain::edition::EditionState;
 use tidings::domain::settings::OnUncertain;
 use tidings::store::deliveries;
+use tidings::tasks::health::STOPPED_FOR;
 use tidings::transport::Timeouts;
 
 use crate::support::clock::TUESDAY;
@@ -83,7 +84,8 @@ async fn w93_w136_a_refusal_of_the_sender_costs_no_recipient_an_attempt() {
         drop(tx);
         let seen: Vec<_> = rows.iter().map(|row| (row.state.as_str(), row.attempt)).collect();
         assert_eq!(seen, [("accepted", 1), ("queued", 0), ("queued", 0)]);
-        sending.clock.advance(Duration::from_secs(1));
+        // One that defers us gets a second's rest, one that refuses us an hour or an operator's word.
+        sending.clock.advance(STOPPED_FOR);
         sending.drain().await;
         let counts = sending.counts().await;
         assert_eq!(counts.accepted, 3);

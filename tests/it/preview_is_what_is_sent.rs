@@ -110,6 +110,35 @@ fn all_tiers_stand_side_by_side_with_their_pictures() {
 }
 
 #[test]
+fn what_an_article_loses_is_warned_of_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("config");
+    let config = folder.path().join("config");
+    std::fs::create_dir_all(config.join("articles/media")).unwrap();
+    for file in [
+        "tidings.toml",
+        "publication.toml",
+        "articles/model-compression.md",
+        "articles/federated-learning.md",
+        "articles/media/federated-round.png",
+    ] {
+        std::fs::copy(shipped.join(file), config.join(file)).unwrap();
+    }
+    let article = config.join("articles/federated-learning.md");
+    let text = std::fs::read_to_string(&article).unwrap() + "\nü <font>x</font>\n";
+    std::fs::write(&article, &text).unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tidings"));
+    command.arg("--config").arg(config.join("tidings.toml")).args(["preview", "first-light", "--out"]);
+    command.arg(folder.path().join("out")).env("TIDINGS_SECRET", "a secret of sixteen or more");
+    let output = command.output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.success(), "{said}");
+    let place =
+        format!("federated-learning.md:{}:3: warning: html: <font> is left out", text.lines().count());
+    assert_eq!(said.matches(&place).count(), 1, "{said}");
+}
+
+#[test]
 fn without_a_folder_one_tier_is_asked_for() {
     let config = Path::new(env!("CARGO_MANIFEST_DIR")).join("config/tidings.toml");
     let mut command = Command::new(env!("CARGO_BIN_EXE_tidings"));

@@ -79,7 +79,7 @@ async fn a_relay_that_refuses_everybody_at_first() {
     // Two tries, then one that works: each waits longer than the last.
     let peer = Peer::start(&["PIPELINING"], move |moment| {
         let down = moment.stage == Stage::Banner && count.fetch_add(1, Ordering::SeqCst) < 2;
-        if down { Do::SayAndClose("554 5.3.2 closed for now") } else { Do::Go }
+        if down { Do::Close } else { Do::Go }
     })
     .await;
     let (site, people) = site(&peer);

@@ -212,7 +212,8 @@ async fn an_extra_that_was_refused_is_given_back() {
         scheduler.step(instant("2026-11-05T08:00:00Z")).await.unwrap();
         assert_eq!(count(1).await, 0, "counted when it is queued");
         let peer = crate::support::peer::Peer::start(&[], |moment| match moment.stage {
-            crate::support::peer::Stage::Rcpt => crate::support::peer::Do::Say("550 5.1.1 no such user"),
+            // Refused, and the person stays: a hard bounce would take them out of the audience.
+            crate::support::peer::Stage::Rcpt => crate::support::peer::Do::Say("550 5.7.1 not from you"),
             _ => crate::support::peer::Do::Go,
         })
         .await;

@@ -254,6 +254,27 @@ fn a_wrong_subject_is_named_by_its_key() {
 }
 
 #[test]
+fn raw_html_that_no_mail_holds_is_warned_of() {
+    let text = "+++\ntitle = \"a\"\n+++\nü <font color=red>x</font> and <b style=\"x\">y</b>, <kbd>z</kbd>\n\n\
+                <div>\n<p class=\"k\">a</p>\n<iframe src=\"https://x.example\"></iframe>\n</div>\n\n\
+                - <a href=\"b.md\">b</a>\n\n`<font>` <!-- <font> -->\n\n```\n<script>\n```\n";
+    let (_, warnings) =
+        tidings::render::Article::parse("a.md", text, std::path::Path::new("."), &publication()).unwrap();
+    let told: Vec<String> =
+        warnings.iter().map(|p| format!("{}:{} {}: {}", p.line, p.column, p.key, p.problem)).collect();
+    assert_eq!(
+        told,
+        [
+            "4:3 html: <font> is left out, what it holds stays",
+            "4:35 html: the attribute style of <b> is left out",
+            "7:4 html: the attribute class of <p> is left out",
+            "8:1 html: <iframe> is left out, and all that it holds",
+            "11:6 html: the attribute href of <a> is left out, because \"b.md\" is no address of its own",
+        ]
+    );
+}
+
+#[test]
 fn place_holders_of_other_systems_are_named_in_articles() {
     let text =
         "+++\ntitle = \"a\"\n+++\nDear *|FNAME|*,\n\nü {{ name }} and `{{code}}`\n\n```\n*|CODE|*\n```\n";

@@ -244,6 +244,11 @@ fn the_shipped_articles_and_templates_go_together() {
         let paid = matches!(tier, "yearly" | "lifetime");
         assert_eq!((html.contains("MNIST"), text.contains("MNIST")), (paid, paid));
         assert_eq!(html.contains("Just reply"), tier != "free");
+        let refunds = if tier == "free" { 2 } else { 0 };
+        let words = text.split_whitespace().collect::<Vec<_>>().join(" ");
+        for part in [&html, &words] {
+            assert_eq!(part.matches("; your money back within 10 days").count(), refunds, "{part}");
+        }
         assert!(html.contains(&format!("https://news.example.org/media/{}", articles[1].media[0].name)));
         assert!(!html.contains("googleapis") && !html.contains("{{") && !html.contains("<mj-"), "{tier}");
         assert!(text.lines().all(|line| line.chars().count() <= 72 || line.contains("https://")), "{text}");
@@ -492,7 +497,7 @@ fn partials_that_include_each_other_are_found() {
 }
 
 #[test]
-fn a_way_out_and_an_address_are_needed() {
+fn w22_w45_a_way_out_and_an_address_are_needed() {
     let text = body("<mj-text>{{#if subscriber.name}}{{links.unsubscribe}}{{/if}}</mj-text>");
     let set = with(&[("weekly/body.mjml", &text)]).unwrap();
     let problems = render_with(&set, &[article("x\n").unwrap()], "yearly").unwrap_err();

@@ -17,6 +17,11 @@ impl StoppedClock {
         StoppedClock(Arc::new(AtomicI64::new(instant.millis())))
     }
 
+    /// As an operator or a time server does.
+    pub fn set(&self, instant: Timestamp) {
+        self.0.store(instant.millis(), Ordering::SeqCst);
+    }
+
     pub fn advance(&self, span: Duration) {
         self.0.fetch_add(span.as_millis() as i64, Ordering::SeqCst);
     }

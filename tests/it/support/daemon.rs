@@ -32,6 +32,22 @@ pub fn until<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
     }
 }
 
+/// As [`until`], and patient as long as something moves.
+pub fn until_moving<T>(what: &str, progress: impl Fn() -> usize, mut ask: impl FnMut() -> Option<T>) -> T {
+    let mut seen = (progress(), Instant::now());
+    loop {
+        if let Some(found) = ask() {
+            return found;
+        }
+        let now = progress();
+        if now != seen.0 {
+            seen = (now, Instant::now());
+        }
+        assert!(seen.1.elapsed() < PATIENCE, "{what}: it stands at {now} since {} s", PATIENCE.as_secs());
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
 /// A folder with `config/` and `var/`.
 pub struct Site {
     folder: tempfile::TempDir,
@@ -98,6 +114,16 @@ impl Site {
         let text = std::fs::read_to_string(&path).unwrap();
         std::fs::write(path, format!("{text}\n[web]\nlisten = \"127.0.0.1:0\"\n")).unwrap();
         self
+    }
+
+    /// Says how the relay is reached: with TLS and a password, trusting this CA.
+    pub fn secure_relay(&self, relay: SocketAddr, url: &str, ca: &str, (username, password): (&str, &str)) {
+        std::fs::write(self.folder.path().join("relay-ca.pem"), ca).unwrap();
+        std::fs::write(self.folder.path().join("relay-password"), password).unwrap();
+        let lines = format!(
+            "url = \"{url}\"\nusername = \"{username}\"\npassword = {{ file = \"relay-password\" }}\nca = \"relay-ca.pem\""
+        );
+        self.change("tidings.toml", &format!("url = \"smtp://{relay}\""), &lines);
     }
 
     pub fn path(&self) -> PathBuf {
@@ -188,7 +214,12 @@ impl Site {
 
     /// Starts the daemon and waits until it is ready.
     pub fn start(&self) -> Daemon {
-        self.start_as(&["run"], |_| {})
+        self.start_with(&["run"])
+    }
+
+    /// As [`Site::start`], with this command.
+    pub fn start_with(&self, args: &[&str]) -> Daemon {
+        self.start_as(args, |_| {})
     }
 
     /// As [`Site::start`], with other arguments and what `change` adds to the process.
@@ -259,6 +290,10 @@ impl Daemon {
         rest.split_whitespace().next().unwrap().trim_matches('"').parse().unwrap()
     }
 
+    pub fn pid(&self) -> i32 {
+        i32::try_from(self.child.id()).unwrap()
+    }
+
     /// Where its private pages are.
     pub fn pages(&self) -> SocketAddr {
         let log = self.log();
@@ -271,10 +306,6 @@ impl Daemon {
         let log = self.log();
         let (_, rest) = log.split_once("public=").unwrap();
         rest.split_whitespace().next().unwrap().trim_matches('"').parse().unwrap()
-    }
-
-    pub fn pid(&self) -> i32 {
-        i32::try_from(self.child.id()).unwrap()
     }
 
     /// The most memory that it ever held, in kB.
@@ -293,6 +324,11 @@ impl Daemon {
     /// SIGTERM.
     pub fn ask_to_stop(&self) {
         self.signal(libc::SIGTERM);
+    }
+
+    /// SIGHUP: the editors' files are read again, stopped relays are tried again.
+    pub fn hang_up(&self) {
+        self.signal(libc::SIGHUP);
     }
 
     pub fn signal(&self, signal: i32) {

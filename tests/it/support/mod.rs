@@ -1,7 +1,9 @@
 //! The world that tests live in: temporary stores of both dialects, a clock that stands still, a scripted SMTP peer.
 
+pub mod certificates;
 pub mod chromium;
 pub mod clock;
+pub mod cluster;
 pub mod daemon;
 pub mod dns;
 pub mod doubles;
@@ -14,3 +16,6 @@ pub mod postfix;
 pub mod public;
 pub mod receiving;
 pub mod sending;
+pub mod signing;
+pub mod sink;
+pub mod traffic;

@@ -1,6 +1,8 @@
 //! Postfix as a real peer, from Debian's package: `smtp-sink`, and a private instance with a queue of its own that delivers into a
-//! maildir. Both need root; where either is missing the run says so, and fails if `TIDINGS_REQUIRE_POSTFIX=1`.
+//! maildir, where it is told to with TLS and passwords. Both need root; where a part is missing the run says so, and fails if
+//! `TIDINGS_REQUIRE_POSTFIX=1`.
 
+use std::io::Write;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::{Path, PathBuf};
@@ -8,7 +10,9 @@ use std::process::{Child, Command, Stdio};
 
 use serde_json::Value;
 
+use super::certificates::Identity;
 use super::daemon::until;
+use super::peer::{PASSWORD, USERNAME};
 
 /// Nobody's user and group on Debian.
 const NOBODY: u32 = 65_534;
@@ -18,15 +22,16 @@ pub fn is_here() -> bool {
     let root =
         std::fs::metadata("/proc/self").is_ok_and(|own| std::os::unix::fs::MetadataExt::uid(&own) == 0);
     let python = Command::new("python3").arg("--version").stdout(Stdio::null()).status().is_ok();
-    let installed = ["postfix", "smtp-sink"].iter().all(|name| Path::new("/usr/sbin").join(name).exists());
+    let installed =
+        ["postfix", "smtp-sink", "saslpasswd2"].iter().all(|name| Path::new("/usr/sbin").join(name).exists());
     let here = root && python && installed;
     let required = std::env::var("TIDINGS_REQUIRE_POSTFIX").is_ok_and(|value| value == "1");
     assert!(
         here || !required,
-        "TIDINGS_REQUIRE_POSTFIX=1, but Postfix or Python is missing, or we are not root"
+        "TIDINGS_REQUIRE_POSTFIX=1, but Postfix, saslpasswd2 or Python is missing, or we are not root"
     );
     if !here {
-        println!("Postfix is not tested: it or Python is not installed, or we are not root");
+        println!("Postfix is not tested: it, saslpasswd2 or Python is not installed, or we are not root");
     }
     here
 }
@@ -84,6 +89,14 @@ impl Drop for SmtpSink {
     }
 }
 
+/// What a client has to do before Postfix takes its mail.
+#[derive(Clone, Copy)]
+pub struct Secured<'a> {
+    pub identity: &'a Identity,
+    /// TLS from the first octet, else by STARTTLS.
+    pub implicit: bool,
+}
+
 /// A Postfix of our own.
 pub struct Postfix {
     pub address: SocketAddr,
@@ -95,6 +108,15 @@ pub struct Postfix {
 impl Postfix {
     /// Takes mail for everybody at `domain`.
     pub fn start(domain: &str) -> Postfix {
+        Postfix::start_with(domain, None)
+    }
+
+    /// With TLS and AUTH in front of everything, for `USERNAME` and `PASSWORD` of the scripted peer.
+    pub fn start_secured(domain: &str, secured: Secured<'_>) -> Postfix {
+        Postfix::start_with(domain, Some(secured))
+    }
+
+    fn start_with(domain: &str, secured: Option<Secured<'_>>) -> Postfix {
         let folder = open_folder();
         let address = free_address();
         let root = folder.path().display();
@@ -103,7 +125,7 @@ impl Postfix {
         for name in ["etc", "queue"] {
             std::fs::create_dir(folder.path().join(name)).unwrap();
         }
-        let main = format!(
+        let mut main = format!(
             "compatibility_level = 3.6\nqueue_directory = {root}/queue\ndata_directory = {root}/data\n\
              myhostname = mta.example\nmydestination =\nmynetworks = 127.0.0.0/8\ninet_protocols = ipv4\n\
              inet_interfaces = loopback-only\nsmtpd_peername_lookup = no\ndisable_dns_lookups = yes\n\
@@ -115,8 +137,16 @@ impl Postfix {
              virtual_gid_maps = static:{NOBODY}\n",
             base.display()
         );
+        let mut smtpd = format!("{address} inet n - n - - smtpd");
+        if let Some(secured) = secured {
+            main.push_str(&secure(folder.path(), secured.identity));
+            if secured.implicit {
+                smtpd.push_str(" -o smtpd_tls_wrappermode=yes");
+            }
+        }
         let services = [
-            &format!("{address} inet n - n - - smtpd") as &str,
+            smtpd.as_str(),
+            "tlsmgr unix - - n 1000? 1 tlsmgr",
             "pickup unix n - n 60 1 pickup",
             "cleanup unix n - n - 0 cleanup",
             "qmgr unix n - n 300 1 qmgr",
@@ -152,6 +182,33 @@ impl Postfix {
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         command.status().unwrap().success()
     }
+}
+
+/// Writes key, certificate and password where Postfix finds them. Answers the settings that ask for all three.
+fn secure(folder: &Path, identity: &Identity) -> String {
+    let root = folder.display();
+    std::fs::write(folder.join("etc/cert.pem"), &identity.certificate).unwrap();
+    std::fs::write(folder.join("etc/key.pem"), &identity.key).unwrap();
+    let sasl = format!(
+        "pwcheck_method: auxprop\nauxprop_plugin: sasldb\nmech_list: PLAIN LOGIN\nsasldb_path: {root}/etc/sasldb\n"
+    );
+    // Debian's Postfix looks there, beside its main.cf.
+    std::fs::create_dir(folder.join("etc/sasl")).unwrap();
+    std::fs::write(folder.join("etc/sasl/smtpd.conf"), sasl).unwrap();
+    let mut command = Command::new("/usr/sbin/saslpasswd2");
+    command.args(["-p", "-c", "-u", "mta.example", "-f"]).arg(folder.join("etc/sasldb")).arg(USERNAME);
+    let mut child = command.stdin(Stdio::piped()).spawn().unwrap();
+    child.stdin.take().unwrap().write_all(PASSWORD.as_bytes()).unwrap();
+    assert!(child.wait().unwrap().success());
+    // The server reads it as its own user.
+    std::fs::set_permissions(folder.join("etc/sasldb"), PermissionsExt::from_mode(0o644)).unwrap();
+    format!(
+        "smtpd_tls_cert_file = {root}/etc/cert.pem\nsmtpd_tls_key_file = {root}/etc/key.pem\n\
+         smtpd_tls_security_level = encrypt\nsmtpd_tls_auth_only = yes\nsmtpd_tls_loglevel = 1\n\
+         smtpd_sasl_auth_enable = yes\nsmtpd_sasl_type = cyrus\nsmtpd_sasl_path = smtpd\n\
+         cyrus_sasl_config_path = {root}/etc/sasl\nsmtpd_sasl_local_domain = mta.example\n\
+         smtpd_client_restrictions = permit_sasl_authenticated, reject\n"
+    )
 }
 
 impl Drop for Postfix {

@@ -1,6 +1,6 @@
 //! A send line on a test store: people, an edition with real bodies, connections that a test steps by hand.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use tidings::domain::address::Address;
@@ -11,6 +11,7 @@ use tidings::mail::compose::{Frame, Kind, ListId, ReplyTo};
 use tidings::mail::token::Keyring;
 use tidings::runtime::{Shutdown, Timestamp};
 use tidings::store::{Store, editions, owners, people};
+use tidings::tasks::content::Shelf;
 use tidings::tasks::ledger::{self, Owner};
 use tidings::tasks::send::{Connection, SendLine, Step};
 use tidings::transport::{Pacer, Timeouts};
@@ -56,6 +57,9 @@ pub fn frame() -> Frame {
         archive_url: Some("https://news.example.org/archive".into()),
         upgrade_url: None,
         help_url: None,
+        owner: None,
+        join: None,
+        feedback_id: None,
         message_id_domain: "news.example.org".into(),
         list_id: Some(ListId { phrase: "Example News".into(), id: "weekly.news.example.org".into() }),
         in_reply_to: None,
@@ -108,12 +112,26 @@ pub fn edition(slug: &str, tiers: &[&str]) -> editions::NewEdition {
 
 /// `count` people of the free tier, and an edition for them in the queue.
 pub async fn queued_edition(store: &Store, count: usize) {
+    queue_for(store, count, &edition("weekly", &["free"])).await;
+}
+
+/// The same with a text of so many octets.
+pub async fn queued_large_edition(store: &Store, count: usize, octets: usize) {
+    let line = "a line of an article that goes on and on and on\n";
+    let mut large = body("free");
+    large.text.push(Piece::Literal(line.repeat(octets / line.len())));
+    let mut edition = edition("weekly", &["free"]);
+    edition.bodies[0].body = serde_json::to_string(&large).unwrap();
+    queue_for(store, count, &edition).await;
+}
+
+async fn queue_for(store: &Store, count: usize, edition: &editions::NewEdition) {
     let people: Vec<_> = (0..count).map(|n| subscriber(&format!("p{n:05}@x.example"), "free")).collect();
     let mut tx = store.write().await.unwrap();
     for chunk in people.chunks(500) {
         people::add_many(&mut tx, &chunk.iter().collect::<Vec<_>>(), "test", "", TUESDAY).await.unwrap();
     }
-    editions::queue(&mut tx, &edition("weekly", &["free"]), TUESDAY).await.unwrap().unwrap();
+    editions::queue(&mut tx, edition, TUESDAY).await.unwrap().unwrap();
     tx.commit().await.unwrap();
 }
 
@@ -126,12 +144,19 @@ pub fn relay(peer: &Peer) -> RelaySettings {
         port: peer.address.port(),
         username: None,
         password: None,
+        ca: None,
         connections: 4,
         rates: Vec::new(),
         messages_per_connection: 100,
         weight: 1,
         hello: "news.example.org".into(),
     }
+}
+
+/// The shipped publication. Nothing here changes it, and reading it takes half a second.
+fn shipped_shelf() -> Arc<Shelf> {
+    static SHELF: OnceLock<Arc<Shelf>> = OnceLock::new();
+    SHELF.get_or_init(|| example(&[]).shelf).clone()
 }
 
 pub struct Sending {
@@ -156,8 +181,13 @@ impl Sending {
         let mut tx = store.write().await.unwrap();
         let owner = owners::register(&mut tx, "test", TUESDAY).await.unwrap();
         tx.commit().await.unwrap();
-        let shelf = example(&[]).shelf;
-        let who = Owner { id: owner, key_id: keyring.current_key_id().into(), shelf: shelf.clone() };
+        let shelf = shipped_shelf();
+        let who = Owner {
+            id: owner,
+            key_id: keyring.current_key_id().into(),
+            shelf: shelf.clone(),
+            alarms: Default::default(),
+        };
         let (asks, gatherer) = ledger::ledger(store.clone(), who);
         let now = clock.clone();
         tokio::spawn(gatherer.run(move || tidings::runtime::Clock::now(&now)));
@@ -170,6 +200,7 @@ impl Sending {
             timeouts,
             retry: retry(on_uncertain),
             keyring,
+            signing: None,
             shelf,
             bodies: Default::default(),
             health: Default::default(),
