@@ -113,7 +113,7 @@ fn people_are_added_shown_and_let_go() {
     assert_eq!(report["skipped"][0]["line"], 3);
 
     let ann = site.json(&["subscribers", "show", "ann@readers.example", "--json"]);
-    has(&ann, "address name tier status timezone language term consent suppression note");
+    has(&ann, "address name tier status timezone language term consent suppression note paused_until");
     has(&ann["term"], "started_at ends_at refund_until extras_used");
     has(&ann["consent"][0], "at source text");
     assert_eq!((&ann["suppression"], &ann["consent"][0]["source"]), (&Value::Null, &"unproven".into()));

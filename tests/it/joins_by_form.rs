@@ -261,7 +261,7 @@ async fn joining_by_mail_asks_the_sender_and_programs_join_nobody() {
         assert_eq!((person.status, person.name.as_str()), (SubscriberStatus::Pending, "Nora Lind"));
         let mails = front.mails().await;
         assert_eq!((mails.len(), mails[0].to.as_str()), (1, NEW));
-        assert!(parsed(&mails[0]).body_text(0).unwrap().contains("asked by mail on"));
+        assert!(parsed(&mails[0]).body_text(0).unwrap().contains("Asked: by mail on"));
         assert!(front.post(&link_in(&mails[0], "/c/"), "").await.body.contains("You are on the list"));
         let history = front.history(person.id).await;
         assert!(history[1].contains("asked by a mail to the join address at"), "{history:?}");
