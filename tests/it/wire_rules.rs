@@ -39,10 +39,10 @@
 //! | W36 | M | w35_w36_w38_one_click |
 //! | W37 | M | w37_w56_to_w62_the_recorded_mail_verifies_and_nothing_of_it_may_change, w37_w56_every_mail_of_the_demo_verifies |
 //! | W38 | M | w35_w36_w38_one_click |
-//! | W39 | M | elsewhere: of the page behind the link |
-//! | W40 | M | elsewhere: of the page behind the link |
-//! | W41 | S | elsewhere: of the page behind the link |
-//! | W42 | P | w207_every_character_counts; the page's half is elsewhere |
+//! | W39 | M | w38_w39_w40_both_encodings_end_it_once_without_cookie_or_redirect |
+//! | W40 | M | w38_w39_w40_both_encodings_end_it_once_without_cookie_or_redirect |
+//! | W41 | S | w41_w217_get_head_and_options_change_nothing_on_any_link |
+//! | W42 | P | w207_every_character_counts, w42_w207_every_wrong_link_is_answered_alike |
 //! | W43 | M | w43_a_claim_reads_consent_suppression_and_entitlement_again |
 //! | W44 | S | w44_an_unsubscribe_by_mail_names_the_tokens_owner_whatever_the_from_says |
 //! | W45 | M | w22_w45_a_way_out_and_an_address_are_needed |
