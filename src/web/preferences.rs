@@ -8,7 +8,7 @@ use axum::response::Response;
 use chrono::{Days, NaiveDate, NaiveTime};
 use serde_json::{Value, json};
 
-use super::form;
+use super::form::{self, Form};
 use super::leave::refused;
 use super::public::{Client, Reader, Site, masked};
 use crate::domain::address::Address;
@@ -42,19 +42,21 @@ struct Told {
     until: Option<String>,
 }
 
-pub(super) async fn save(State(site): State<Site>, Path(token): Path<String>, request: Request) -> Response {
-    let Some(row) = site.row(&token, Purpose::Preferences) else { return site.gone() };
-    let form = match form::read(request).await {
-        Ok(form) => form,
-        Err(status) => return refused(status),
-    };
+/// A form of this page, and the person whose page it is; else what is answered instead.
+async fn typed(site: &Site, token: &str, request: Request) -> Result<(Form, Reader), Response> {
+    let Some(row) = site.row(token, Purpose::Preferences) else { return Err(site.gone()) };
+    let form = form::read(request).await.map_err(refused)?;
     if row == NOBODY {
-        return preview(&site);
+        return Err(preview(site));
     }
-    let reader = match site.reader(row).await {
-        Ok(Some(reader)) => reader,
-        Ok(None) => return site.gone(),
-        Err(later) => return later,
+    let reader = site.reader(row).await?.ok_or_else(|| site.gone())?;
+    Ok((form, reader))
+}
+
+pub(super) async fn save(State(site): State<Site>, Path(token): Path<String>, request: Request) -> Response {
+    let (form, reader) = match typed(&site, &token, request).await {
+        Ok(typed) => typed,
+        Err(answer) => return answer,
     };
     let (name, until) = (form.line("name", NAME), form.line("until", 20));
     let paused_until = match pause(&site, &until) {
@@ -65,10 +67,10 @@ pub(super) async fn save(State(site): State<Site>, Path(token): Path<String>, re
         }
     };
     let doors = site.public().doors.clone();
-    if let Err(later) = site.ask(doors.prefer(row, name, paused_until)).await {
+    if let Err(later) = site.ask(doors.prefer(reader.person.id, name, paused_until)).await {
         return later;
     }
-    match site.reader(row).await {
+    match site.reader(reader.person.id).await {
         Ok(Some(reader)) => shown(&site, &token, &reader, Told { saved: Some("Saved."), ..Told::default() }),
         Ok(None) => site.gone(),
         Err(later) => later,
@@ -100,18 +102,9 @@ pub(super) async fn move_to(
     Extension(Client(from)): Extension<Client>,
     request: Request,
 ) -> Response {
-    let Some(row) = site.row(&token, Purpose::Preferences) else { return site.gone() };
-    let form = match form::read(request).await {
-        Ok(form) => form,
-        Err(status) => return refused(status),
-    };
-    if row == NOBODY {
-        return preview(&site);
-    }
-    let reader = match site.reader(row).await {
-        Ok(Some(reader)) => reader,
-        Ok(None) => return site.gone(),
-        Err(later) => return later,
+    let (form, reader) = match typed(&site, &token, request).await {
+        Ok(typed) => typed,
+        Err(answer) => return answer,
     };
     let address = match Address::parse(&form.line("address", 300)) {
         Ok(address) => address,
@@ -128,7 +121,7 @@ pub(super) async fn move_to(
         return site.later(StatusCode::TOO_MANY_REQUESTS);
     }
     let doors = site.public().doors.clone();
-    match site.ask(doors.ask_to_move(row, address, from)).await {
+    match site.ask(doors.ask_to_move(reader.person.id, address, from)).await {
         // The same words whatever is known about the address (W210).
         Ok(_) => {
             let saved = "If the address can be used, a mail is on its way to it. Press the button there.";
