@@ -5,6 +5,7 @@
 mod answer;
 mod backup;
 mod check;
+mod deliveries;
 mod desk;
 mod dkim;
 mod editions;
@@ -78,7 +79,7 @@ enum Command {
     Editions(editions::EditionsCommand),
     /// Single messages.
     #[command(subcommand)]
-    Deliveries(editions::DeliveriesCommand),
+    Deliveries(deliveries::DeliveriesCommand),
     /// Recipient domains that share a limit.
     #[command(subcommand)]
     Lanes(lanes::LanesCommand),
@@ -152,7 +153,7 @@ async fn dispatch(command: Command, context: &Context) -> Result<(), Failure> {
         Command::Schedule(args) => schedule::schedule(context, &args).await,
         Command::Preview(args) => preview::preview(context, &args).await,
         Command::Editions(command) => editions::editions(context, command).await,
-        Command::Deliveries(command) => editions::deliveries(context, command).await,
+        Command::Deliveries(command) => deliveries::deliveries(context, command).await,
         Command::Lanes(command) => lanes::lanes(context, command).await,
         Command::Subscribers(command) => people::subscribers(context, command).await,
         Command::Suppressions(command) => people::suppressions(context, command).await,
