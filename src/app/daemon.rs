@@ -19,7 +19,7 @@ use super::Setup;
 use super::keeping::{Keeping, told_of_dead};
 use super::operations::{self, PagesListener};
 use super::public::{self, PublicDoors};
-pub use super::receiving::receiver;
+use super::receiving::receiver;
 use crate::intake::lmtp::{self, Listener, LmtpConfig};
 use crate::runtime::{Clock, Shutdown, Timestamp, Vitals, init_system};
 use crate::store::lanes::{self, Known};
@@ -483,8 +483,7 @@ impl Daemon {
     ) -> Result<(), StartProblem> {
         let recorded = Arc::new(Notify::new());
         let hint = recorded.clone();
-        let mut receiver = receiver(setup, &self.store, wake).await?;
-        receiver.readers.alarms = self.alarms.clone();
+        let receiver = receiver(setup, &self.store, self.alarms.clone(), wake).await?;
         let (clock, shutdown, alarms) = (self.clock.clone(), self.shutdown.clone(), self.alarms.clone());
         let pulse = self.vitals.worker("receive", LONG_PATIENCE);
         self.workers.spawn(async move {

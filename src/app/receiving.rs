@@ -18,7 +18,12 @@ use crate::tasks::threading::Desk;
 ///
 /// # Errors
 /// When the database fails.
-pub async fn receiver(setup: &Setup, store: &Store, wake: Arc<Notify>) -> Result<Receiver, StoreError> {
+pub async fn receiver(
+    setup: &Setup,
+    store: &Store,
+    alarms: Alarms,
+    wake: Arc<Notify>,
+) -> Result<Receiver, StoreError> {
     let mut tx = store.write().await?;
     let members = staff::sync(&mut tx, &setup.settings.desk.staff).await?;
     tx.commit().await?;
@@ -34,7 +39,7 @@ pub async fn receiver(setup: &Setup, store: &Store, wake: Arc<Notify>) -> Result
         desk: Desk { staff: members, press },
         max_message: setup.settings.intake.max_message,
         reporter: Reporter { shelf: setup.shelf.clone(), settings: setup.settings.clone() },
-        readers: public::readers(setup, store, Alarms::default(), wake.clone()),
+        readers: public::readers(setup, store, alarms, wake.clone()),
         proving: proving(&setup.settings.intake),
         wake,
     })

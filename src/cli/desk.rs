@@ -8,7 +8,7 @@ use clap::{Args, Subcommand};
 use serde::Serialize;
 
 use super::Context;
-use crate::app::{self, Failure, Setup, daemon};
+use crate::app::{self, Failure, Setup};
 use crate::domain::inbound::{InboundSource, InboundState};
 use crate::intake::{ReceivedMail, file};
 use crate::runtime::{Clock, SystemClock};
@@ -214,7 +214,7 @@ async fn rerun(context: &Context, id: i64) -> Result<(), Failure> {
 
 /// Takes one recorded message through the line, as often as the line itself would.
 async fn understand(setup: &Setup, store: &Store, id: i64) -> Result<inbound::InboundRow, Failure> {
-    let receiver = daemon::receiver(setup, store, Arc::default()).await?;
+    let receiver = app::receiver(setup, store, Default::default(), Arc::default()).await?;
     for _ in 0..inbound::FAILURES_MAX {
         receiver.step(id - 1, SystemClock.now()).await?;
         let (row, _) = inbound::show(&mut store.read().await?, id).await?.ok_or_else(|| no_message(id))?;

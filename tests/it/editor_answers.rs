@@ -5,7 +5,7 @@ use std::sync::Arc;
 use mail_auth::common::crypto::Ed25519Key;
 use mail_auth::common::headers::HeaderWriter;
 use mail_auth::dkim::DkimSigner;
-use tidings::app::daemon;
+use tidings::app;
 use tidings::domain::edition::EditionState;
 use tidings::domain::inbound::InboundSource;
 use tidings::domain::settings::OnUncertain;
@@ -173,21 +173,27 @@ fn signed(key: &[u8], domain: &str, raw: &[u8], whole: bool) -> Vec<u8> {
     [signature.to_header().into_bytes(), raw.to_vec()].concat()
 }
 
-#[tokio::test]
-async fn without_a_server_to_believe_its_signature_is_asked_for() {
-    let test = crate::support::stores::TestStore::sqlite().await;
-    let store = &test.store;
-    let id = waiting(store).await;
+/// A receiver that asks a name server, which knows one key for both domains; and that key.
+async fn asking(store: &Store) -> (Receiving, Vec<u8>) {
     let names = NameServer::start().await;
     let mut line = Receiving::start(store).await;
     line.receiver.proving = Proving::Signatures(Box::new(Signatures::new(Some(names.address)).unwrap()));
-    let to = line.address(Purpose::Editors, id, 0);
     let key = Ed25519Key::generate_pkcs8().unwrap();
     let public =
         data_encoding::BASE64.encode(&Ed25519Key::from_pkcs8_maybe_unchecked_der(&key).unwrap().public_key());
     for domain in ["example.org", "evil.example"] {
         names.publish(&format!("s._domainkey.{domain}"), &format!("v=DKIM1; k=ed25519; p={public}"));
     }
+    (line, key)
+}
+
+#[tokio::test]
+async fn without_a_server_to_believe_its_signature_is_asked_for() {
+    let test = crate::support::stores::TestStore::sqlite().await;
+    let store = &test.store;
+    let id = waiting(store).await;
+    let (line, key) = asking(store).await;
+    let to = line.address(Purpose::Editors, id, 0);
     let bare = |id: &str| answer(&to, EDITOR, id, "", "approve");
     let mut changed = signed(&key, "example.org", &answer(&to, EDITOR, "c@x", "", "hold"), true);
     let at = changed.windows(6).rposition(|part| part == b"hold\r\n").unwrap();
@@ -238,7 +244,8 @@ async fn the_report_and_the_proofs_of_a_waiting_edition_can_be_answered() {
     let sending = Sending::start(store, &peer, OnUncertain::Resend).await;
     sending.clock.advance(std::time::Duration::from_secs(7 * 86_400));
     assert_eq!(sending.drain().await, 2, "the report and one proof; nothing to readers");
-    let mut receiver: Receiver = daemon::receiver(&setup, store, Arc::default()).await.unwrap();
+    let mut receiver: Receiver =
+        app::receiver(&setup, store, Default::default(), Arc::default()).await.unwrap();
     receiver.proving = Proving::Server("mx.news.example.org".into());
     let mails = peer.taken();
     assert!(mails.iter().all(|mail| mail.to == EDITOR), "{mails:?}");
@@ -283,16 +290,8 @@ async fn the_author_that_is_proven_is_the_author_that_counts() {
     let test = crate::support::stores::TestStore::sqlite().await;
     let store = &test.store;
     let id = waiting(store).await;
-    let names = NameServer::start().await;
-    let mut line = Receiving::start(store).await;
-    line.receiver.proving = Proving::Signatures(Box::new(Signatures::new(Some(names.address)).unwrap()));
+    let (line, key) = asking(store).await;
     let to = line.address(Purpose::Editors, id, 0);
-    let key = Ed25519Key::generate_pkcs8().unwrap();
-    let public =
-        data_encoding::BASE64.encode(&Ed25519Key::from_pkcs8_maybe_unchecked_der(&key).unwrap().public_key());
-    for domain in ["evil.example", "example.org"] {
-        names.publish(&format!("s._domainkey.{domain}"), &format!("v=DKIM1; k=ed25519; p={public}"));
-    }
     let of = |from: &str, id: &str| answer(&to, from, id, "", "approve");
     let colleague = signed(&key, "example.org", &of("eve@example.org", "c@x"), true);
     let prefixed = |more: &str| [b"From: ed@example.org\r\n", more.as_bytes(), &colleague].concat();

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use tidings::app::{Setup, daemon};
+use tidings::app::{self, Setup};
 use tidings::domain::inbound::InboundSource;
 use tidings::domain::token::{Purpose, Subject};
 use tidings::intake::ReceivedMail;
@@ -56,7 +56,7 @@ pub struct Receiving {
 impl Receiving {
     pub async fn start(store: &Store) -> Receiving {
         let setup = example(&[]);
-        let receiver = daemon::receiver(&setup, store, Arc::default()).await.unwrap();
+        let receiver = app::receiver(&setup, store, Default::default(), Arc::default()).await.unwrap();
         let (recorder, line) = receive::recorder(store.clone(), Arc::default());
         tokio::spawn(line.run(|| TUESDAY));
         Receiving { setup, store: store.clone(), receiver, recorder }
