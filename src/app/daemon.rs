@@ -18,7 +18,7 @@ use tokio_cron_scheduler::{Job, JobScheduler, JobSchedulerError};
 use super::Setup;
 use super::keeping::{Keeping, told_of_dead};
 use super::operations::{self, PagesListener};
-use super::public::{self, PublicDoors};
+use super::public;
 use super::receiving::receiver;
 use crate::intake::lmtp::{self, Listener, LmtpConfig};
 use crate::runtime::{Clock, Shutdown, Timestamp, Vitals, init_system};
@@ -433,15 +433,7 @@ impl Daemon {
             "leaving"
         });
         let readers = public::readers(setup, &self.store, self.alarms.clone(), wake);
-        let doors = PublicDoors { readers, leaver, clock: self.clock.clone() };
-        let pages = web::public(web::Public {
-            doors: Arc::new(doors),
-            store: self.store.clone(),
-            keyring: setup.keyring.clone(),
-            clock: self.clock.clone(),
-            main: tokio::runtime::Handle::current(),
-            proxies: setup.settings.web.proxies.clone(),
-        });
+        let pages = public::pages(setup, readers, leaver, &self.clock);
         self.serve("web.listen", listener, pages, web::Limits::PUBLIC)
     }
 

@@ -9,6 +9,7 @@ use super::Setup;
 use crate::domain::address::Address;
 use crate::domain::joining::{Asked, Confirmed};
 use crate::domain::publication::Publication;
+use crate::domain::sign_in::{Opened, Place, Session};
 use crate::render::Article;
 use crate::runtime::{Clock, Timestamp};
 use crate::store::Store;
@@ -16,7 +17,8 @@ use crate::tasks::alarm::Alarms;
 use crate::tasks::content::Content;
 use crate::tasks::leaving::Leaver;
 use crate::tasks::readers::{JoinAsk, JoinDoor, Readers};
-use crate::web::{Away, Doors, Shown};
+use crate::tasks::sign_in::SignIn;
+use crate::web::{self, Away, Doors, Entrance, Shown};
 use tokio::sync::Notify;
 
 /// What readers do themselves, over the store of this process.
@@ -111,5 +113,66 @@ impl Doors for PublicDoors {
 
     fn confirm(self: Arc<Self>, request: i64, from: IpAddr) -> BoxFuture<'static, Result<Confirmed, Away>> {
         Box::pin(async move { self.readers.confirm(request, from, self.clock.now()).await.map_err(away) })
+    }
+}
+
+/// The public pages of one process. Called where the store lives.
+pub fn pages(setup: &Setup, readers: Readers, leaver: Leaver, clock: &Arc<dyn Clock>) -> axum::Router {
+    web::public(web::Public {
+        store: readers.store.clone(),
+        keyring: setup.keyring.clone(),
+        entrance: front_door(&readers, clock),
+        doors: Arc::new(PublicDoors { readers, leaver, clock: clock.clone() }),
+        clock: clock.clone(),
+        main: tokio::runtime::Handle::current(),
+        proxies: setup.settings.web.proxies.clone(),
+    })
+}
+
+/// The entrance of the pages, public and private.
+pub fn front_door(readers: &Readers, clock: &Arc<dyn Clock>) -> Arc<FrontDoor> {
+    Arc::new(FrontDoor { sign_in: SignIn(readers.clone()), clock: clock.clone() })
+}
+
+/// Signing in to the pages of one process, public and private.
+pub struct FrontDoor {
+    pub sign_in: SignIn,
+    pub clock: Arc<dyn Clock>,
+}
+
+impl Entrance for FrontDoor {
+    fn ask(
+        self: Arc<Self>,
+        place: Place,
+        address: Address,
+        back: String,
+    ) -> BoxFuture<'static, Result<(), Away>> {
+        Box::pin(
+            async move { self.sign_in.ask(place, &address, &back, self.clock.now()).await.map_err(away) },
+        )
+    }
+
+    fn look(
+        self: Arc<Self>,
+        place: Place,
+        link: String,
+    ) -> BoxFuture<'static, Result<Option<Address>, Away>> {
+        Box::pin(async move { self.sign_in.look(place, &link, self.clock.now()).await.map_err(away) })
+    }
+
+    fn open(self: Arc<Self>, place: Place, link: String) -> BoxFuture<'static, Result<Option<Opened>, Away>> {
+        Box::pin(async move { self.sign_in.open(place, &link, self.clock.now()).await.map_err(away) })
+    }
+
+    fn session(
+        self: Arc<Self>,
+        place: Place,
+        cookie: String,
+    ) -> BoxFuture<'static, Result<Option<Session>, Away>> {
+        Box::pin(async move { self.sign_in.session(place, &cookie, self.clock.now()).await.map_err(away) })
+    }
+
+    fn close(self: Arc<Self>, session: Session, everywhere: bool) -> BoxFuture<'static, Result<(), Away>> {
+        Box::pin(async move { self.sign_in.close(&session, everywhere).await.map_err(away) })
     }
 }

@@ -266,13 +266,14 @@ fn addresses(mut section: Section<'_>) -> Option<AddressPatterns> {
 }
 
 fn web(root: &mut Section<'_>) -> WebSettings {
-    let mut web = WebSettings { listen: None, private: None, proxies: Vec::new() };
+    let mut web = WebSettings { listen: None, private: None, private_url: None, proxies: Vec::new() };
     let Some(mut section) = root.optional("web").and_then(|found| found.section()) else { return web };
     web.listen = section.optional("listen").and_then(|found| found.parse(syntax::socket));
     let proxies = section.optional("proxies").and_then(|found| found.parse_list(syntax::network));
     web.proxies = proxies.unwrap_or_default();
     let private = section.optional("private");
     web.private = private.as_ref().and_then(|found| found.parse(syntax::socket));
+    web.private_url = section.optional("private_url").and_then(|found| found.parse(urls::web_base));
     if let (Some(found), true) = (private, web.listen.is_some() && web.listen == web.private) {
         found.wrong::<()>("is the public address too", "give the private pages an address of their own");
     }

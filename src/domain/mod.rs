@@ -18,6 +18,7 @@ pub mod publication;
 pub mod reply_rule;
 pub mod sender;
 pub mod settings;
+pub mod sign_in;
 pub mod slot_rule;
 pub mod slow_down;
 pub mod subscriber;

@@ -1,12 +1,15 @@
 //! The operator's settings, checked. Produced by `config`; secrets never print.
 
+use std::borrow::Cow;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use secrecy::SecretString;
 
 use super::address::{Address, Mailbox};
+use super::delivery::DeliveryKind;
 use super::problem::Spot;
+use super::sign_in;
 
 /// What `config/tidings.toml` says, after environment and flags.
 #[derive(Clone, Debug)]
@@ -104,6 +107,18 @@ pub struct RetrySettings {
     /// Counted from the first attempt.
     pub give_up: Duration,
     pub on_uncertain: OnUncertain,
+}
+
+impl RetrySettings {
+    /// What holds for a delivery of this kind: a link that works for minutes is not mailed for days.
+    pub fn of(&self, kind: DeliveryKind) -> Cow<'_, RetrySettings> {
+        match kind {
+            DeliveryKind::SignIn => {
+                Cow::Owned(RetrySettings { give_up: self.give_up.min(sign_in::LINK_FOR), ..self.clone() })
+            }
+            _ => Cow::Borrowed(self),
+        }
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -208,13 +223,15 @@ pub struct DeskSettings {
 pub struct WebSettings {
     pub listen: Option<std::net::SocketAddr>,
     pub private: Option<std::net::SocketAddr>,
+    /// Where staff and editors reach the private pages: what links in mails to them begin with. No slash at the end.
+    pub private_url: Option<String>,
     /// Whose X-Forwarded-For is believed.
     pub proxies: Vec<super::allowance::Network>,
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{AddressPattern, is_selector};
+    use super::*;
 
     #[test]
     fn selectors_are_dns_labels() {
@@ -224,6 +241,17 @@ mod tests {
         for bad in ["", ".", "a.", "-a", "a-", "a b", "ü", "a;s=b", "a\r\nX", &"a".repeat(64)] {
             assert!(!is_selector(bad), "{bad}");
         }
+    }
+
+    #[test]
+    fn a_link_for_minutes_is_not_tried_for_days() {
+        let days = RetrySettings {
+            schedule: vec![Duration::from_secs(300)],
+            give_up: Duration::from_secs(4 * 86_400),
+            on_uncertain: OnUncertain::Resend,
+        };
+        assert_eq!(days.of(DeliveryKind::SignIn).give_up, sign_in::LINK_FOR);
+        assert_eq!(days.of(DeliveryKind::Edition).give_up, days.give_up);
     }
 
     #[test]

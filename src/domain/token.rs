@@ -24,6 +24,8 @@ pub enum Purpose {
     MessageId,
     /// Button of a mail that asks for a confirmation. Row: request.
     Confirm,
+    /// A form of somebody who is signed in, so that no other site sends it for them. Row: session.
+    Session,
     /// The form that asks for an address, so that one which was never shown does not count. Row: second of the epoch.
     Form,
 }

@@ -12,5 +12,6 @@ pub mod header;
 pub mod html;
 mod mime;
 pub mod parse;
+pub mod secret;
 pub mod token;
 pub mod trim;

@@ -186,14 +186,27 @@ fn purpose_byte(purpose: Purpose) -> u8 {
         Purpose::Editors => 9,
         Purpose::Confirm => 10,
         Purpose::Form => 11,
+        Purpose::Session => 12,
     }
 }
 
 fn purpose_of(byte: u8) -> Option<Purpose> {
     use Purpose::*;
-    [Unsubscribe, Preferences, View, Bounce, Edition, Thread, Staff, MessageId, Editors, Confirm, Form]
-        .into_iter()
-        .find(|purpose| purpose_byte(*purpose) == byte)
+    let all = [
+        Unsubscribe,
+        Preferences,
+        View,
+        Bounce,
+        Edition,
+        Thread,
+        Staff,
+        MessageId,
+        Editors,
+        Confirm,
+        Form,
+        Session,
+    ];
+    all.into_iter().find(|purpose| purpose_byte(*purpose) == byte)
 }
 
 /// LEB128 over the two's complement, so that small rows make short tokens.

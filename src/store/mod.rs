@@ -21,6 +21,7 @@ pub mod people;
 #[cfg(test)]
 mod query_plans;
 pub mod requests;
+pub mod sessions;
 pub mod slots;
 mod sql;
 pub mod staff;

@@ -1,6 +1,6 @@
 //! `staff`: who answers threads. The config is the truth; the rows give members ids that tokens can name.
 
-use super::sql::{rows, run};
+use super::sql::{row, rows, run};
 use super::{StoreError, Tx};
 use crate::domain::settings::StaffMember;
 
@@ -32,4 +32,14 @@ pub async fn active(tx: &mut Tx) -> Result<Vec<StaffRow>, StoreError> {
     const SQL: &str = "SELECT id, name, address FROM staff WHERE active = 1 ORDER BY id";
     let found = rows!(tx, (i64, String, String), SQL)?;
     Ok(found.into_iter().map(|(id, name, address)| StaffRow { id, name, address }).collect())
+}
+
+/// The member with this address, if they answer threads now.
+///
+/// # Errors
+/// When the database fails.
+pub async fn by_key(tx: &mut Tx, address_key: &str) -> Result<Option<StaffRow>, StoreError> {
+    const SQL: &str = "SELECT id, name, address FROM staff WHERE address_key = $1 AND active = 1";
+    let found = row!(tx, (i64, String, String), SQL, address_key)?;
+    Ok(found.map(|(id, name, address)| StaffRow { id, name, address }))
 }

@@ -24,6 +24,7 @@ pub mod restore;
 pub mod schedule;
 pub mod send;
 pub mod shares;
+pub mod sign_in;
 pub mod signing;
 pub mod threading;
 pub mod traffic;

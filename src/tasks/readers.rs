@@ -409,32 +409,45 @@ impl Readers {
         &self,
         tx: &mut Tx,
         content: &Content,
-        (kind, to): (DeliveryKind, To<'_>),
+        mail: (DeliveryKind, To<'_>),
         body: &Body,
         now: Timestamp,
     ) -> Result<(), EffectProblem> {
-        let json = |error: serde_json::Error| EffectProblem::Message(error.to_string());
-        let frame: Frame = frames::reader(&self.settings, &content.publication);
-        let frame = serde_json::to_string(&frame).map_err(json)?;
-        let body = serde_json::to_string(body).map_err(json)?;
-        let body_id = editions::add_body(tx, &frame, &body).await?;
-        let (subscriber_id, address) = match to {
-            To::Person(id) => (Some(id), None),
-            To::Address(address) => (None, Some(address)),
-        };
-        let mail = DeskMail { kind, subscriber_id, thread_id: None, address, staff_id: None, body_id };
-        deliveries::queue_desk_mail(tx, mail, now).await?;
-        Ok(())
+        let frame = frames::reader(&self.settings, &content.publication);
+        queue(tx, mail, (&frame, body), now).await
     }
+}
+
+/// Queues one mail that is no edition's.
+pub(super) async fn queue(
+    tx: &mut Tx,
+    (kind, to): (DeliveryKind, To<'_>),
+    (frame, body): (&Frame, &Body),
+    now: Timestamp,
+) -> Result<(), EffectProblem> {
+    let json = |error: serde_json::Error| EffectProblem::Message(error.to_string());
+    let frame = serde_json::to_string(frame).map_err(json)?;
+    let body = serde_json::to_string(body).map_err(json)?;
+    let body_id = editions::add_body(tx, &frame, &body).await?;
+    let (subscriber_id, address, staff_id) = match to {
+        To::Person(id) => (Some(id), None, None),
+        To::Address(address) => (None, Some(address), None),
+        To::Staff(id, address) => (None, Some(address), Some(id)),
+    };
+    let mail = DeskMail { kind, subscriber_id, thread_id: None, address, staff_id, body_id };
+    deliveries::queue_desk_mail(tx, mail, now).await?;
+    Ok(())
 }
 
 /// Whom a mail is for.
 #[derive(Clone, Copy)]
-enum To<'a> {
+pub(super) enum To<'a> {
     /// A subscriber, whatever their status; who left may be asked whether they want to come back.
     Person(i64),
     /// An address that is nobody's yet, or nobody's any more.
     Address(&'a str),
+    /// A member of staff, at their registered address.
+    Staff(i64, &'a str),
 }
 
 async fn enter_pending(
@@ -463,11 +476,11 @@ async fn enter_pending(
     entered.map(|person| person.id).ok_or_else(|| EffectProblem::Message("a new person is not there".into()))
 }
 
-fn later(now: Timestamp, span: std::time::Duration) -> Timestamp {
+pub(super) fn later(now: Timestamp, span: std::time::Duration) -> Timestamp {
     Timestamp(now.millis() + span.as_millis() as i64)
 }
 
-fn unprintable(problems: Vec<Problem>) -> EffectProblem {
+pub(super) fn unprintable(problems: Vec<Problem>) -> EffectProblem {
     let list: Vec<String> = problems.iter().map(ToString::to_string).collect();
     EffectProblem::Message(format!("the mail cannot be rendered: {}", list.join("; ")))
 }

@@ -455,7 +455,7 @@ impl Connection {
             uncertain_before: claimed.uncertain_before,
             jitter: jitter(claimed.id, claimed.attempt),
         };
-        let settlement = settle(outcome, history, self.line.clock.now(), &self.line.retry);
+        let settlement = settle(outcome, history, self.line.clock.now(), &self.line.retry.of(claimed.kind));
         self.tell(claimed, measure::class(outcome), &settlement);
         // What is said before a recipient is named is the relay's and no lane's.
         let of_lane = !outcome.is_the_relays_fault();

@@ -16,6 +16,8 @@ const PAGES: &[(&str, &str)] = &[
     ("leave", include_str!("../../templates/pages/leave.hbs")),
     ("left", include_str!("../../templates/pages/left.hbs")),
     ("confirm", include_str!("../../templates/pages/confirm.hbs")),
+    ("sign-in", include_str!("../../templates/pages/sign-in.hbs")),
+    ("sign-out", include_str!("../../templates/pages/sign-out.hbs")),
     ("join", include_str!("../../templates/pages/join.hbs")),
     ("preferences", include_str!("../../templates/pages/preferences.hbs")),
     ("archive", include_str!("../../templates/pages/archive.hbs")),

@@ -8,6 +8,10 @@ use axum::extract::Request;
 use axum::http::{StatusCode, header};
 use futures_util::stream;
 
+use crate::domain::token::{Purpose, Subject};
+use crate::mail::token::Keyring;
+use crate::runtime::Timestamp;
+
 /// Of a whole form.
 const BYTES: usize = 16 << 10;
 
@@ -17,6 +21,19 @@ const FIELDS: usize = 10;
 /// For all of it.
 const TIME: Duration = Duration::from_secs(10);
 
+/// Nobody fills in a form in less, in seconds, and it is good for a day.
+const QUICKEST: i64 = 1;
+const OLDEST: i64 = 86_400;
+
+/// What is said to whoever was quicker or slower.
+pub(super) const PRESS_AGAIN: &str =
+    "Please press the button once more: this page was sent very quickly, or was open for long.";
+
+/// The value of the field `form`: when it was shown.
+pub(super) fn shown_at(keyring: &Keyring, now: Timestamp) -> String {
+    keyring.mint(Subject { purpose: Purpose::Form, row: now.millis() / 1000, second: 0 })
+}
+
 /// Names and values, in their order.
 pub(super) struct Form(Vec<(String, String)>);
 
@@ -24,6 +41,12 @@ impl Form {
     /// The first value of a name, or nothing.
     pub fn get(&self, name: &str) -> &str {
         self.0.iter().find(|(known, _)| known == name).map_or("", |(_, value)| value)
+    }
+
+    /// Whether a form that asks for a mail was shown before it was sent, neither a moment nor days ago (W213).
+    pub fn was_shown(&self, keyring: &Keyring, now: Timestamp) -> bool {
+        let shown = keyring.verify(self.get("form")).filter(|subject| subject.purpose == Purpose::Form);
+        shown.is_some_and(|shown| (QUICKEST..OLDEST).contains(&(now.millis() / 1000 - shown.row)))
     }
 
     pub fn has(&self, name: &str) -> bool {

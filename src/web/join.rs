@@ -18,10 +18,6 @@ use crate::domain::joining::{Asked, CONSENT, Confirmed, RequestKind};
 use crate::domain::token::Purpose;
 use crate::store::requests;
 
-/// Nobody fills in a form in less, in seconds, and it is good for a day.
-const QUICKEST: i64 = 1;
-const OLDEST: i64 = 86_400;
-
 const NAME: usize = 100;
 
 pub(super) async fn page(State(site): State<Site>) -> Response {
@@ -36,7 +32,7 @@ fn shown(site: &Site, status: StatusCode, mut fields: Value) -> Response {
     fields["title"] = format!("Get {}", publication.name).into();
     fields["next"] = next.map(|at| publication.date(at, "%A %-d %B")).into();
     fields["consent"] = CONSENT.into();
-    fields["form"] = site.mint(Purpose::Form, site.now().millis() / 1000).into();
+    fields["form"] = form::shown_at(&site.public().keyring, site.now()).into();
     site.page(status, "join", fields)
 }
 
@@ -63,13 +59,8 @@ pub(super) async fn ask(
         let fields = json!({ "wrong": wrong, "address": typed, "name": name });
         shown(&site, StatusCode::UNPROCESSABLE_ENTITY, fields)
     };
-    let shown_at = site.row(form.get("form"), Purpose::Form);
-    let age = shown_at.map(|at| site.now().millis() / 1000 - at);
-    if !age.is_some_and(|age| (QUICKEST..OLDEST).contains(&age)) {
-        return again(
-            "Please press the button once more: this page was sent very quickly, or was open for long."
-                .into(),
-        );
+    if !form.was_shown(&site.public().keyring, site.now()) {
+        return again(form::PRESS_AGAIN.into());
     }
     let address = match Address::parse(&typed) {
         Ok(address) => address,

@@ -13,6 +13,7 @@ mod numbers;
 mod preferences;
 mod public;
 mod server;
+mod sign_in;
 mod view;
 
 use std::path::PathBuf;
@@ -27,6 +28,7 @@ use crate::runtime::{Clock, Shutdown, Timestamp, Vitals};
 use crate::store::Store;
 pub use public::{Away, Doors, Peer, Public, Shown, public};
 pub use server::{Limits, serve};
+pub use sign_in::Entrance;
 
 /// What pages of one process know.
 pub struct Process {

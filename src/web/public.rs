@@ -20,11 +20,13 @@ use serde_json::{Value, json};
 use tokio::runtime::Handle;
 
 use super::book::Book;
+use super::sign_in::{self, Entrance, Gate, Signing};
 use super::{archive, join, leave, preferences, view};
 use crate::domain::address::Address;
 use crate::domain::allowance::{Allowance, Network, Quota};
 use crate::domain::joining::{Asked, Confirmed};
 use crate::domain::publication::Publication;
+use crate::domain::sign_in::Place;
 use crate::domain::subscriber::Subscriber;
 use crate::domain::token::{Purpose, Subject};
 use crate::mail::token::Keyring;
@@ -86,6 +88,7 @@ pub trait Doors: Send + Sync {
 /// What the public pages need.
 pub struct Public {
     pub doors: Arc<dyn Doors>,
+    pub entrance: Arc<dyn Entrance>,
     pub store: Store,
     pub keyring: Arc<Keyring>,
     pub clock: Arc<dyn Clock>,
@@ -103,6 +106,7 @@ struct Inner {
     public: Public,
     book: Book,
     asking: Mutex<Allowance>,
+    gate: Gate,
 }
 
 /// Where a connection comes from; `serve` puts it into each request.
@@ -123,7 +127,9 @@ pub(super) struct Reader {
 /// The public pages.
 pub fn public(public: Public) -> Router {
     let asking = Mutex::new(Allowance::new(ASKING));
-    let site = Site(Arc::new(Inner { public, book: Book::new(), asking }));
+    let (entrance, keyring) = (public.entrance.clone(), public.keyring.clone());
+    let gate = Gate::new(Place::Public, entrance, keyring, public.clock.clone(), public.main.clone());
+    let site = Site(Arc::new(Inner { public, book: Book::new(), asking, gate }));
     // A router that redirects a slash would break one-click unsubscribing (W40): both are the same page.
     Router::new()
         .route("/u/{token}", get(leave::page).post(leave::act))
@@ -140,6 +146,7 @@ pub fn public(public: Public) -> Router {
         .route("/", get(archive::front))
         .route("/tokens.css", get(style))
         .route("/robots.txt", get(robots))
+        .merge(sign_in::routes())
         .fallback(async |State(site): State<Site>| site.gone())
         .layer(from_fn_with_state(site.clone(), guard))
         .with_state(site)
@@ -254,10 +261,7 @@ impl Site {
 
     /// What stands in front of every path where the publication's URL has one.
     pub fn base(&self) -> String {
-        let shown = self.shown();
-        let url = &shown.publication().url;
-        let rest = url.split_once("://").map_or("", |(_, rest)| rest);
-        rest.find('/').map_or("", |at| &rest[at..]).trim_end_matches('/').to_owned()
+        sign_in::base(self)
     }
 
     /// The one answer to every link that is wrong, old or somebody's who is gone (W42).
@@ -298,6 +302,24 @@ impl Site {
     }
 }
 
+impl Signing for Site {
+    fn gate(&self) -> &Gate {
+        &self.0.gate
+    }
+
+    fn url(&self) -> String {
+        self.shown().publication().url.clone()
+    }
+
+    fn home(&self) -> &'static str {
+        "/archive"
+    }
+
+    fn page(&self, status: StatusCode, name: &str, fields: Value) -> Response {
+        Site::page(self, status, name, fields)
+    }
+}
+
 /// `j•••@reader.example`: enough to know oneself by (W209).
 pub(super) fn masked(address: &Address) -> String {
     let first: String = address.local().chars().take(1).collect();
@@ -311,6 +333,6 @@ async fn style() -> impl IntoResponse {
 }
 
 async fn robots() -> impl IntoResponse {
-    let text = "User-agent: *\nDisallow: /u/\nDisallow: /p/\nDisallow: /c/\nDisallow: /v/\n";
+    let text = "User-agent: *\nDisallow: /u/\nDisallow: /p/\nDisallow: /c/\nDisallow: /v/\nDisallow: /s/\nDisallow: /sign-in\n";
     ([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], text)
 }

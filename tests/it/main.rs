@@ -54,6 +54,7 @@ mod rubbish_arrives;
 mod scanners_change_nothing;
 mod several_processes;
 mod signed_mail;
+mod signs_in_by_mail;
 mod slot_falls_due;
 mod stopped_by_sigterm;
 mod store_suite;

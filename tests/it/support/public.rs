@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use mail_parser::{Message, MessageParser};
 use tidings::app::Setup;
-use tidings::app::public::PublicDoors;
+use tidings::app::public;
 use tidings::domain::settings::OnUncertain;
 use tidings::domain::subscriber::{Subscriber, SubscriberStatus};
 use tidings::domain::token::{Purpose, Subject};
@@ -29,6 +29,7 @@ pub struct Front {
     pub store: Store,
     pub clock: StoppedClock,
     pub address: SocketAddr,
+    pub readers: Readers,
     shutdown: Shutdown,
 }
 
@@ -56,19 +57,12 @@ impl Front {
             alarms: Default::default(),
             wake: Default::default(),
         };
-        let doors = PublicDoors { readers, leaver, clock: Arc::new(clock.clone()) };
-        let pages = web::public(web::Public {
-            doors: Arc::new(doors),
-            store: store.clone(),
-            keyring: setup.keyring.clone(),
-            clock: Arc::new(clock.clone()),
-            main: tokio::runtime::Handle::current(),
-            proxies: setup.settings.web.proxies.clone(),
-        });
+        let ticking: Arc<dyn Clock> = Arc::new(clock.clone());
+        let pages = public::pages(&setup, readers.clone(), leaver, &ticking);
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         tokio::spawn(web::serve(listener, pages, limits, shutdown.clone()));
-        Front { setup, store: store.clone(), clock, address, shutdown }
+        Front { setup, store: store.clone(), clock, address, readers, shutdown }
     }
 
     /// The path of a link as mails carry it.
@@ -98,6 +92,29 @@ impl Front {
     /// What a form of a browser sends.
     pub async fn post(&self, path: &str, body: &str) -> Answer {
         self.ask("POST", path, &format!("Content-Type: {FORM}\r\n"), body).await
+    }
+
+    /// Asks for a link as a person would: a second after the form was shown.
+    pub async fn ask_to_sign_in(&self, address: &str, back: &str) -> Answer {
+        let page = self.get("/sign-in").await;
+        self.clock.advance(Duration::from_secs(1));
+        let (form, address) = (field(&page.body, "form"), address.replace('@', "%40"));
+        self.post("/sign-in", &format!("address={address}&form={form}&back={back}")).await
+    }
+
+    /// Signs somebody in by their mail. Answers the header with their cookie.
+    pub async fn sign_in(&self, address: &str) -> String {
+        assert_eq!(self.ask_to_sign_in(address, "").await.code, 200);
+        let mails = self.mails().await;
+        let mail = mails.iter().find(|mail| mail.to == address).expect("a link was mailed");
+        let opened = self.post(&link_in(mail, "/s/"), "").await;
+        assert_eq!(opened.code, 303, "{}", opened.body);
+        format!("Cookie: {}\r\n", cookie(&opened))
+    }
+
+    /// A page as somebody sees it who shows this cookie.
+    pub async fn get_as(&self, cookie: &str, path: &str) -> Answer {
+        self.ask("GET", path, cookie, "").await
     }
 
     /// Fills in the subscribe form as a person would: a second after it was shown.
@@ -188,4 +205,11 @@ pub fn link_in(mail: &Taken, path: &str) -> String {
 
 pub fn parsed(mail: &Taken) -> Message<'_> {
     MessageParser::new().parse(&mail.bytes).unwrap()
+}
+
+/// The cookie that an answer sets, as a browser sends it back.
+#[track_caller]
+pub fn cookie(answer: &Answer) -> String {
+    let set = answer.head.lines().find_map(|line| line.strip_prefix("set-cookie: "));
+    set.unwrap_or_else(|| panic!("no cookie in {}", answer.head)).split(';').next().unwrap().to_owned()
 }
