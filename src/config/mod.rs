@@ -12,6 +12,7 @@ mod mail_in;
 mod not_yet;
 mod operator;
 mod overrides;
+pub mod reply_rules;
 mod secret;
 mod section;
 mod signing;
@@ -130,7 +131,8 @@ fn read<T>(
     reader: impl FnOnce(Section<'_>) -> Option<T>,
 ) -> (Option<T>, Vec<Problem>) {
     let name = path.display().to_string();
-    let (mut root, report) = match text_of(path, &name) {
+    const HINT: &str = "name the operator's file with --config; publication.toml stands beside it";
+    let (mut root, report) = match text_of(path, &name, HINT) {
         Ok(text) => {
             let (root, problems) = tree::parse(text.strip_prefix('\u{FEFF}').unwrap_or(&text), &name);
             (root, Report::with_syntax(problems))
@@ -148,9 +150,8 @@ fn read<T>(
     (value, problems)
 }
 
-fn text_of(path: &Path, name: &str) -> Result<String, Problem> {
+fn text_of(path: &Path, name: &str, hint: &str) -> Result<String, Problem> {
     let bytes = std::fs::read(path).map_err(|error| {
-        let hint = "name the operator's file with --config; publication.toml stands beside it";
         Problem::error(name, Position::FILE, "", &format!("cannot be read: {error}"), hint)
     })?;
     String::from_utf8(bytes).map_err(|error| {

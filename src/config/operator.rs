@@ -2,16 +2,19 @@
 //!
 //! Every function reads one table completely before it gives up on it, so that all mistakes of a file are found at once.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::mail_in;
 use super::not_yet;
+use super::reply_rules;
 use super::secret::Sources;
 use super::section::{Found, Section};
 use super::signing;
 use super::syntax::{self, wrong};
 use super::tree::Value;
 use super::urls::{self, Storage};
+use crate::domain::reply_rule::ReplyRules;
 use crate::domain::settings::{
     AddressPatterns, DomainSettings, OnUncertain, Rate, RelaySecurity, RelaySettings, RetrySettings,
     Settings, StorageUrl, WebSettings,
@@ -39,7 +42,9 @@ pub(super) fn settings(mut root: Section<'_>, sources: &Sources<'_>) -> Option<S
         .and_then(|found| found.parse(syntax::host_name));
     let drain = root.optional("drain").and_then(|found| found.parse(syntax::duration)).unwrap_or(MINUTE);
     let storage = storage(&mut root, sources);
-    let relays = relays(&mut root, sources, message_id_domain.as_deref().unwrap_or_default());
+    let rules = reply_rules(&mut root, sources);
+    let hello = message_id_domain.as_deref().unwrap_or_default();
+    let relays = relays(&mut root, sources, (hello, &rules));
     let domains = domains(&mut root);
     let retry = retry(&mut root);
     let dkim = signing::keys(&mut root, sources);
@@ -67,6 +72,7 @@ pub(super) fn settings(mut root: Section<'_>, sources: &Sources<'_>) -> Option<S
         drain,
         storage: storage?,
         relays: relays?,
+        rules,
         domains,
         retry,
         dkim,
@@ -105,7 +111,21 @@ fn storage(root: &mut Section<'_>, sources: &Sources<'_>) -> Option<StorageUrl> 
     }
 }
 
-fn relays(root: &mut Section<'_>, sources: &Sources<'_>, hello: &str) -> Option<Vec<RelaySettings>> {
+/// The rules for replies, with a file of the operator's before them.
+fn reply_rules(root: &mut Section<'_>, sources: &Sources<'_>) -> Arc<ReplyRules> {
+    let path =
+        root.optional("reply_rules").and_then(|found| found.text()).map(|path| sources.base.join(path));
+    let Some(path) = path else { return reply_rules::built_in() };
+    let (rules, problems) = reply_rules::with_file(&path);
+    problems.into_iter().for_each(|problem| root.report.push(problem));
+    rules.unwrap_or_else(reply_rules::built_in)
+}
+
+fn relays(
+    root: &mut Section<'_>,
+    sources: &Sources<'_>,
+    shared: (&str, &Arc<ReplyRules>),
+) -> Option<Vec<RelaySettings>> {
     const HINT: &str = "add [[relays]] with `name` and `url`";
     let found = root.required("relays", HINT)?;
     let items = found.list()?;
@@ -114,7 +134,9 @@ fn relays(root: &mut Section<'_>, sources: &Sources<'_>, hello: &str) -> Option<
     }
     let mut relays: Vec<RelaySettings> = Vec::new();
     for item in items {
-        let Some(relay) = item.section().and_then(|section| relay(section, sources, hello)) else { continue };
+        let Some(relay) = item.section().and_then(|section| relay(section, sources, shared)) else {
+            continue;
+        };
         if relays.iter().any(|other| other.name == relay.name) {
             item.wrong::<()>(&format!("there are two relays `{}`", relay.name), "give each its own name");
         }
@@ -123,7 +145,11 @@ fn relays(root: &mut Section<'_>, sources: &Sources<'_>, hello: &str) -> Option<
     Some(relays)
 }
 
-fn relay(mut section: Section<'_>, sources: &Sources<'_>, hello: &str) -> Option<RelaySettings> {
+fn relay(
+    mut section: Section<'_>,
+    sources: &Sources<'_>,
+    (hello, rules): (&str, &Arc<ReplyRules>),
+) -> Option<RelaySettings> {
     let name = section.required("name", "write name = \"main\"").and_then(|found| found.parse(syntax::slug));
     let url_found = section.required("url", "write url = \"smtp://127.0.0.1:25\"");
     let url = url_found.as_ref().and_then(|found| found.parse(urls::relay));
@@ -172,6 +198,7 @@ fn relay(mut section: Section<'_>, sources: &Sources<'_>, hello: &str) -> Option
         messages_per_connection,
         weight,
         hello: hello?,
+        rules: rules.clone(),
     })
 }
 

@@ -1,7 +1,7 @@
 //! What the outcome of one attempt says about the relay that it went by (W93, W114, W136, W138, W146). Pure.
 
 use super::delivery::Outcome;
-use super::reply_rule::{ReplyClass, judge};
+use super::reply_rule::{PROTOCOL, ReplyClass};
 
 /// What follows for the relay.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,16 +24,15 @@ pub fn bearing(outcome: &Outcome) -> Bearing {
         Outcome::Unknown(_) => Bearing::Doubtful,
         Outcome::Deferred(reply) if reply.code == 421 => Bearing::Away,
         Outcome::Refused(reply) | Outcome::Deferred(reply) => {
-            let judged = judge(reply);
-            let ours = judged.class == ReplyClass::Relay;
+            let ours = reply.class() == ReplyClass::Relay;
             match reply.phase.is_before_recipient() {
                 // Too large, which every relay would say.
-                true if judged.class == ReplyClass::Content => Bearing::Nothing,
+                true if reply.class() == ReplyClass::Content => Bearing::Nothing,
                 true if reply.code >= 500 => Bearing::Refuses,
                 true => Bearing::Away,
                 false if !ours => Bearing::Nothing,
                 // Of one odd recipient, perhaps.
-                false if judged.reason == "protocol" || reply.code < 500 => Bearing::Doubtful,
+                false if &*reply.judgement.reason == PROTOCOL || reply.code < 500 => Bearing::Doubtful,
                 false => Bearing::Refuses,
             }
         }
@@ -63,7 +62,8 @@ mod tests {
             (451, "4.7.1", "greylisted", Phase::Rcpt, Bearing::Nothing),
         ];
         for (code, enhanced, text, phase, expected) in cases {
-            let reply = Reply { code, enhanced: Some(enhanced.into()), text: text.into(), phase };
+            let rules = crate::domain::reply_rule::samples::rules();
+            let reply = Reply::new(code, Some(enhanced.into()), text.into(), phase, &rules);
             let outcome = if code >= 500 { Outcome::Refused(reply) } else { Outcome::Deferred(reply) };
             assert_eq!(bearing(&outcome), expected, "{outcome:?}");
         }

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use super::delivery::Outcome;
-use super::reply_rule::{ReplyClass, class_of};
+use super::reply_rule::ReplyClass;
 use crate::runtime::Timestamp;
 
 /// An edition's and a destination's shares are looked at from so many decided recipients on.
@@ -37,7 +37,7 @@ pub fn weigh(outcome: &Outcome) -> Weight {
     match outcome {
         Outcome::Accepted(_) => Weight { decided: true, ..Weight::default() },
         Outcome::Refused(reply) => {
-            let class = class_of(reply);
+            let class = reply.class();
             Weight {
                 decided: class != ReplyClass::Relay,
                 hard: class == ReplyClass::Hard,
@@ -160,7 +160,8 @@ mod tests {
 
     fn refused(code: u16, enhanced: &str, phase: Phase) -> Weight {
         let text = format!("{enhanced} words");
-        weigh(&Outcome::Refused(Reply { code, enhanced: Some(enhanced.into()), text, phase }))
+        let rules = crate::domain::reply_rule::samples::rules();
+        weigh(&Outcome::Refused(Reply::new(code, Some(enhanced.into()), text, phase, &rules)))
     }
 
     fn accepted() -> Weight {

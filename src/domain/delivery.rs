@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::reply_rule::{ReplyClass, class_of};
+use super::reply_rule::{Judgement, ReplyClass, ReplyRules};
 use super::settings::{OnUncertain, RetrySettings};
 use super::suppression::SuppressionReason;
 use super::words::words;
@@ -56,6 +56,19 @@ pub struct Reply {
     pub enhanced: Option<String>,
     pub text: String,
     pub phase: Phase,
+    /// What it is about, by the rules that held when it was read.
+    pub judgement: Judgement,
+}
+
+impl Reply {
+    pub fn new(code: u16, enhanced: Option<String>, text: String, phase: Phase, rules: &ReplyRules) -> Reply {
+        let judgement = rules.judge(code, enhanced.as_deref(), &text, phase);
+        Reply { code, enhanced, text, phase, judgement }
+    }
+
+    pub fn class(&self) -> ReplyClass {
+        self.judgement.class
+    }
 }
 
 impl std::fmt::Display for Reply {
@@ -127,7 +140,7 @@ impl Outcome {
     /// says later that it does not let us in (W93, W114, W136). A message that is too large for it is not the relay's fault.
     pub fn is_the_relays_fault(&self) -> bool {
         match self {
-            Outcome::Deferred(reply) | Outcome::Refused(reply) => match class_of(reply) {
+            Outcome::Deferred(reply) | Outcome::Refused(reply) => match reply.class() {
                 ReplyClass::Relay => true,
                 ReplyClass::Content => false,
                 _ => reply.phase.is_before_recipient(),
@@ -160,7 +173,7 @@ pub struct History {
 /// An `uncertain` delivery is sent again this often at most.
 pub const UNCERTAIN_RESENDS: i64 = 2;
 
-/// Turns an outcome into a settlement. Pure; with `reply_rule` the whole retry policy is here.
+/// Turns an outcome into a settlement. Pure; with the rules of `reply_rule` the whole retry policy is here.
 pub fn settle(outcome: &Outcome, history: History, now: Timestamp, retry: &RetrySettings) -> Settlement {
     match outcome {
         Outcome::Accepted(reply) => done(DeliveryState::Accepted, &reply.to_string()),
@@ -179,7 +192,7 @@ pub fn settle(outcome: &Outcome, history: History, now: Timestamp, retry: &Retry
 /// the same recipient again (W87).
 fn answered(reply: &Reply, history: History, now: Timestamp, retry: &RetrySettings) -> Settlement {
     let why = reply.to_string();
-    let class = class_of(reply);
+    let class = reply.class();
     let permanent = reply.code >= 500;
     match class {
         // What is wrong with the message is wrong with the next one too: somebody has to look.
@@ -266,7 +279,8 @@ mod tests {
     }
 
     fn reply(code: u16, enhanced: Option<&str>, phase: Phase) -> Reply {
-        Reply { code, enhanced: enhanced.map(str::to_owned), text: "words".into(), phase }
+        let rules = crate::domain::reply_rule::samples::rules();
+        Reply::new(code, enhanced.map(str::to_owned), "words".into(), phase, &rules)
     }
 
     fn history(attempt: i64) -> History {

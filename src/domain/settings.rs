@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use secrecy::SecretString;
@@ -9,6 +10,7 @@ use secrecy::SecretString;
 use super::address::{Address, Mailbox};
 use super::delivery::DeliveryKind;
 use super::problem::Spot;
+use super::reply_rule::ReplyRules;
 use super::sign_in;
 
 /// What `config/tidings.toml` says, after environment and flags.
@@ -23,6 +25,8 @@ pub struct Settings {
     pub storage: StorageUrl,
     /// Never empty.
     pub relays: Vec<RelaySettings>,
+    /// What replies and reports of failures mean.
+    pub rules: Arc<ReplyRules>,
     pub domains: Vec<DomainSettings>,
     pub retry: RetrySettings,
     /// Empty: mail leaves unsigned. Each key that is aligned with a From signs its mail.
@@ -75,6 +79,8 @@ pub struct RelaySettings {
     pub weight: u32,
     /// What EHLO says; a name with at least two parts (W115).
     pub hello: String,
+    /// What its replies mean: the same for all relays.
+    pub rules: Arc<ReplyRules>,
 }
 
 /// A lane: recipient domains that share a limit.

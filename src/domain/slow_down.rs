@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use super::delivery::{Outcome, Reply};
-use super::reply_rule::{ReplyClass, class_of};
+use super::reply_rule::ReplyClass;
 use crate::runtime::Timestamp;
 
 /// So long is nothing sent after a provider's "too much" (W106).
@@ -52,7 +52,7 @@ fn of_reply(reply: &Reply) -> Option<Throttle> {
     if GREYLISTING.iter().any(|word| text.contains(word)) {
         return None;
     }
-    (reply.code == 421 || class_of(reply) == ReplyClass::Policy).then_some(Throttle::Slower)
+    (reply.code == 421 || reply.class() == ReplyClass::Policy).then_some(Throttle::Slower)
 }
 
 /// The deferrals of the last minutes, of one lane or relay.
@@ -135,7 +135,8 @@ mod tests {
 
     fn deferred(code: u16, enhanced: &str, text: &str) -> Outcome {
         let enhanced = (!enhanced.is_empty()).then(|| enhanced.to_owned());
-        Outcome::Deferred(Reply { code, enhanced, text: text.into(), phase: Phase::Dot })
+        let rules = crate::domain::reply_rule::samples::rules();
+        Outcome::Deferred(Reply::new(code, enhanced, text.into(), Phase::Dot, &rules))
     }
 
     fn minutes(count: u64) -> Duration {

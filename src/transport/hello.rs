@@ -20,7 +20,7 @@ use super::reply::Said;
 use super::session::Timeouts;
 use super::tls;
 use crate::domain::delivery::{Phase, Reply};
-use crate::domain::reply_rule::{ReplyClass, class_of};
+use crate::domain::reply_rule::ReplyClass;
 use crate::domain::settings::{RelaySecurity, RelaySettings};
 
 /// Why no connection could be had. It says nothing about any message.
@@ -31,7 +31,7 @@ pub struct ConnectProblem {
     pub phase: Phase,
     pub why: String,
     /// What the relay said, if that was it.
-    pub reply: Option<Reply>,
+    pub reply: Option<Box<Reply>>,
     /// Settings or certificates have to change, here or there: waiting alone does not help (W114, W136).
     pub needs_operator: bool,
 }
@@ -220,11 +220,11 @@ impl Door<'_> {
                 self.away(phase, format!("{what}: an answer that does not belong here: {}", said.code))
             );
         }
-        let reply = said.at(phase);
+        let reply = said.at(phase, &self.relay.rules);
         // The door may be shut for us, or for everybody for a while.
-        let needs_operator = reply.code >= 500 || class_of(&reply) == ReplyClass::Relay;
+        let needs_operator = reply.code >= 500 || reply.class() == ReplyClass::Relay;
         let why = format!("{what}: {reply}");
-        Err(ConnectProblem { reply: Some(reply), needs_operator, ..self.away(phase, why) })
+        Err(ConnectProblem { reply: Some(Box::new(reply)), needs_operator, ..self.away(phase, why) })
     }
 
     async fn leave(&self, mut link: Link) {

@@ -4,6 +4,7 @@
 //! believed about the next message either.
 
 use crate::domain::delivery::{Phase, Reply};
+use crate::domain::reply_rule::ReplyRules;
 
 /// W85. A reply that is longer is none.
 const LINES_MAX: usize = 100;
@@ -31,8 +32,8 @@ pub(super) struct Said {
 }
 
 impl Said {
-    pub fn at(self, phase: Phase) -> Reply {
-        Reply { code: self.code, enhanced: self.enhanced, text: self.text, phase }
+    pub fn at(self, phase: Phase, rules: &ReplyRules) -> Reply {
+        Reply::new(self.code, self.enhanced, self.text, phase, rules)
     }
 }
 

@@ -4,6 +4,7 @@
 //! and its owner opens another. MAIL, RCPT and DATA travel in one write where the server offers PIPELINING, and body and final
 //! dot in one. lettre gives commands and parameters; its connections are not used, see Cargo.toml.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use lettre::transport::smtp::commands::{Data, Quit, Rset};
@@ -15,6 +16,7 @@ use super::link::Link;
 use super::reply::Said;
 use crate::domain::address::Address;
 use crate::domain::delivery::{Outcome, Phase, Reply};
+use crate::domain::reply_rule::{Judgement, ReplyClass, ReplyRules};
 use crate::domain::settings::RelaySettings;
 
 /// How long each step may take; the defaults are the minimums of RFC 5321 section 4.5.3.2.
@@ -63,6 +65,7 @@ pub struct Session {
     timeouts: Timeouts,
     accepted: u32,
     usable: bool,
+    rules: Arc<ReplyRules>,
     /// A body on its way; kept for its room.
     body: Vec<u8>,
 }
@@ -81,7 +84,8 @@ impl Session {
     /// When the relay cannot be reached, is silent, is not whom the settings name, or refuses us.
     pub async fn connect(relay: &RelaySettings, timeouts: Timeouts) -> Result<Session, ConnectProblem> {
         let (link, offers) = hello::open(relay, &timeouts).await?;
-        Ok(Session { link, offers, timeouts, accepted: 0, usable: true, body: Vec::new() })
+        let rules = relay.rules.clone();
+        Ok(Session { link, offers, timeouts, accepted: 0, usable: true, rules, body: Vec::new() })
     }
 
     /// Whether another message may be tried on this connection.
@@ -136,6 +140,7 @@ impl Session {
                 enhanced: Some("5.6.7".into()),
                 text: "5.6.7 not sent: the address needs SMTPUTF8, which the relay does not offer".into(),
                 phase: Phase::Rcpt,
+                judgement: Judgement::new(ReplyClass::Recipient, "smtputf8"),
             }));
         }
         if let Some(limit) = self.offers.size.filter(|limit| message.len() as u64 > *limit) {
@@ -183,7 +188,7 @@ impl Session {
     async fn heard_before_mail(&mut self) -> Option<Answer> {
         match self.link.unasked().await {
             Ok(None) => None,
-            Ok(Some(said)) if said.code == 421 => Some(Answer::Negative(said.at(Phase::Mail))),
+            Ok(Some(said)) if said.code == 421 => Some(Answer::Negative(said.at(Phase::Mail, &self.rules))),
             Ok(Some(said)) => {
                 Some(Answer::Lost(format!("the server said {} without being asked", said.code)))
             }
@@ -262,7 +267,9 @@ impl Session {
                 self.usable = false;
                 match stopped.said {
                     // An acceptance of something that it has not got is none.
-                    Some(said) if stopped.whole || said.code >= 400 => understood(said, Phase::Dot),
+                    Some(said) if stopped.whole || said.code >= 400 => {
+                        understood(said, Phase::Dot, &self.rules)
+                    }
                     // Only when all of it was handed over may the peer have the message (W90, W100).
                     _ if !stopped.whole => {
                         let why = format!("{} (in the body)", stopped.why);
@@ -287,12 +294,12 @@ impl Session {
 
     async fn command(&mut self, command: String, phase: Phase) -> Answer {
         let said = self.link.ask(command.as_bytes(), self.limit(phase)).await;
-        said.map_or_else(Answer::Lost, |said| understood(said, phase))
+        said.map_or_else(Answer::Lost, |said| understood(said, phase, &self.rules))
     }
 
     async fn answer(&mut self, phase: Phase) -> Answer {
         let said = self.link.reply(self.limit(phase)).await;
-        said.map_or_else(Answer::Lost, |said| understood(said, phase))
+        said.map_or_else(Answer::Lost, |said| understood(said, phase, &self.rules))
     }
 
     fn limit(&self, phase: Phase) -> Duration {
@@ -312,11 +319,11 @@ fn negative(phase: Phase, answer: Answer) -> Option<(Phase, Answer)> {
 
 /// By the first digit only (W86). 3yz belongs to DATA, 2yz to everything else; the wrong one of them means that the two sides do
 /// not speak of the same command any more.
-fn understood(said: Said, phase: Phase) -> Answer {
+fn understood(said: Said, phase: Phase, rules: &ReplyRules) -> Answer {
     let wanted = if phase == Phase::Data { 3 } else { 2 };
     match said.code / 100 {
-        4 | 5 => Answer::Negative(said.at(phase)),
-        digit if digit == wanted => Answer::Positive(said.at(phase)),
+        4 | 5 => Answer::Negative(said.at(phase, rules)),
+        digit if digit == wanted => Answer::Positive(said.at(phase, rules)),
         _ => Answer::Lost(format!("an answer that does not belong here: {}", said.code)),
     }
 }

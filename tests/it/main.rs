@@ -50,6 +50,7 @@ mod relay_is_stopped;
 mod relay_moods;
 mod relay_over_tls;
 mod render_support;
+mod replies_by_rules_of_ones_own;
 mod rubbish_arrives;
 mod scanners_change_nothing;
 mod several_processes;
