@@ -16,5 +16,5 @@ pub use conversation::conversation;
 pub use daemon::{Daemon, Parts, StartProblem};
 pub use failure::Failure;
 pub use operations::restored;
-pub use receiving::receiver;
+pub use receiving::{desk, receiver};
 pub use setup::Setup;

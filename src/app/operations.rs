@@ -112,7 +112,7 @@ pub(super) async fn understand(
         let (step, id) = receiver.step(after, clock.now()).await?;
         measure::received(&step);
         match step {
-            receive::Step::Idle => return Ok(()),
+            receive::Step::Idle => break,
             receive::Step::Failed { quarantined: true } => {
                 let text = format!("number {id}; its reason is in `tidings inbound list`");
                 alarms.raise(AlarmCause::InboundQuarantined, "", &text, clock.now());
@@ -122,6 +122,10 @@ pub(super) async fn understand(
         pulse.beat();
         after = id;
     }
+    if let Err(problem) = receiver.desk.tell_lost(&receiver.store, clock.now()).await {
+        tracing::error!(%problem, "staff could not be told of an answer that did not arrive");
+    }
+    Ok(())
 }
 
 /// Puts a copy to use: what it has queued waits for a word. Beside a running daemon it is refused.

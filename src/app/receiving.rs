@@ -14,7 +14,23 @@ use crate::tasks::receive::{Proving, Receiver};
 use crate::tasks::report::Reporter;
 use crate::tasks::threading::Desk;
 
-/// The receiver of one process, with the staff of the config entered in the store.
+/// What answers are given with, for the daemon, commands and pages: the staff of the config are entered in the store.
+///
+/// # Errors
+/// When the database fails.
+pub async fn desk(setup: &Setup, store: &Store, alarms: Alarms) -> Result<Desk, StoreError> {
+    let mut tx = store.write().await?;
+    let staff = staff::sync(&mut tx, &setup.settings.desk.staff).await?;
+    tx.commit().await?;
+    let press = Press {
+        shelf: setup.shelf.clone(),
+        frame: setup.notice_frame(),
+        desk_name: setup.settings.desk.mailbox.name.clone(),
+    };
+    Ok(Desk { staff, press, keyring: setup.keyring.clone(), settings: setup.settings.clone(), alarms })
+}
+
+/// The receiver of one process.
 ///
 /// # Errors
 /// When the database fails.
@@ -24,19 +40,11 @@ pub async fn receiver(
     alarms: Alarms,
     wake: Arc<Notify>,
 ) -> Result<Receiver, StoreError> {
-    let mut tx = store.write().await?;
-    let members = staff::sync(&mut tx, &setup.settings.desk.staff).await?;
-    tx.commit().await?;
-    let press = Press {
-        shelf: setup.shelf.clone(),
-        frame: setup.notice_frame(),
-        desk_name: setup.settings.desk.mailbox.name.clone(),
-    };
     Ok(Receiver {
         store: store.clone(),
         keyring: setup.keyring.clone(),
         own: Arc::new(setup.own()),
-        desk: Desk { staff: members, press },
+        desk: desk(setup, store, alarms.clone()).await?,
         max_message: setup.settings.intake.max_message,
         reporter: Reporter { shelf: setup.shelf.clone(), settings: setup.settings.clone() },
         readers: public::readers(setup, store, alarms, wake.clone()),

@@ -1,4 +1,4 @@
-//! `tidings inbox`, `tidings inbound` and `tidings ingest`.
+//! `tidings inbound` and `tidings ingest`.
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -12,24 +12,11 @@ use crate::app::{self, Failure, Setup};
 use crate::domain::inbound::{InboundSource, InboundState};
 use crate::intake::{ReceivedMail, file};
 use crate::runtime::{Clock, SystemClock};
-use crate::store::threads::{PostRow, ThreadRow};
-use crate::store::{Store, audit, inbound, threads};
+use crate::store::{Store, audit, inbound};
 use crate::tasks::receive::{self, Recorded};
 
 /// More rows than this are not listed; who needs them searches.
 const LISTED: i64 = 1000;
-
-#[derive(Debug, Subcommand)]
-pub enum InboxCommand {
-    /// Who waits for an answer, longest first.
-    List {
-        /// In subject, address, name and words.
-        #[arg(long, default_value = "", hide_default_value = true)]
-        search: String,
-    },
-    /// One conversation.
-    Show { number: i64 },
-}
 
 #[derive(Debug, Subcommand)]
 pub enum InboundCommand {
@@ -64,61 +51,6 @@ pub struct IngestArgs {
 
 fn state(word: &str) -> Result<InboundState, String> {
     InboundState::from_word(word).ok_or_else(|| "states are received, done, quarantined".to_owned())
-}
-
-pub async fn inbox(context: &Context, command: InboxCommand) -> Result<(), Failure> {
-    let store = context.store().await?;
-    match command {
-        InboxCommand::List { search } => {
-            let rows = threads::inbox(&mut store.read().await?, &search, LISTED).await?;
-            if context.output.json {
-                context.output.document(&rows)?;
-            } else {
-                print_threads(context, &rows);
-            }
-        }
-        InboxCommand::Show { number } => {
-            let mut tx = store.read().await?;
-            let thread = threads::show(&mut tx, number).await?.ok_or_else(|| no_thread(number))?;
-            let posts = threads::posts(&mut tx, number).await?;
-            if context.output.json {
-                context.output.document(&Conversation { thread: &thread, posts: &posts })?;
-            } else {
-                context.output.line(app::conversation(&thread, &posts));
-            }
-        }
-    }
-    store.close().await;
-    Ok(())
-}
-
-fn no_thread(number: i64) -> Failure {
-    Failure::No(format!("there is no conversation {number}; `tidings inbox list` names those that wait"))
-}
-
-fn print_threads(context: &Context, rows: &[ThreadRow]) {
-    let cells: Vec<Vec<String>> = rows
-        .iter()
-        .map(|row| {
-            vec![
-                row.number.to_string(),
-                row.state.to_string(),
-                row.waiting_since.map(|at| at.to_string()).unwrap_or_default(),
-                row.tier.clone().unwrap_or_else(|| "-".into()),
-                row.subscriber.clone(),
-                row.subject.clone(),
-            ]
-        })
-        .collect();
-    let head = ["NUMBER", "STATE", "WAITING SINCE", "TIER", "FROM", "SUBJECT"];
-    context.output.table(&head, &cells, "Nobody is waiting.");
-}
-
-#[derive(Serialize)]
-struct Conversation<'a> {
-    #[serde(flatten)]
-    thread: &'a ThreadRow,
-    posts: &'a [PostRow],
 }
 
 #[derive(Serialize)]

@@ -10,6 +10,7 @@ mod desk;
 mod dkim;
 mod editions;
 mod export;
+mod inbox;
 mod lanes;
 mod people;
 mod preview;
@@ -91,7 +92,7 @@ enum Command {
     Suppressions(people::SuppressionsCommand),
     /// Support conversations.
     #[command(subcommand)]
-    Inbox(desk::InboxCommand),
+    Inbox(inbox::InboxCommand),
     /// Received messages and what they were found to be.
     #[command(subcommand)]
     Inbound(desk::InboundCommand),
@@ -157,7 +158,7 @@ async fn dispatch(command: Command, context: &Context) -> Result<(), Failure> {
         Command::Lanes(command) => lanes::lanes(context, command).await,
         Command::Subscribers(command) => people::subscribers(context, command).await,
         Command::Suppressions(command) => people::suppressions(context, command).await,
-        Command::Inbox(command) => desk::inbox(context, command).await,
+        Command::Inbox(command) => inbox::inbox(context, command).await,
         Command::Inbound(command) => desk::inbound(context, command).await,
         Command::Ingest(args) => desk::ingest(context, &args).await,
         Command::Backup(args) => backup::backup(context, &args).await,

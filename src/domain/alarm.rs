@@ -21,6 +21,7 @@ words! {
         ConfigRefused = "config_refused",
         DiskLow = "disk_low",
         JoinFlood = "join_flood",
+        StaffUnproven = "staff_unproven",
     }
 }
 
@@ -39,6 +40,7 @@ impl AlarmCause {
             AlarmCause::ConfigRefused => "The editors\u{2019} files are refused",
             AlarmCause::DiskLow => "The disk is nearly full",
             AlarmCause::JoinFlood => "Somebody floods the subscribe form",
+            AlarmCause::StaffUnproven => "A mail in the name of staff is held",
         }
     }
 
@@ -71,6 +73,9 @@ impl AlarmCause {
             }
             AlarmCause::JoinFlood => {
                 "No confirmation mails leave until an hour has passed in which most of them are wanted; nobody is subscribed by it."
+            }
+            AlarmCause::StaffUnproven => {
+                "Nothing of it was sent, and the member was told. If it was theirs, their mail server signs for another domain or not at all; `tidings inbound show` has it."
             }
             AlarmCause::DiskLow => {
                 "Make room before it is full: then nothing can be sent and no mail can be taken."

@@ -4,6 +4,8 @@
 //! Never by subject, number or Thread-Index: all three let strangers into foreign threads. The lookups are the store's; here is
 //! the order of the questions and what the answers mean.
 
+use std::time::Duration;
+
 use super::words::words;
 
 /// How many cited Message-IDs are looked up at most. A hostile References header costs no more than this.
@@ -65,7 +67,12 @@ pub struct Candidate {
     pub thread: i64,
     /// Keys ([`super::address::Address::key`]) of the people who take part.
     pub participants: Vec<String>,
+    /// It was closed so long ago that what comes now is another matter.
+    pub too_old: bool,
 }
+
+/// A conversation that was closed and silent for so long is not opened again.
+pub const TOO_OLD: Duration = Duration::from_secs(180 * 86_400);
 
 /// Where a message goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,8 +81,8 @@ pub enum Belongs {
         thread: i64,
         link: Link,
     },
-    /// A thread of its own. `suspected` is the one that was cited by somebody who takes no part in it; staff see the link, the
-    /// stranger sees nothing of it.
+    /// A thread of its own. `suspected` is the one that was cited, closed long ago or by somebody who takes no part in it; staff
+    /// see the link, a stranger sees nothing of it.
     New {
         suspected: Option<i64>,
     },
@@ -86,6 +93,7 @@ pub fn find_thread(sender: &str, candidates: &[Candidate]) -> Belongs {
     let sender = sender.to_lowercase();
     let takes_part = |candidate: &&Candidate| candidate.participants.contains(&sender);
     match candidates.iter().find(takes_part) {
+        Some(candidate) if candidate.too_old => Belongs::New { suspected: Some(candidate.thread) },
         Some(candidate) => Belongs::To { thread: candidate.thread, link: candidate.link },
         None => Belongs::New { suspected: candidates.first().map(|candidate| candidate.thread) },
     }
@@ -96,7 +104,7 @@ mod tests {
     use super::*;
 
     fn candidate(link: Link, thread: i64, who: &str) -> Candidate {
-        Candidate { link, thread, participants: vec![who.to_owned()] }
+        Candidate { link, thread, participants: vec![who.to_owned()], too_old: false }
     }
 
     #[test]
@@ -113,6 +121,12 @@ mod tests {
         let foreign = [candidate(Link::References, 7, "b@x.example")];
         assert_eq!(find_thread("nosy@x.example", &foreign), Belongs::New { suspected: Some(7) });
         assert_eq!(find_thread("nosy@x.example", &[]), Belongs::New { suspected: None });
+    }
+
+    #[test]
+    fn what_was_closed_long_ago_stays_closed() {
+        let old = Candidate { too_old: true, ..candidate(Link::Token, 7, "a@x.example") };
+        assert_eq!(find_thread("a@x.example", &[old]), Belongs::New { suspected: Some(7) });
     }
 
     #[test]

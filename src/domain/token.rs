@@ -18,6 +18,8 @@ pub enum Purpose {
     Thread,
     /// Reply-To of a notice to staff. Rows: thread, then staff member.
     Staff,
+    /// The second address of a notice: what comes there stays in the house. Rows as [`Purpose::Staff`].
+    StaffNote,
     /// Reply-To of a report to editors, who can approve by answering. Row: edition.
     Editors,
     /// Left part of a Message-ID, so that nobody can guess one and write into a foreign thread. Row: delivery.
@@ -39,7 +41,7 @@ pub struct Subject {
     pub purpose: Purpose,
     /// Which row this is, the purpose says.
     pub row: i64,
-    /// The staff member of a [`Purpose::Staff`] token, else 0.
+    /// The staff member of a [`Purpose::Staff`] or [`Purpose::StaffNote`] token, else 0.
     pub second: i64,
 }
 

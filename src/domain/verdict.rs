@@ -3,7 +3,7 @@
 //! The order is the design's: own loop; report; the role of the recipient, which the purpose inside the token gives (unsubscribe,
 //! bounce, staff, thread, edition); join; unreadable; automatic; human. Thread and edition tokens decide nothing here: a holiday
 //! note to either is still automatic, so they only lead to a thread later. Known gaps, each in its place in the table and safe
-//! until it is filled: reports are kept but not read, staff answers are refused.
+//! until it is filled: reports are kept but not read.
 
 use super::sender::SenderProof;
 use super::token::{Purpose, Subject};
@@ -71,6 +71,10 @@ pub struct Facts {
     pub from_local: String,
     /// The From is one of the publication's editors.
     pub from_is_editor: bool,
+    /// The From is the registered address of the member that the token names.
+    pub from_is_staff: bool,
+    /// Why a member's mail is something that they send on, and no answer.
+    pub forward: Option<String>,
     /// Asked for where somebody of the house is spoken for.
     pub proof: SenderProof,
 }
@@ -91,7 +95,6 @@ const RULES: &[Rule] = &[
     Rule { name: "unsubscribe", applies: unsubscribe },
     // A bounce that is no report gets its own row here; until then the empty sender decides.
     Rule { name: "bounce", applies: bounce },
-    // The staff rows (automatic, forward, proof of the sender) go in front of this one.
     Rule { name: "staff", applies: staff },
     Rule { name: "editors", applies: editors },
     Rule { name: "join", applies: join },
@@ -167,10 +170,32 @@ fn bounce(facts: &Facts) -> Found {
     })
 }
 
-/// Never a support message and never relayed: a token alone proves nothing about the sender.
+/// A token alone proves nothing about the sender. Automatic mail is left to the rule that knows it: an out-of-office note is no
+/// answer, whoever wrote it.
 fn staff(facts: &Facts) -> Found {
-    purpose(facts, Purpose::Staff)?;
-    Some((Verdict::RejectedStaff, "answers of staff by mail are not taken yet".to_owned()))
+    let note = purpose(facts, Purpose::StaffNote).is_some();
+    if !note {
+        purpose(facts, Purpose::Staff)?;
+    }
+    if facts.unreadable.is_some() || automatic(facts).is_some() {
+        return None;
+    }
+    let rejected = |why: &str| Some((Verdict::RejectedStaff, why.to_owned()));
+    let how = match &facts.proof {
+        _ if !facts.from_is_staff => {
+            return rejected("its From is not the address of the member whom this one was made for");
+        }
+        SenderProof::Proven(how) => how,
+        SenderProof::Unproven(why) => return rejected(why),
+        SenderProof::NotAsked => return rejected("its sender was not proven"),
+    };
+    if note {
+        return Some((Verdict::InternalNote, format!("sent to the address for notes, {how}")));
+    }
+    Some(match &facts.forward {
+        Some(why) => (Verdict::InternalNote, format!("{why}, {how}")),
+        None => (Verdict::StaffReply, format!("a member's answer, {how}")),
+    })
 }
 
 /// An answer to a report. Automatic ones are left to the rule that knows them.
@@ -301,9 +326,31 @@ mod tests {
     }
 
     #[test]
-    fn staff_mail_is_refused_and_never_a_support_message() {
-        let facts = Facts { token: token(Purpose::Staff), ..person() };
-        check(facts, Verdict::RejectedStaff, "staff: answers of staff by mail are not taken yet");
+    fn a_member_of_staff_is_believed_only_when_proven() {
+        let how = "DKIM pass by x.example";
+        let mail = |purpose| Facts {
+            token: token(purpose),
+            from_is_staff: true,
+            proof: SenderProof::Proven(how.into()),
+            ..person()
+        };
+        let answer = mail(Purpose::Staff);
+        check(answer.clone(), Verdict::StaffReply, &format!("staff: a member's answer, {how}"));
+        let note = format!("staff: sent to the address for notes, {how}");
+        check(mail(Purpose::StaffNote), Verdict::InternalNote, &note);
+        let forward = Facts { forward: Some("its subject begins with Fwd:".into()), ..answer.clone() };
+        check(forward, Verdict::InternalNote, &format!("staff: its subject begins with Fwd:, {how}"));
+        let other = Facts { from_is_staff: false, ..answer.clone() };
+        assert_eq!(classify(&other).0, Verdict::RejectedStaff);
+        let unproven = SenderProof::Unproven("it has no DKIM signature".into());
+        let forged = Facts { proof: unproven, ..answer.clone() };
+        check(forged, Verdict::RejectedStaff, "staff: it has no DKIM signature");
+        let unasked = Facts { proof: SenderProof::NotAsked, ..mail(Purpose::StaffNote) };
+        check(unasked, Verdict::RejectedStaff, "staff: its sender was not proven");
+        let away = Facts { auto_submitted: Some("auto-replied".into()), ..answer.clone() };
+        check(away, Verdict::AutoReply, "automatic: Auto-Submitted: auto-replied");
+        let empty = Facts { envelope_from: EnvelopeFrom::Empty, ..answer };
+        assert_eq!(classify(&empty).0, Verdict::AutoReply);
     }
 
     #[test]

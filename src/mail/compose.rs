@@ -7,14 +7,17 @@
 //! is never used. The output is ASCII, with one exception: the To field of an address whose local part is not (W28, RFC 6532).
 //! It has no line that starts with a dot, so it needs no dot stuffing, and ends in CRLF.
 //! For signing, [`Envelope::body_at`] divides header and body; a signature goes in front of both.
-//! Known gaps: no attachments and no inline images.
+//! Known gap: no inline images.
 
 use crate::domain::address::Address;
 use crate::domain::body::{Body, Context, Field, Piece, Values, fill};
 use crate::domain::token::{NOBODY, Purpose, Subject};
 use crate::runtime::Timestamp;
 
+use super::constant::{constant_lines, mailto};
+use super::enclosed::Enclosed;
 use super::encode;
+use super::files::File;
 pub use super::frame::{Frame, Kind, ListId, ReplyTo};
 use super::header;
 use super::token::{self, Keyring};
@@ -88,6 +91,7 @@ pub struct Compiled {
     subject: SubjectLine,
     text: Part,
     html: Option<Part>,
+    files: Enclosed,
     /// The From field, encoded.
     from_line: Vec<u8>,
     /// The fields that follow the recipient's own, encoded.
@@ -138,10 +142,16 @@ impl Compiled {
             subject,
             text: Part::new(&body.text),
             html: (!body.html.is_empty()).then(|| Part::new(&body.html)),
+            files: Enclosed::default(),
             from_line,
             constant_lines: constant_lines(frame),
             frame: frame.clone(),
         })
+    }
+
+    /// The same with files, which every recipient gets.
+    pub fn with_files(self, files: &[File]) -> Compiled {
+        Compiled { files: Enclosed::new(files), ..self }
     }
 
     /// The domain of the From, for which a signature has to stand.
@@ -219,15 +229,18 @@ impl Compiled {
             self.write_unsubscribe(marks, into);
         }
         into.extend_from_slice(&self.constant_lines);
-        match &self.html {
-            Some(_) => {
-                into.extend_from_slice(b"Content-Type: multipart/alternative;\r\n boundary=\"");
-                into.extend_from_slice(marks.boundary.as_bytes());
-                into.extend_from_slice(b"\"\r\n");
-            }
-            None => self.text.write_header("text/plain", into),
+        match self.files.is_empty() {
+            true => self.write_content_header(marks, into),
+            false => multipart("mixed", &marks.outer_boundary(), into),
         }
         Ok(())
+    }
+
+    fn write_content_header(&self, marks: &Marks, into: &mut Vec<u8>) {
+        match &self.html {
+            Some(_) => multipart("alternative", &marks.boundary, into),
+            None => self.text.write_header("text/plain", into),
+        }
     }
 
     /// RFC 8058 section 3.1: the HTTPS URI first, and the fixed value of the second field.
@@ -247,6 +260,18 @@ impl Compiled {
     }
 
     fn write_body(&self, marks: &Marks, values: &Values, into: &mut Vec<u8>) {
+        if self.files.is_empty() {
+            return self.write_content(marks, values, into);
+        }
+        let boundary = marks.outer_boundary();
+        into.extend_from_slice(format!("--{boundary}\r\n").as_bytes());
+        self.write_content_header(marks, into);
+        into.extend_from_slice(b"\r\n");
+        self.write_content(marks, values, into);
+        self.files.write(&boundary, into);
+    }
+
+    fn write_content(&self, marks: &Marks, values: &Values, into: &mut Vec<u8>) {
         let Some(html) = &self.html else {
             self.text.write(values, into);
             if !into.ends_with(b"\r\n") {
@@ -335,6 +360,17 @@ impl Marks {
             message_id,
         }
     }
+
+    /// Around text and files. No boundary is the start of another one.
+    fn outer_boundary(&self) -> String {
+        self.boundary.replacen("=_", "=_f.", 1)
+    }
+}
+
+fn multipart(kind: &str, boundary: &str, into: &mut Vec<u8>) {
+    into.extend_from_slice(
+        format!("Content-Type: multipart/{kind};\r\n boundary=\"{boundary}\"\r\n").as_bytes(),
+    );
 }
 
 /// `=_` occurs in no quoted-printable and no base64 text (W18, RFC 2045 section 6.7), so no body line can be a boundary.
@@ -422,65 +458,4 @@ fn write_subject(subject: &str, into: &mut Vec<u8>) -> Result<(), ComposeProblem
     }
     header::unstructured("Subject", &subject, into);
     Ok(())
-}
-
-/// The fields that every recipient of the frame gets alike.
-fn constant_lines(frame: &Frame) -> Vec<u8> {
-    let mut lines = Vec::new();
-    if let Some(id) = frame.answered() {
-        header::plain("In-Reply-To", &id, &mut lines);
-    }
-    let cited = frame.cited();
-    if !cited.is_empty() {
-        header::items("References", "", cited.iter().map(String::as_str), &mut lines);
-    }
-    match frame.kind {
-        Kind::Newsletter => list_lines(frame, &mut lines),
-        Kind::Notice => {
-            header::plain("Auto-Submitted", "auto-generated", &mut lines);
-            // W51: more would suppress the bounces that we want.
-            header::plain("X-Auto-Response-Suppress", "OOF, AutoReply", &mut lines);
-            header::plain("X-Loop", &frame.from_address, &mut lines);
-        }
-        Kind::Answer => {}
-    }
-    header::plain("MIME-Version", "1.0", &mut lines);
-    lines
-}
-
-/// RFC 2369 and RFC 2919: each at most once, none of them empty (W46, W47).
-fn list_lines(frame: &Frame, lines: &mut Vec<u8>) {
-    if let Some(list) = &frame.list_id {
-        header::identifier("List-Id", &list.phrase, &list.id, lines);
-    }
-    if let Some(url) = &frame.help_url {
-        header::plain("List-Help", &format!("<{url}>"), lines);
-    }
-    if let Some(url) = &frame.archive_url {
-        header::plain("List-Archive", &format!("<{url}>"), lines);
-    }
-    if let Some(address) = &frame.owner {
-        header::plain("List-Owner", &format!("<{}>", mailto(address)), lines);
-    }
-    if let Some(address) = &frame.join {
-        header::plain("List-Subscribe", &format!("<{}?subject=subscribe>", mailto(address)), lines);
-    }
-    header::plain("List-Post", "NO", lines);
-    if let Some(id) = &frame.feedback_id {
-        header::plain("Feedback-ID", id, lines);
-    }
-    header::plain("Precedence", "bulk", lines);
-}
-
-/// RFC 6068 section 2.
-fn mailto(address: &str) -> String {
-    let mut out = String::from("mailto:");
-    for octet in address.bytes() {
-        if octet.is_ascii_alphanumeric() || b"-._~!$'*+@".contains(&octet) {
-            out.push(char::from(octet));
-        } else {
-            out.push_str(&format!("%{octet:02X}"));
-        }
-    }
-    out
 }

@@ -27,6 +27,8 @@ pub enum Kind {
     Newsletter,
     /// Written by the daemon: `Auto-Submitted: auto-generated` (RFC 3834 section 5) and a loop mark.
     Notice,
+    /// Written by the daemon because somebody wrote: `Auto-Submitted: auto-replied`, and nothing may answer it.
+    Acknowledgement,
     /// Written by a person to a person: none of these.
     Answer,
 }

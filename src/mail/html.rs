@@ -2,8 +2,8 @@
 //!
 //! Block elements and `<br>` end lines, `head`, `style` and `script` are left out, quoted blocks become lines with `> ` so that
 //! the same folding serves both kinds of mail. A blockquote is a quote when it says so (`type=cite`, or a class of a known client)
-//! or when a line that ends in a colon stands before it; otherwise people use it for their own words. Known gaps: tables become
-//! lines, lists lose their numbers, and the other clients' ways to mark a quote are not known here.
+//! or when a line that ends in a colon stands before it; otherwise people use it for their own words. What a client marks as
+//! the writer's signature becomes quoted lines behind `> -- `. Known gaps: tables become lines, lists lose their numbers.
 
 use mail_parser::decoders::html::add_html_token;
 
@@ -33,6 +33,24 @@ const BLOCKS: [&str; 20] = [
 /// Elements whose text nobody sees.
 const HIDDEN: [&str; 5] = ["head", "style", "script", "title", "template"];
 const QUOTE_CLASSES: [&str; 4] = ["gmail_quote", "yahoo_quoted", "protonmail_quote", "moz-cite"];
+/// Elements that can be a quote or a signature as a whole: those that programs close.
+const MARKABLE: [&str; 4] = ["div", "span", "table", "section"];
+/// Attributes of a quote that is no blockquote: Yahoo.
+const QUOTE_MARKS: [&str; 1] = ["class=yahoo_quoted"];
+/// Attributes of a signature: Gmail, Thunderbird, Apple Mail (two), Outlook (two), Proton, Evolution, Zimbra.
+const SIGNATURE_MARKS: [&str; 9] = [
+    "gmail_signature",
+    "moz-signature",
+    "applemailsignature",
+    "apple-mail-signature",
+    "id=signature",
+    "ms-outlook-mobile-signature",
+    "protonmail_signature_block",
+    "-x-evo-signature",
+    "data-marker=__sig_",
+];
+/// The first line of a signature.
+pub(super) const SIGNATURE: &str = "> --";
 /// A longer line is no headline of a quote.
 const HEADLINE_MAX: usize = 120;
 /// How far quoted attributes are followed. Without a limit, unpaired marks would make the cost quadratic.
@@ -42,6 +60,15 @@ const QUOTES_MAX: usize = 8;
 
 /// The text of an HTML document or fragment. Never fails; broken markup is text.
 pub fn to_text(html: &str) -> String {
+    write(html).finish()
+}
+
+/// The ids of the attached pictures that it shows, in lower case, and whether in a quote or a signature.
+pub(super) fn pictures(html: &str) -> Vec<(String, bool)> {
+    write(html).pictures
+}
+
+fn write(html: &str) -> Writer {
     let mut writer = Writer::default();
     let mut rest = html;
     while let Some(open) = rest.find('<') {
@@ -69,7 +96,7 @@ pub fn to_text(html: &str) -> String {
         writer.tag(&tag);
     }
     writer.text(rest);
-    writer.finish()
+    writer
 }
 
 /// The `>` that ends a tag; one inside a quoted attribute does not.
@@ -124,12 +151,34 @@ impl Tag {
         let squeezed: String = self.attributes.chars().filter(|c| !matches!(c, '"' | '\'' | ' ')).collect();
         squeezed.contains("type=cite") || QUOTE_CLASSES.iter().any(|class| self.attributes.contains(class))
     }
+
+    /// What the element as a whole is, if it is marked.
+    fn mark(&self) -> Option<Mark> {
+        if !MARKABLE.contains(&self.name.as_str()) || self.attributes.is_empty() {
+            return None;
+        }
+        let squeezed: String = self.attributes.chars().filter(|c| !matches!(c, '"' | '\'' | ' ')).collect();
+        let has = |marks: &[&str]| marks.iter().any(|mark| squeezed.contains(mark));
+        // Gmail marks the two dashes before a signature as well; they are a line of their own.
+        let signature = has(&SIGNATURE_MARKS) && !squeezed.contains("gmail_signature_prefix");
+        (signature || has(&QUOTE_MARKS)).then(|| Mark { name: self.name.clone(), open: 1, signature })
+    }
+}
+
+/// An open element that is a quote or a signature.
+struct Mark {
+    name: String,
+    /// Elements of its name that are open within it, itself included.
+    open: usize,
+    signature: bool,
 }
 
 #[derive(Default)]
 struct Writer {
     out: String,
     line: String,
+    marks: Vec<Mark>,
+    pictures: Vec<(String, bool)>,
     /// For each open blockquote, whether it is a quote.
     quotes: Vec<bool>,
     /// Depth of `pre`.
@@ -177,6 +226,14 @@ impl Writer {
     }
 
     fn tag(&mut self, tag: &Tag) {
+        self.follow_marks(tag);
+        if tag.name == "img"
+            && let Some(id) = tag.attributes.split_once("cid:").map(|(_, id)| id)
+        {
+            let end = id.find(['"', '\'', ' ', '>']).unwrap_or(id.len());
+            let beside = self.quotes.contains(&true) || !self.marks.is_empty();
+            self.pictures.push((id[..end].to_owned(), beside));
+        }
         if tag.name == "br" {
             self.end_line(false);
             return;
@@ -203,6 +260,31 @@ impl Writer {
         }
     }
 
+    fn follow_marks(&mut self, tag: &Tag) {
+        if let Some(top) = self.marks.last_mut()
+            && top.name == tag.name
+        {
+            top.open = if tag.closes { top.open.saturating_sub(1) } else { top.open + 1 };
+            if top.open == 0 {
+                self.end_line(true);
+                self.marks.pop();
+            }
+            return;
+        }
+        let within_signature = self.marks.iter().any(|mark| mark.signature);
+        if tag.closes || within_signature || self.marks.len() == QUOTES_MAX {
+            return;
+        }
+        if let Some(mark) = tag.mark() {
+            self.end_line(true);
+            if mark.signature && !self.quotes.contains(&true) {
+                self.out.push_str(SIGNATURE);
+                self.out.push_str(" \n");
+            }
+            self.marks.push(mark);
+        }
+    }
+
     fn end_line(&mut self, only_full: bool) {
         let line = std::mem::take(&mut self.line);
         let line = line.trim_end();
@@ -210,7 +292,7 @@ impl Writer {
         if only_full && line.is_empty() {
             return;
         }
-        for _ in self.quotes.iter().filter(|quote| **quote) {
+        for _ in 0..self.quotes.iter().filter(|quote| **quote).count() + self.marks.len() {
             self.out.push_str("> ");
         }
         self.out.push_str(line);
@@ -221,7 +303,8 @@ impl Writer {
     }
 
     fn empty_line(&mut self) {
-        if !self.out.is_empty() && !self.out.ends_with("\n\n") && self.quotes.is_empty() {
+        let quoted = !self.quotes.is_empty() || !self.marks.is_empty();
+        if !self.out.is_empty() && !self.out.ends_with("\n\n") && !quoted {
             self.out.push('\n');
         }
     }
@@ -267,5 +350,20 @@ mod tests {
         assert_eq!(to_text(headline), "Yes.\nOn Monday she wrote:\n> Really?");
         let own = "A poem.<blockquote>Roses</blockquote>End";
         assert_eq!(to_text(own), "A poem.\nRoses\nEnd");
+        let yahoo =
+            "Yes.<div class=\"yahoo_quoted\"><div>On Monday she wrote:</div><div>Really?</div></div>End";
+        assert_eq!(to_text(yahoo), "Yes.\n> On Monday she wrote:\n> Really?\nEnd");
+    }
+
+    #[test]
+    fn a_signature_is_quoted_behind_its_mark() {
+        for html in [
+            "Yes.<div class=\"gmail_signature\" dir=ltr><div>Mira Stein</div><div>Support</div></div><p>End",
+            "Yes.<table id='Signature'><tr><td>Mira Stein</td></tr><tr><td>Support</td></tr></table>End",
+            "Yes.<div class=moz-signature>Mira Stein<br>Support</div>End",
+        ] {
+            assert_eq!(to_text(html), "Yes.\n> -- \n> Mira Stein\n> Support\nEnd", "{html}");
+        }
+        assert_eq!(to_text("<div id=signatures>"), "> --");
     }
 }

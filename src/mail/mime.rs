@@ -32,6 +32,8 @@ pub struct Attachment {
     pub media_type: String,
     /// Decoded size.
     pub bytes: usize,
+    /// The name by which the HTML form shows it (RFC 2392), without angle brackets.
+    pub content_id: Option<String>,
 }
 
 /// What the tree holds.
@@ -39,7 +41,13 @@ pub struct Attachment {
 pub(super) struct Content {
     pub text: String,
     pub has_html: bool,
+    /// Lines of what the HTML form marks as the writer's signature.
+    pub signature: Vec<String>,
     pub attachments: Vec<Attachment>,
+    /// The octets of each, where they were asked for; as many.
+    pub octets: Vec<Vec<u8>>,
+    /// All HTML parts, where they were asked for.
+    pub html: Vec<String>,
     /// Parts, depth or text went beyond a limit.
     pub cut: bool,
 }
@@ -68,7 +76,15 @@ pub(super) fn with_header<T>(block: &[u8], read: impl FnOnce(&Message<'_>) -> T)
 
 /// Reads the tree below a message.
 pub(super) fn read(raw: &[u8]) -> Content {
-    let mut walk = Walk::default();
+    walk(raw, Walk::default())
+}
+
+/// The same with the octets of files and with the HTML itself.
+pub(super) fn read_whole(raw: &[u8]) -> Content {
+    walk(raw, Walk { whole: true, ..Walk::default() })
+}
+
+fn walk(raw: &[u8], mut walk: Walk) -> Content {
     let shown = walk.part(raw, 0);
     let mut content = walk.content;
     for piece in shown {
@@ -100,6 +116,7 @@ struct Walk {
     content: Content,
     parts: usize,
     text: usize,
+    whole: bool,
 }
 
 /// What the header of a part says about its body.
@@ -109,6 +126,7 @@ struct Nature {
     charset: Option<String>,
     encoding: String,
     name: Option<String>,
+    content_id: Option<String>,
     attached: bool,
 }
 
@@ -137,7 +155,11 @@ impl Walk {
         }
         let bytes = decoded_size(&nature.encoding, body);
         let name = nature.name.unwrap_or_else(|| default_name(&nature.media_type).to_owned());
-        self.content.attachments.push(Attachment { name, media_type: nature.media_type, bytes });
+        if self.whole {
+            self.content.octets.push(decoded(&nature.encoding, body).into_owned());
+        }
+        let (media_type, content_id) = (nature.media_type, nature.content_id);
+        self.content.attachments.push(Attachment { name, media_type, bytes, content_id });
         Vec::new()
     }
 
@@ -165,8 +187,14 @@ impl Walk {
         self.content.cut |= body.len() > limit;
         let decoded = decoded(&nature.encoding, &body[..body.len().min(limit)]);
         let text = in_unicode(nature.charset.as_deref(), &decoded);
+        if html && self.whole {
+            self.content.html.push(text.clone());
+        }
         let text = if html { html::to_text(&text) } else { text };
         let text = clean(&text);
+        if html {
+            self.content.signature.extend(signature_lines(&text));
+        }
         self.text += text.len();
         Some(Shown { html, text })
     }
@@ -195,6 +223,7 @@ impl Nature {
             attached: name.is_some() || disposition.is_some_and(ContentType::is_attachment),
             // It is shown to staff: nothing but the letters of a media type (RFC 6838 section 4.2).
             media_type: media_type.chars().filter(|c| c.is_ascii_graphic()).take(NAME_MAX).collect(),
+            content_id: message.content_id().map(|id| id.trim_matches(['<', '>', ' ']).to_owned()),
             name,
         }
     }
@@ -207,9 +236,24 @@ impl Nature {
             charset: None,
             encoding: String::new(),
             name: None,
+            content_id: None,
             attached: false,
         }
     }
+}
+
+/// The quoted lines behind the mark of a signature.
+fn signature_lines(text: &str) -> Vec<String> {
+    let mut inside = false;
+    let mut lines = Vec::new();
+    for line in text.lines() {
+        inside = line.trim_end() == html::SIGNATURE || inside && line.starts_with("> ");
+        if inside && line.trim_end() != html::SIGNATURE {
+            lines.push(line.trim_start_matches("> ").trim().to_owned());
+        }
+    }
+    lines.retain(|line| !line.is_empty());
+    lines
 }
 
 /// The file name of a `Content-Disposition: ; filename=...`, which mail-parser does not read without its first word.
@@ -291,24 +335,46 @@ fn decoded_size(encoding: &str, body: &[u8]) -> usize {
     }
 }
 
-/// Text in the charset that the header names; where it names none, UTF-8, or what the octets look like.
+/// Text in the charset that the header names, unless the octets say that it is another one.
 fn in_unicode(charset: Option<&str>, octets: &[u8]) -> String {
     let decode = |name: &str| charset_decoder(name.as_bytes()).map(|decoder| decoder(octets));
+    let named = charset.unwrap_or("").trim_matches([' ', '"', '\'']).to_ascii_lowercase();
     let escapes = octets.windows(2).any(|pair| matches!(pair, b"\x1b$" | b"\x1b("));
-    if escapes && octets.is_ascii() && charset.is_none_or(|name| name.eq_ignore_ascii_case("us-ascii")) {
+    if escapes && octets.is_ascii() && ["", "us-ascii", "utf-8", "iso-8859-1"].contains(&named.as_str()) {
         // Some programs send Japanese without saying so.
         return decode("iso-2022-jp").unwrap_or_default();
     }
-    // Many programs say us-ascii whatever they send.
-    let charset = charset.filter(|name| !name.eq_ignore_ascii_case("us-ascii"));
-    if let Some(text) = charset.filter(|name| !name.eq_ignore_ascii_case("utf-8")).and_then(decode) {
+    // What has a form that nobody hits by chance is UTF-8, whatever Western charset the header names; many programs say
+    // us-ascii whatever they send.
+    let western =
+        ["", "us-ascii", "ascii", "utf-8", "utf8", "iso-8859-1", "iso-8859-15", "windows-1252", "latin1"];
+    let is_western = western.contains(&named.as_str());
+    if is_western && let Ok(text) = std::str::from_utf8(octets) {
+        return text.to_owned();
+    }
+    if let Some(text) =
+        Some(named.as_str()).filter(|name| !name.starts_with("utf-8") && *name != "utf8").and_then(decode)
+        && named != "us-ascii"
+    {
         return text;
     }
-    match std::str::from_utf8(octets) {
-        Ok(text) => text.to_owned(),
-        Err(_) if charset.is_none() => decode("windows-1252").unwrap_or_default(),
-        Err(_) => String::from_utf8_lossy(octets).into_owned(),
+    // Single octets that are no UTF-8 among hardly any that are: a Western text that is called something else. Else a UTF-8
+    // text with damage.
+    let (good, bad) = utf8_marks(octets);
+    match bad > good {
+        true => decode("windows-1252").unwrap_or_default(),
+        false => String::from_utf8_lossy(octets).into_owned(),
     }
+}
+
+/// How many sequences of more than one octet are UTF-8, and how many octets are none.
+fn utf8_marks(octets: &[u8]) -> (usize, usize) {
+    octets.utf8_chunks().fold((0, 0), |(good, bad), chunk| {
+        (
+            good + chunk.valid().chars().filter(|c| !c.is_ascii()).count(),
+            bad + usize::from(!chunk.invalid().is_empty()),
+        )
+    })
 }
 
 /// Line ends as `\n`, no NUL and no other control characters: what may stand in a text column (PostgreSQL refuses U+0000).

@@ -77,6 +77,8 @@ pub struct Parsed {
     pub date: Option<Timestamp>,
     pub text: String,
     pub has_html: bool,
+    /// Lines of what the HTML form marks as the writer's signature.
+    pub signature: Vec<String>,
     pub attachments: Vec<Attachment>,
     /// The `report-type` of a multipart/report in lower case; empty where it has none.
     pub report: Option<String>,
@@ -124,6 +126,7 @@ pub fn parse(raw: &[u8]) -> Parsed {
     let content = mime::read(raw);
     parsed.text = content.text;
     parsed.has_html = content.has_html;
+    parsed.signature = content.signature;
     parsed.attachments = content.attachments;
     parsed.cut |= content.cut;
     parsed
@@ -337,8 +340,10 @@ pub fn facts(parsed: &Parsed, arrived: Arrived<'_>, own: &Own, keyring: &Keyring
                 .any(|word| ["all", "autoreply", "oof"].contains(&word.trim().to_ascii_lowercase().as_str()))
         }),
         from_local: from.rsplit_once('@').map_or("", |(local, _)| local).to_lowercase(),
-        // Whoever knows the editors and the join address, and can ask a name server, sets these three.
+        // Whoever knows the people of the house and the join address, and can ask a name server, sets these.
         from_is_editor: false,
+        from_is_staff: false,
+        forward: None,
         to_join: false,
         proof: Default::default(),
     }
@@ -411,7 +416,12 @@ mod tests {
         let parsed = parse(raw);
         assert_eq!(parsed.text, "plain\n\nmore");
         assert!(parsed.has_html);
-        let expected = Attachment { name: "b.pdf".into(), media_type: "application/pdf".into(), bytes: 5 };
+        let expected = Attachment {
+            name: "b.pdf".into(),
+            media_type: "application/pdf".into(),
+            bytes: 5,
+            content_id: None,
+        };
         assert_eq!(parsed.attachments, [expected]);
     }
 

@@ -187,6 +187,7 @@ fn purpose_byte(purpose: Purpose) -> u8 {
         Purpose::Confirm => 10,
         Purpose::Form => 11,
         Purpose::Session => 12,
+        Purpose::StaffNote => 13,
     }
 }
 
@@ -205,6 +206,7 @@ fn purpose_of(byte: u8) -> Option<Purpose> {
         Confirm,
         Form,
         Session,
+        StaffNote,
     ];
     all.into_iter().find(|purpose| purpose_byte(*purpose) == byte)
 }

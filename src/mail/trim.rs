@@ -3,8 +3,12 @@
 //! A message is a row of quote blocks (lines that begin with `>`) and text between them. Text then quote folds the quote; quote
 //! then text folds the quote too; any other order means that answers stand between the quotes, and all of it is shown. The line
 //! above a quote is its headline if it is short and ends in a colon, in any language; it may be wrapped onto two lines if it
-//! looks like a date and a sender. A `-- ` line starts a signature (RFC 3676 section 4.3). If nothing or only a greeting would
-//! remain, all is shown. Known gaps: quotes without `>` other than "Original Message" blocks.
+//! looks like a date and a sender. A copy without `>` begins with "Original Message" or with three lines of a header, in any
+//! language. A `-- ` line starts a signature (RFC 3676 section 4.3), and what a telephone adds is one. If nothing or only a greeting
+//! would remain, all is shown. For an answer of staff, which leaves the house, [`own_words`] is strict instead.
+//! Known gap: a copy that nothing marks.
+
+use super::forward::is_forward_head;
 
 const HEADLINE_MAX: usize = 120;
 const WRAPPED_MAX: usize = 200;
@@ -16,8 +20,59 @@ const GREETING_MAX: usize = 40;
 /// How a wrapped headline begins: en, de, fr, es.
 const OPENERS: [&str; 4] = ["on ", "am ", "le ", "el "];
 /// Lines that start a copy of the old message without `>`: en, de, fr, es.
-const ORIGINAL: [&str; 4] =
-    ["original message", "ursprüngliche nachricht", "message d'origine", "mensaje original"];
+const ORIGINAL: [&str; 8] = [
+    "original message",
+    "original appointment",
+    "ursprüngliche nachricht",
+    "message d'origine",
+    "mensaje original",
+    "messaggio originale",
+    "oorspronkelijk bericht",
+    "mensagem original",
+];
+
+/// The first label of a copied header, in the languages of common programs.
+const FROM: [&str; 16] = [
+    "from",
+    "von",
+    "de",
+    "da",
+    "van",
+    "från",
+    "fra",
+    "od",
+    "lähettäjä",
+    "feladó",
+    "kimden",
+    "от",
+    "差出人",
+    "发件人",
+    "寄件者",
+    "보낸 사람",
+];
+/// A copied header has this many lines or more.
+const HEADER_LINES: usize = 3;
+/// How a line begins that a telephone or a program adds at the end.
+const SENT_FROM: [&str; 17] = [
+    "sent from my ",
+    "sent from mail for ",
+    "sent from outlook",
+    "sent from proton",
+    "sent from yahoo",
+    "sent with proton",
+    "sent via ",
+    "get outlook for ",
+    "von meinem ",
+    "gesendet von ",
+    "gesendet mit ",
+    "envoyé de ",
+    "enviado desde ",
+    "enviado do ",
+    "inviato da ",
+    "verzonden vanaf ",
+    "skickat från ",
+];
+const SENT_FROM_MAX: usize = 80;
 
 /// A text in two halves.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -29,25 +84,77 @@ pub struct Trimmed {
 
 /// Splits a text into what is new and what is quoted.
 pub fn trim(text: &str) -> Trimmed {
-    let lines: Vec<&str> = text.lines().collect();
-    let blocks = blocks(&lines);
+    let all: Vec<&str> = text.lines().collect();
+    let copied = copy(&all).unwrap_or(all.len());
+    let lines = &all[..copied];
+    let blocks = blocks(lines);
     let kinds: Vec<bool> = blocks.iter().map(|block| block.quote).collect();
     let shown = match kinds.as_slice() {
         [false] => blocks[0].start..blocks[0].end,
-        [false, true] => blocks[0].start..headline(&lines, blocks[0].end),
+        [false, true] => blocks[0].start..headline(lines, blocks[0].end),
         [true, false] => blocks[1].start..blocks[1].end,
         _ => return whole(text),
     };
-    let end = cut_end(&lines, shown.clone());
+    let end = cut_end(lines, shown.clone());
     let kept = lines[shown.start..end].join("\n").trim().to_owned();
     if is_too_little(&kept) {
         return whole(text);
     }
     let before = lines[..shown.start].join("\n");
-    let after = lines[end..].join("\n");
+    let after = all[end..].join("\n");
     let folded =
         [before.trim(), after.trim()].into_iter().filter(|half| !half.is_empty()).collect::<Vec<_>>();
     Trimmed { shown: kept, folded: folded.join("\n") }
+}
+
+/// What the writer of an answer wrote, and nothing of what their program added, however little that is: quotes go, and so do
+/// their headlines, signatures, and all below the line that says `above` ("write above this line"). Where answers stand
+/// between quotes, the quotes stay with their `>`, for somebody who knows what may be quoted. `signature`: lines that the HTML
+/// form of the message marks as one.
+pub fn own_words(text: &str, above: &str, signature: &[String]) -> String {
+    let all: Vec<&str> = text.lines().collect();
+    let cut = all.iter().position(|line| !line.trim_start().starts_with('>') && line.contains(above));
+    let copied = copy(&all).unwrap_or(all.len());
+    let mut end = cut.unwrap_or(all.len()).min(copied);
+    while end > 0 && all[end - 1].trim().is_empty() {
+        end -= 1;
+    }
+    if cut == Some(end) || cut.is_some_and(|cut| cut <= copied) {
+        end = headline(&all[..end], end);
+    }
+    let lines = &all[..end];
+    let mut blocks = blocks(lines);
+    if blocks.len() > 1 && blocks.last().is_some_and(|last| last.quote) {
+        blocks.pop();
+        if let Some(last) = blocks.last_mut() {
+            last.end = headline(lines, last.end);
+        }
+    }
+    if blocks.len() == 2 && blocks[0].quote {
+        blocks.remove(0);
+    }
+    if blocks.iter().all(|block| block.quote) {
+        return String::new();
+    }
+    let mut kept: Vec<&str> = Vec::new();
+    for (at, block) in blocks.iter().enumerate() {
+        let before_quote = blocks.get(at + 1).is_some_and(|next| next.quote);
+        let end = if before_quote { headline(lines, block.end) } else { block.end };
+        let next = blocks.get(at + 1).map_or(block.end, |next| next.start);
+        kept.extend(&lines[block.start..end.max(block.start)]);
+        kept.extend(lines[block.end..next].iter().filter(|line| line.trim().is_empty()));
+    }
+    // The very mark is one however long what follows is; without its blank only before a few lines.
+    let marked = kept.iter().position(|line| *line == "-- ");
+    let worn = kept.iter().rposition(|line| line.trim_end() == "--");
+    let end = marked.or(worn.filter(|at| kept.len() - at <= SIGNATURE_MAX)).unwrap_or(kept.len());
+    kept.truncate(end);
+    while let Some(last) = kept.last().map(|line| line.trim())
+        && (last.is_empty() || is_sent_from(last) || signature.iter().any(|line| line == last))
+    {
+        kept.pop();
+    }
+    kept.join("\n").trim().to_owned()
 }
 
 fn whole(text: &str) -> Trimmed {
@@ -91,8 +198,12 @@ fn is_signature(lines: &[&str], range: std::ops::Range<usize>) -> bool {
     lines[range.start] == "-- " && range.len() <= SIGNATURE_MAX
 }
 
-/// Where the headline of a quote begins, if the line before `end` is one; else `end`.
+/// Where the headline of a quote begins, if the line before `end` is one; else `end`. A signature has none.
 fn headline(lines: &[&str], end: usize) -> usize {
+    let quote = lines[end.min(lines.len())..].iter().find(|line| !line.trim().is_empty());
+    if quote.is_some_and(|line| line.trim_end() == "> --") {
+        return end;
+    }
     let Some(last) = end.checked_sub(1).and_then(|at| lines.get(at)) else { return end };
     let last = last.trim();
     if !last.ends_with([':', '：']) || last.chars().count() > HEADLINE_MAX {
@@ -109,15 +220,76 @@ fn headline(lines: &[&str], end: usize) -> usize {
     if wrapped { end - 2 } else { end - 1 }
 }
 
-/// Leaves out a signature, or the copy of the old message, at the end of the new text.
+/// Leaves out a signature at the end of the new text.
 fn cut_end(lines: &[&str], text: std::ops::Range<usize>) -> usize {
-    let original = text.clone().find(|at| is_original(lines[*at]));
-    let end = original.unwrap_or(text.end);
-    let signature = (text.start..end).rev().find(|at| lines[*at] == "-- ");
-    match signature {
-        Some(at) if end - at <= SIGNATURE_MAX => at,
-        _ => end,
+    let signature = (text.start..text.end).rev().find(|at| lines[*at] == "-- ");
+    let mut end = signature.filter(|at| text.end - at <= SIGNATURE_MAX).unwrap_or(text.end);
+    while end > text.start + 1 {
+        let last = lines[end - 1].trim();
+        if !(last.is_empty() || last == "--" || is_sent_from(last)) {
+            break;
+        }
+        end -= 1;
     }
+    end
+}
+
+fn is_sent_from(line: &str) -> bool {
+    let lower = line.to_lowercase();
+    line.chars().count() <= SENT_FROM_MAX && SENT_FROM.iter().any(|start| lower.starts_with(start))
+}
+
+/// Where a copy of an old message without `>` begins. What is sent on is no copy: somebody wants it to be read.
+fn copy(lines: &[&str]) -> Option<usize> {
+    (0..lines.len()).find_map(|at| {
+        if is_original(lines[at]) {
+            return Some(at);
+        }
+        let length = copied_header(&lines[at..]);
+        if length < HEADER_LINES {
+            return None;
+        }
+        let above = (0..at).rev().find(|above| !lines[*above].trim().is_empty());
+        match above.map(|above| (above, lines[above].trim())) {
+            Some((_, line)) if is_forward_head(line) => None,
+            Some((above, line)) if line.len() > 4 && line.chars().all(|c| c == '_' || c == '-') => {
+                Some(above)
+            }
+            _ => Some(at),
+        }
+    })
+}
+
+/// How many lines of a copied header stand here: labels with values, the first one "From" in some language or an address among
+/// them, and a time of day.
+fn copied_header(lines: &[&str]) -> usize {
+    let is_field = |line: &&&str| label(line).is_some();
+    let header: Vec<&&str> = lines.iter().take(8).take_while(is_field).collect();
+    let first = header.first().and_then(|line| label(line)).unwrap_or_default();
+    let named = FROM.contains(&first.as_str()) || header.first().is_some_and(|line| line.contains('@'));
+    let timed = header.iter().any(|line| has_time(line));
+    if named && timed { header.len() } else { 0 }
+}
+
+/// The words before the colon of `Label: value`, in lower case.
+fn label(line: &str) -> Option<String> {
+    let line = line.trim().trim_start_matches('*');
+    let (label, value) = line.split_once([':', '：'])?;
+    let label = label.trim_matches(['*', ' ', '\u{a0}']).to_lowercase();
+    let words = label.chars().all(|c| c.is_alphabetic() || matches!(c, ' ' | '-' | '.'));
+    let short = !label.is_empty() && label.chars().count() <= 20;
+    (words && short && !value.trim_matches(['*', ' ']).is_empty()).then_some(label)
+}
+
+/// `9:41` or `09.41` somewhere.
+fn has_time(line: &str) -> bool {
+    let octets = line.as_bytes();
+    octets.windows(4).any(|four| {
+        four[0].is_ascii_digit()
+            && matches!(four[1], b':' | b'.')
+            && four[2].is_ascii_digit()
+            && four[3].is_ascii_digit()
+    })
 }
 
 fn is_original(line: &str) -> bool {
@@ -134,7 +306,7 @@ fn is_too_little(shown: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::trim;
+    use super::{own_words, trim};
 
     fn check(text: &str, shown: &str, folded: &str) {
         let trimmed = trim(text);
@@ -200,5 +372,79 @@ mod tests {
         );
         let forward = "Look at this\n\n---------- Forwarded message ----------\nFrom: X\n\nReally?";
         check(forward, forward, "");
+    }
+
+    #[test]
+    fn a_copy_begins_with_a_header_in_any_language() {
+        let outlook = "Yes.\n\n________________________________\nFrom: News <s@x.example>\nSent: Tuesday, 24 November 2026 09:41\n\
+            To: Ana\nSubject: Re: Hello\n\nReally?";
+        check(outlook, "Yes.", outlook.split_once("\n\n").unwrap().1);
+        for header in [
+            "Von: News <s@x.example>\nGesendet: Dienstag, 24. November 2026 09:41\nAn: Ana\nBetreff: Hallo",
+            "*De :* News\n*Envoyé :* mardi 24 novembre 2026 09:41\n*À :* Ana\n*Objet :* Bonjour",
+            "差出人: News\n送信日時: 2026年11月24日 9:41\n宛先: Ana\n件名: 何",
+        ] {
+            check(&format!("Yes.\n\n{header}\n\nReally?"), "Yes.", &format!("{header}\n\nReally?"));
+        }
+        let forward = "Look\n\n---------- Forwarded message ---------\nFrom: X <x@y.example>\nDate: Tue, 24 Nov 2026 at 09:41\n\
+            Subject: S\nTo: Y\n\nReally?";
+        check(forward, forward, "");
+        let list = "It was so:\nDevice: phone\nSystem: 12\nTime: 09:41";
+        check(list, list, "");
+    }
+
+    #[test]
+    fn what_a_telephone_adds_is_folded() {
+        check("Yes.\n\nSent from my iPhone", "Yes.", "Sent from my iPhone");
+        check(
+            "Ja.\n\nVon meinem iPhone gesendet\n\n> Am 1. schrieb X:\n> a",
+            "Ja.",
+            "Von meinem iPhone gesendet\n\n> Am 1. schrieb X:\n> a",
+        );
+        check("Sent from my heart", "Sent from my heart", "");
+    }
+
+    const ABOVE: &str = "Write your answer above this line";
+
+    #[test]
+    fn own_words_are_what_the_writer_wrote() {
+        let quote = format!("> --- {ABOVE} ---\n> Plan: Yearly\n> | Does it fit?\n");
+        for text in [
+            format!(
+                "Hello,\n\nyes.\n\nMira\n\nOn 24 Nov 2026, at 09:41, Support <s+t@x.example> wrote:\n\n{quote}"
+            ),
+            format!("Hello,\n\nyes.\n\nMira\n-- \nMira Stein\n+00 555 0100\n\nOn 1 May X wrote:\n{quote}"),
+            format!("On 1 May X wrote:\n{quote}\nHello,\n\nyes.\n\nMira\n-- \nMira Stein"),
+            format!(
+                "Hello,\n\nyes.\n\nMira\n\nVon: S\nGesendet: 09:41\nAn: M\nBetreff: x\n\n--- {ABOVE} ---\nPlan: Yearly"
+            ),
+            format!("Hello,\n\nyes.\n\nMira\n\nX schrieb am 1. Mai:\n\n--- {ABOVE} ---\nPlan: Yearly"),
+            format!("Hello,\n\nyes.\n\nMira\n--\nMira Stein\n{quote}"),
+            format!("Hello,\n\nyes.\n\nMira\n\nSent from my iPhone\n\n> On 1 May X wrote:\n{quote}"),
+            format!("Hello,\n\nyes.\n\nMira\n> -- \n> Mira Stein\n> \nOn 1 May X wrote:\n{quote}"),
+        ] {
+            assert_eq!(own_words(&text, ABOVE, &[]), "Hello,\n\nyes.\n\nMira", "{text}");
+        }
+        let signature = ["Mira Stein".to_owned(), "Support".to_owned()];
+        assert_eq!(own_words("Yes.\n\nMira Stein\nSupport\n", ABOVE, &signature), "Yes.");
+        assert_eq!(own_words("Run this:\n> -- \n> Mira", ABOVE, &[]), "Run this:");
+    }
+
+    #[test]
+    fn own_words_may_be_none() {
+        for text in [
+            format!("X wrote:\n> a\n> {ABOVE}"),
+            format!("--- {ABOVE} ---\nPlan"),
+            "-- \nMira".into(),
+            String::new(),
+        ] {
+            assert_eq!(own_words(&text, ABOVE, &[]), "", "{text}");
+        }
+    }
+
+    #[test]
+    fn answers_between_quotes_keep_them() {
+        let text = "X wrote:\n> Plan: Yearly\n> Which?\n\nThis one.\n\n> And so?\nYes.\n> Bye\n-- \nMira";
+        assert_eq!(own_words(text, ABOVE, &[]), "> Plan: Yearly\n> Which?\n\nThis one.\n\n> And so?\nYes.");
     }
 }

@@ -157,7 +157,29 @@ pub static SUPPORT_NOTICE: Shape = Object(&[
             ("cut", Value),
         ]),
     ),
-    ("desk", Object(&[("name", Value)])),
+    // `above` stands at the top: what is below it is nobody's answer.
+    ("desk", Object(&[("name", Value), ("above", Value), ("note_address", Value)])),
+]);
+
+/// Tells a member of staff what became of their mail. It has no holes either.
+pub static SUPPORT_TOLD: Shape = Object(&[
+    ("publication", PUBLICATION),
+    ("thread", Object(&[("number", Value), ("subject", Value)])),
+    (
+        "told",
+        Object(&[
+            ("title", Value),
+            ("reason", Value),
+            ("action", Value),
+            // What a colleague wrote meanwhile.
+            ("theirs", Value),
+            ("theirs_html", Markup),
+            // What the reader wrote.
+            ("text", Value),
+            ("html", Markup),
+        ]),
+    ),
+    ("desk", Object(&[("name", Value), ("above", Value)])),
 ]);
 
 /// Asks for a confirmation.
@@ -319,6 +341,7 @@ pub static ALARM: Shape = Object(&[
 /// The kinds that are not editions: each is rendered for one message, so they have no holes and no tiers.
 const ONE_OFF: &[(&str, &Shape)] = &[
     (NOTICE_KIND, &SUPPORT_NOTICE),
+    (TOLD_KIND, &SUPPORT_TOLD),
     (CONFIRM_KIND, &CONFIRM),
     (ADDRESS_KIND, &CONFIRM),
     (ADDRESS_TOLD_KIND, &ADDRESS_TOLD),
@@ -333,6 +356,8 @@ const ONE_OFF: &[(&str, &Shape)] = &[
 
 /// The notice to staff.
 pub const NOTICE_KIND: &str = "support-notice";
+/// What became of a member's mail.
+pub const TOLD_KIND: &str = "support-told";
 /// The mail that asks for a confirmation.
 pub const CONFIRM_KIND: &str = "confirm";
 /// The mail that asks a new address.

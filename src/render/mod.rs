@@ -48,7 +48,7 @@ pub use article::{Article, Status, TierArticle};
 pub use edition::{EditionInput, RenderedTier, render_edition, subject_name};
 pub use lint::{HTML_STOPS, HTML_WARNS, lint_edition, lint_mail};
 pub use media::Media;
-pub use notice::{NoticeInput, NoticePost, NoticeThread, render_notice};
+pub use notice::{NoticeInput, NoticePost, NoticeThread, ToldInput, render_notice, render_told};
 pub use one_off::{
     AddressToldInput, ConfirmInput, KnownInput, SignInInput, SupportAckInput, WelcomeInput, render_address,
     render_address_told, render_confirm, render_known, render_sign_in, render_support_ack, render_welcome,

@@ -1,17 +1,18 @@
-//! The notice that tells staff of a subscriber's words. Rendered for one thread, so its body has no holes.
+//! What staff are told: a subscriber's words, and what became of a mail of their own. Rendered for one thread, without holes.
 
 use std::fmt::Write;
 
 use serde_json::json;
 
 use super::edition::{of_publication, one_line};
-use super::fields::NOTICE_KIND;
+use super::fields::{NOTICE_KIND, TOLD_KIND};
 use super::holes::Sentinels;
 use super::one_off::print_with;
 use super::template::TemplateSet;
 use crate::domain::body::{Body, escape_html};
 use crate::domain::problem::Problem;
 use crate::domain::publication::Publication;
+use crate::domain::staff_order::ABOVE;
 
 /// What the notice says beside the words. Everything is shown as it is; empty strings leave their line out.
 #[derive(Clone, Debug, Default)]
@@ -53,6 +54,26 @@ pub struct NoticeInput<'a> {
     pub desk: &'a str,
     /// The address that answers reach.
     pub support: &'a str,
+    /// The member's own address for notes; empty leaves it out.
+    pub note_address: &'a str,
+}
+
+/// What became of a member's mail.
+#[derive(Clone, Copy, Debug)]
+pub struct ToldInput<'a> {
+    pub publication: &'a Publication,
+    pub support: &'a str,
+    pub desk: &'a str,
+    pub number: i64,
+    /// Of the thread.
+    pub subject: &'a str,
+    /// What happened, in few words, and why and what to do as sentences.
+    pub title: &'a str,
+    pub reason: &'a str,
+    pub action: &'a str,
+    /// A colleague's words, and the reader's own; empty ones are left out.
+    pub theirs: &'a str,
+    pub text: &'a str,
 }
 
 /// Renders the notice.
@@ -83,9 +104,30 @@ pub fn render_notice(templates: &TemplateSet, input: &NoticeInput<'_>) -> Result
             "cut": shown.len() < post.text.len(),
             "at": one_line(&post.at),
         },
-        "desk": { "name": input.desk },
+        "desk": { "name": input.desk, "above": ABOVE, "note_address": input.note_address },
     });
     print_with(templates, NOTICE_KIND, &fields, &mut sentinels)
+}
+
+/// Renders what a member is told.
+pub fn render_told(templates: &TemplateSet, input: &ToldInput<'_>) -> Result<Body, Vec<Problem>> {
+    let mut sentinels = Sentinels::new();
+    let (theirs, text) = (start(input.theirs, SHOWN), start(input.text, SHOWN));
+    let fields = json!({
+        "publication": of_publication(input.publication, input.support),
+        "thread": { "number": input.number, "subject": one_line(input.subject) },
+        "told": {
+            "title": one_line(input.title),
+            "reason": one_line(input.reason),
+            "action": one_line(input.action),
+            "theirs": barred(&visible(theirs)),
+            "theirs_html": sentinels.markup(paragraphs(theirs)),
+            "text": barred(&visible(text)),
+            "html": sentinels.markup(paragraphs(text)),
+        },
+        "desk": { "name": input.desk, "above": ABOVE },
+    });
+    print_with(templates, TOLD_KIND, &fields, &mut sentinels)
 }
 
 /// Bytes of a person's words that a notice carries. The desk has all of them.

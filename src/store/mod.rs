@@ -5,6 +5,7 @@
 //! inside either. Nothing here decides: rules are in `domain`, the order of steps in `tasks`.
 
 pub mod alarms;
+pub mod answers;
 pub mod audit;
 pub mod claims;
 pub mod copies;

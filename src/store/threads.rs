@@ -54,11 +54,13 @@ pub struct NewPost<'a> {
     pub folded: &'a str,
     pub message_id: Option<&'a str>,
     pub inbound_id: Option<i64>,
+    /// The member of staff who wrote it.
+    pub staff_id: Option<i64>,
     pub attachments: &'a [Attachment],
 }
 
 /// What a post has beside its text; the bytes stay in the raw message.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Attachment {
     pub name: String,
     #[serde(rename = "type")]
@@ -66,14 +68,14 @@ pub struct Attachment {
     pub bytes: i64,
 }
 
-/// Adds a post. A subscriber's words reopen the thread and start its waiting time, unless it waits already; automatic mail
-/// changes nothing but the list of posts.
+/// Adds a post. A subscriber's words reopen the thread and start its waiting time, unless it waits already; an answer of staff
+/// ends it; notes and automatic mail change nothing but the list of posts.
 ///
 /// # Errors
 /// When the database fails.
 pub async fn add_post(tx: &mut Tx, post: &NewPost<'_>, now: Timestamp) -> Result<i64, StoreError> {
     const SQL: &str = "INSERT INTO posts (thread_id, kind, from_name, from_address, at, text, folded, message_id, \
-            inbound_id) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) RETURNING id";
+            inbound_id, staff_id) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) RETURNING id";
     let (id,) = row!(
         tx,
         (i64,),
@@ -86,7 +88,8 @@ pub async fn add_post(tx: &mut Tx, post: &NewPost<'_>, now: Timestamp) -> Result
         post.text,
         post.folded,
         post.message_id,
-        post.inbound_id
+        post.inbound_id,
+        post.staff_id
     )?
     .ok_or(StoreError::Corrupt { what: "a post", why: "no id came back".into() })?;
     for attachment in post.attachments {
@@ -98,20 +101,119 @@ pub async fn add_post(tx: &mut Tx, post: &NewPost<'_>, now: Timestamp) -> Result
             waiting_since = coalesce(waiting_since, $2) WHERE id = $1";
         run!(tx, REOPEN, post.thread, now.millis())?;
     }
+    if post.kind == PostKind::Staff {
+        const ANSWERED: &str =
+            "UPDATE threads SET state = 'waiting', last_post_at = $2, waiting_since = NULL WHERE id = $1";
+        run!(tx, ANSWERED, post.thread, now.millis())?;
+    }
     Ok(id)
 }
 
-/// Who a conversation is with.
+/// Closes a conversation, or opens it again: then somebody waits from now on. Answers whether it was in another state.
+///
+/// # Errors
+/// When the database fails.
+pub async fn set_open(tx: &mut Tx, thread: i64, open: bool, now: Timestamp) -> Result<bool, StoreError> {
+    const OPEN: &str = "UPDATE threads SET state = 'open', waiting_since = $2 WHERE id = $1 AND state = 'closed' AND merged_into IS NULL";
+    const CLOSE: &str =
+        "UPDATE threads SET state = 'closed', waiting_since = NULL WHERE id = $1 AND state <> 'closed'";
+    Ok(match open {
+        true => run!(tx, OPEN, thread, now.millis())?,
+        false => run!(tx, CLOSE, thread)?,
+    } > 0)
+}
+
+/// Hands a conversation to a member, or to nobody.
+///
+/// # Errors
+/// When the database fails.
+pub async fn assign(tx: &mut Tx, thread: i64, staff: Option<i64>) -> Result<bool, StoreError> {
+    Ok(run!(tx, "UPDATE threads SET assigned_to = $2 WHERE id = $1", thread, staff)? > 0)
+}
+
+/// Where a conversation goes on: itself, or the one that it was joined to.
+///
+/// # Errors
+/// When the database fails.
+pub async fn current(tx: &mut Tx, thread: i64) -> Result<i64, StoreError> {
+    let mut at = thread;
+    // Joining follows before it writes, so a chain is short; a wrong one must not hold anybody.
+    for _ in 0..MERGES_MAX {
+        let next = row!(tx, (Option<i64>,), "SELECT merged_into FROM threads WHERE id = $1", at)?;
+        match next {
+            Some((Some(next),)) => at = next,
+            _ => break,
+        }
+    }
+    Ok(at)
+}
+
+const MERGES_MAX: usize = 10;
+
+/// Moves the posts of one conversation into another and leaves a sign there. Both must be with the same person.
+///
+/// # Errors
+/// When the database fails.
+pub async fn merge(tx: &mut Tx, from: i64, into: i64) -> Result<bool, StoreError> {
+    const SIGN: &str = "UPDATE threads SET state = 'closed', waiting_since = NULL, merged_into = $2 \
+        WHERE id = $1 AND id <> $2 AND address_key = (SELECT i.address_key FROM threads i WHERE i.id = $2)";
+    const WAITS: &str =
+        "UPDATE threads SET state = 'open', waiting_since = coalesce(waiting_since, $2) WHERE id = $1";
+    let waiting = row!(tx, (Option<i64>,), "SELECT waiting_since FROM threads WHERE id = $1", from)?;
+    if run!(tx, SIGN, from, into)? == 0 {
+        return Ok(false);
+    }
+    run!(tx, "UPDATE posts SET thread_id = $2 WHERE thread_id = $1", from, into)?;
+    if let Some((Some(since),)) = waiting {
+        run!(tx, WAITS, into, since)?;
+    }
+    Ok(true)
+}
+
+/// Moves the posts from `post` on into a conversation of their own with the same person. Answers its number; `None` where that
+/// would leave one of the two empty, or the post is not in it.
+///
+/// # Errors
+/// When the database fails.
+pub async fn split(tx: &mut Tx, thread: i64, post: i64, now: Timestamp) -> Result<Option<i64>, StoreError> {
+    const COUNT: &str = "SELECT count(CASE WHEN id < $2 THEN 1 END), count(CASE WHEN id = $2 THEN 1 END) \
+        FROM posts WHERE thread_id = $1";
+    const NEW: &str = "INSERT INTO threads (state, subscriber_id, address, address_key, name, subject, edition_id, \
+            suspected_thread_id, assigned_to, waiting_since, created_at, last_post_at) \
+        SELECT state, subscriber_id, address, address_key, name, subject, NULL, id, assigned_to, waiting_since, $2, \
+            last_post_at FROM threads WHERE id = $1 RETURNING id";
+    let (before, found) = row!(tx, (i64, i64), COUNT, thread, post)?.unwrap_or_default();
+    if before == 0 || found == 0 {
+        return Ok(None);
+    }
+    let Some((new,)) = row!(tx, (i64,), NEW, thread, now.millis())? else { return Ok(None) };
+    run!(tx, "UPDATE posts SET thread_id = $3 WHERE thread_id = $1 AND id >= $2", thread, post, new)?;
+    // What waits for an answer went with the newest words.
+    run!(
+        tx,
+        "UPDATE threads SET waiting_since = NULL, state = 'waiting' WHERE id = $1 AND state = 'open'",
+        thread
+    )?;
+    Ok(Some(new))
+}
+
+/// Who a conversation is with, and how it stands.
 #[derive(Clone, Debug, PartialEq, Eq, sqlx::FromRow)]
 pub struct Participant {
     pub thread: i64,
     pub address_key: String,
+    pub subscriber_id: Option<i64>,
+    pub address: String,
+    pub state: String,
+    pub assigned_to: Option<i64>,
+    pub last_post_at: i64,
 }
 
 /// # Errors
 /// When the database fails.
 pub async fn participant(tx: &mut Tx, thread: i64) -> Result<Option<Participant>, StoreError> {
-    const SQL: &str = "SELECT id AS thread, address_key FROM threads WHERE id = $1";
+    const SQL: &str = "SELECT id AS thread, address_key, subscriber_id, address, state, assigned_to, last_post_at \
+        FROM threads WHERE id = $1";
     Ok(row!(tx, Participant, SQL, thread)?)
 }
 
@@ -213,6 +315,12 @@ struct Listed {
 const COLUMNS: &str = "SELECT thread, state, subscriber, name, tier, subject, edition, assigned_to, waiting_since, \
     posts, last_post_at FROM chat_support_inbox";
 
+const ALL: &str = "SELECT t.id AS thread, t.state, t.address AS subscriber, t.name, s.tier, t.subject, \
+        e.slug AS edition, a.name AS assigned_to, t.waiting_since, \
+        (SELECT count(*) FROM posts p WHERE p.thread_id = t.id) AS posts, t.last_post_at \
+    FROM threads t LEFT JOIN subscribers s ON s.id = t.subscriber_id \
+    LEFT JOIN editions e ON e.id = t.edition_id LEFT JOIN staff a ON a.id = t.assigned_to";
+
 /// What support reads: open and waiting threads, who waits longest first.
 ///
 /// # Errors
@@ -228,17 +336,34 @@ pub async fn inbox(tx: &mut Tx, search: &str, limit: i64) -> Result<Vec<ThreadRo
     found.into_iter().map(read).collect()
 }
 
+/// Conversations in one state, the newest first.
+///
+/// # Errors
+/// When the database fails.
+pub async fn in_state(
+    tx: &mut Tx,
+    state: ThreadState,
+    search: &str,
+    limit: i64,
+) -> Result<Vec<ThreadRow>, StoreError> {
+    let sql = format!(
+        "{ALL} WHERE t.state = $1 AND ($2 = '' OR lower(t.subject) LIKE $3 OR lower(t.address) LIKE $3 \
+            OR lower(t.name) LIKE $3 \
+            OR EXISTS (SELECT 1 FROM posts p WHERE p.thread_id = t.id AND lower(p.text) LIKE $3)) \
+        ORDER BY t.last_post_at DESC, t.id DESC LIMIT $4 + 0"
+    );
+    let like = format!("%{}%", search.to_lowercase());
+    let found = rows!(tx, Listed, sqlx::AssertSqlSafe(sql), state.as_str(), search, like.as_str(), limit)?;
+    found.into_iter().map(read).collect()
+}
+
 /// One thread, closed or not.
 ///
 /// # Errors
 /// When the database fails.
 pub async fn show(tx: &mut Tx, thread: i64) -> Result<Option<ThreadRow>, StoreError> {
-    const SQL: &str = "SELECT t.id AS thread, t.state, t.address AS subscriber, t.name, s.tier, t.subject, \
-            e.slug AS edition, a.name AS assigned_to, t.waiting_since, \
-            (SELECT count(*) FROM posts p WHERE p.thread_id = t.id) AS posts, t.last_post_at \
-        FROM threads t LEFT JOIN subscribers s ON s.id = t.subscriber_id \
-        LEFT JOIN editions e ON e.id = t.edition_id LEFT JOIN staff a ON a.id = t.assigned_to WHERE t.id = $1";
-    row!(tx, Listed, SQL, thread)?.map(read).transpose()
+    let sql = format!("{ALL} WHERE t.id = $1");
+    row!(tx, Listed, sqlx::AssertSqlSafe(sql), thread)?.map(read).transpose()
 }
 
 fn read(row: Listed) -> Result<ThreadRow, StoreError> {

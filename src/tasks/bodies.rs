@@ -4,8 +4,9 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
 use crate::domain::body::Body;
-use crate::mail::compose::Compiled;
-use crate::mail::compose::Frame;
+use crate::mail::compose::{Compiled, Frame};
+use crate::mail::files::{File, Shown};
+use crate::store::answers::{self, BodyFile};
 use crate::store::{Store, StoreError, editions};
 
 /// About 200 kB each: two editions of four tiers and many notices.
@@ -49,9 +50,19 @@ pub enum BodyProblem {
 }
 
 async fn load(store: &Store, id: i64) -> Result<Compiled, BodyProblem> {
-    let (frame, body) = editions::body(&mut store.read().await?, id).await?;
+    let mut tx = store.read().await?;
+    let (frame, body) = editions::body(&mut tx, id).await?;
+    let files = answers::files(&mut tx, id).await?;
+    drop(tx);
     let broken = |why: String| BodyProblem::Broken { id, why };
     let frame: Frame = serde_json::from_str(&frame).map_err(|error| broken(error.to_string()))?;
     let body: Body = serde_json::from_str(&body).map_err(|error| broken(error.to_string()))?;
-    Compiled::new(&frame, &body).map_err(|problem| broken(problem.to_string()))
+    let compiled = Compiled::new(&frame, &body).map_err(|problem| broken(problem.to_string()))?;
+    let file = |file: BodyFile| File {
+        name: file.name,
+        media_type: file.media_type,
+        octets: file.octets,
+        shown: Shown::Nowhere,
+    };
+    Ok(compiled.with_files(&files.into_iter().map(file).collect::<Vec<_>>()))
 }

@@ -28,6 +28,16 @@ pub fn notice(settings: &Settings, publication: &Publication) -> Frame {
     bare(settings, publication)
 }
 
+/// The frame of an answer to a subscriber: a person wrote it, and answers to it go on in the same conversation.
+pub fn answer(settings: &Settings, publication: &Publication) -> Frame {
+    Frame { kind: Kind::Answer, reply_to: ReplyTo::Thread, ..bare(settings, publication) }
+}
+
+/// The frame of the automatic answer to a question.
+pub fn acknowledgement(settings: &Settings, publication: &Publication) -> Frame {
+    Frame { kind: Kind::Acknowledgement, reply_to: ReplyTo::Thread, ..bare(settings, publication) }
+}
+
 /// The frame of a report to editors about the edition with this row; 0: about none.
 pub fn report(settings: &Settings, publication: &Publication, edition: i64) -> Frame {
     Frame { reply_to: ReplyTo::Editors(edition), ..bare(settings, publication) }

@@ -1,6 +1,7 @@
 //! Layer 4: the order of steps. Each worker is one public `step`; the loop around it is a few lines.
 
 pub mod alarm;
+pub mod answer;
 pub mod backup;
 pub mod bodies;
 pub mod breakers;
@@ -26,7 +27,9 @@ pub mod send;
 pub mod shares;
 pub mod sign_in;
 pub mod signing;
+mod staff_mail;
 pub mod threading;
+mod told;
 pub mod traffic;
 pub mod watch;
 pub mod week;

@@ -31,14 +31,20 @@ pub struct Printed {
 }
 
 impl Press {
-    /// The notice for the newest post of a thread.
-    pub(super) async fn print(&self, tx: &mut Tx, thread: i64) -> Result<Printed, EffectProblem> {
+    /// The notice of one post of a thread, for the member whose notes come to `note_address`.
+    pub(super) async fn print(
+        &self,
+        tx: &mut Tx,
+        (thread, post): (i64, i64),
+        note_address: &str,
+    ) -> Result<Printed, EffectProblem> {
         let missing = || EffectProblem::Message(format!("thread {thread} is not there"));
         let row = threads::show(tx, thread).await?.ok_or_else(missing)?;
         let key = row.subscriber.to_lowercase();
         let person = people::by_key(tx, &key).await?;
         let earlier = threads::earlier(tx, &key, thread, EARLIER).await?;
-        let post = threads::posts(tx, thread).await?.pop().ok_or_else(missing)?;
+        let mut posts = threads::posts(tx, thread).await?.into_iter();
+        let post = posts.find(|found| found.id == post).ok_or_else(missing)?;
         let edition_subject = match &row.edition {
             Some(slug) => editions::show_subject(tx, slug).await?.unwrap_or_default(),
             None => String::new(),
@@ -78,6 +84,7 @@ impl Press {
             post: &post,
             desk: &self.desk_name,
             support: &content.support,
+            note_address,
         };
         let body = render_notice(&content.templates, &input).map_err(|problems| {
             let list: Vec<String> = problems.iter().map(ToString::to_string).collect();

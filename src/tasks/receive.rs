@@ -4,7 +4,7 @@
 //! acknowledged. `Receiver::step` then takes one recorded message: parsing runs off the reactor and cannot take the process
 //! with it, effects and the `done` mark are one transaction, and what fails three times is set aside with its reason.
 //!
-//! Known gaps: delivery reports and answers of staff are recognised as such and kept, without effect.
+//! Known gap: delivery reports are recognised as such and kept, without effect.
 
 use std::sync::Arc;
 
@@ -13,16 +13,16 @@ use tokio::sync::{Notify, mpsc, oneshot};
 
 use super::readers::{JoinAsk, JoinDoor, Readers};
 use super::report::Reporter;
-use super::{editors, threading};
+use super::{editors, staff_mail, threading};
 use crate::domain::address::Address;
 use crate::domain::sender::SenderProof;
 use crate::domain::token::{Purpose, Subject};
-use crate::domain::verdict::{Verdict, classify};
+use crate::domain::verdict::{Facts, Verdict, classify};
 use crate::intake::signature::Signatures;
 use crate::intake::{Deposit, DepositError, ReceivedMail};
 use crate::mail::parse::{self, Arrived, Own};
 use crate::mail::token::Keyring;
-use crate::mail::{authentication, author};
+use crate::mail::{authentication, author, forward};
 use crate::runtime::{Masked, MaskedText, Timestamp};
 use crate::store::inbound::{self, NewInbound, Waiting};
 use crate::store::{Store, StoreError, Tx, people};
@@ -253,14 +253,20 @@ impl Receiver {
                 facts.proof = proof.map_or_else(SenderProof::Unproven, SenderProof::Proven);
             }
         }
-        drop(raw);
+        self.staff_facts(&mut facts, raw.clone(), &parsed, from.as_ref()).await;
         let (verdict, reason) = classify(&facts);
+        let files = match verdict == Verdict::StaffReply && staff_mail::may_carry_files(facts.token) {
+            true => staff_mail::files_of(raw).await?,
+            false => Vec::new(),
+        };
         let mut tx = self.store.write().await?;
         let message = threading::Message {
             inbound: waiting.id,
             token: facts.token,
             from: from.as_ref(),
             parsed: &parsed,
+            reason: &reason,
+            files: &files,
         };
         let thread = self.effects(&mut tx, verdict, message, now).await?;
         if !inbound::done(&mut tx, waiting.id, verdict, &reason, thread).await? {
@@ -271,6 +277,32 @@ impl Receiver {
         tracing::info!(inbound = waiting.id, verdict = verdict.as_str(), reason = %MaskedText(&reason), thread, from = %Masked(from), "received");
         self.wake.notify_waiters();
         Ok(verdict)
+    }
+
+    /// What is asked of a mail to an address that was made for a member of staff. A note that they are away may say so in its subject
+    /// only; everywhere else a person may write such a subject.
+    async fn staff_facts(
+        &self,
+        facts: &mut Facts,
+        raw: Arc<[u8]>,
+        parsed: &parse::Parsed,
+        from: Option<&parse::Person>,
+    ) {
+        let Some(Subject { purpose: Purpose::Staff | Purpose::StaffNote, second, .. }) = facts.token else {
+            return;
+        };
+        let member = self.desk.staff.iter().find(|member| member.id == second);
+        let key = from.map(|from| Address::trusted(from.address.clone()).key());
+        facts.from_is_staff = member.is_some_and(|member| Some(member.address.to_lowercase()) == key);
+        if forward::says_away(&parsed.subject) {
+            facts.auto_header.get_or_insert_with(|| "a subject that says so".to_owned());
+        }
+        let is_ours = |address: &str| self.own.token(&self.keyring, [address]) == facts.token;
+        facts.forward = forward::forward(parsed, is_ours);
+        if facts.from_is_staff {
+            let proof = self.proof(raw, parsed, facts.token).await;
+            facts.proof = proof.map_or_else(SenderProof::Unproven, SenderProof::Proven);
+        }
     }
 
     /// Whether it was sent to the join address; without an envelope the header says it.
@@ -339,17 +371,16 @@ impl Receiver {
                 }
                 Ok(None)
             }
-            Verdict::StaffReply | Verdict::RejectedStaff => {
+            Verdict::StaffReply | Verdict::RejectedStaff | Verdict::InternalNote => {
                 editors::answered(tx, &self.reporter, verdict, message, now).await?;
-                Ok(None)
+                self.desk.staff_mail(tx, verdict, message, now).await
             }
             Verdict::Join => {
                 self.join(tx, message, now).await?;
                 Ok(None)
             }
             // Kept raw with verdict and reason; their effects are not built yet.
-            Verdict::InternalNote
-            | Verdict::BounceHard
+            Verdict::BounceHard
             | Verdict::BounceSoft
             | Verdict::BounceDelayed
             | Verdict::Complaint

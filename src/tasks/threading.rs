@@ -3,13 +3,17 @@
 //! The rule is `domain::thread`'s; here are its lookups. A thread is found by the token of the address, then by cited
 //! Message-IDs, those of posts and those that we minted ourselves, and only for somebody who takes part in it.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use super::alarm::Alarms;
 use super::receive::EffectProblem;
 use crate::domain::address::Address;
 use crate::domain::delivery::DeliveryKind;
-use crate::domain::thread::{Belongs, Candidate, Link, PostKind, cited, find_thread};
+use crate::domain::settings::Settings;
+use crate::domain::thread::{Belongs, Candidate, Link, PostKind, TOO_OLD, ThreadState, cited, find_thread};
 use crate::domain::token::{Purpose, Subject};
+use crate::mail::files::File;
 use crate::mail::parse::{Parsed, Person};
 use crate::mail::token::{Keyring, delivery_in_message_id};
 use crate::mail::trim;
@@ -18,7 +22,7 @@ use crate::store::deliveries::{self, DeskMail, Origin};
 use crate::store::people;
 use crate::store::staff::StaffRow;
 use crate::store::threads::{self, Attachment, NewPost, NewThread};
-use crate::store::{StoreError, Tx, editions};
+use crate::store::{StoreError, Tx, answers, editions};
 
 /// Conversations of people who are no subscribers that staff are told about in an hour.
 const STRANGERS_AN_HOUR: i64 = 20;
@@ -34,12 +38,19 @@ pub struct Message<'a> {
     pub token: Option<Subject>,
     pub from: Option<&'a Person>,
     pub parsed: &'a Parsed,
+    /// Of the verdict.
+    pub reason: &'a str,
+    /// Where somebody of the house may answer with some.
+    pub files: &'a [File],
 }
 
-/// The people who answer, and the press that prints their notices.
+/// The people who answer, and all that their answers and notices are made with.
 pub struct Desk {
     pub staff: Vec<StaffRow>,
     pub press: super::notice::Press,
+    pub keyring: Arc<Keyring>,
+    pub settings: Settings,
+    pub alarms: Alarms,
 }
 
 /// What the address and the cited ids lead to.
@@ -81,8 +92,8 @@ impl Desk {
                 threads::open(tx, &new, now).await?
             }
         };
-        self.post(tx, thread, PostKind::Subscriber, message, now).await?;
-        self.tell_staff(tx, thread, now).await?;
+        let post = self.post(tx, thread, PostKind::Subscriber, message, now).await?;
+        self.tell_staff(tx, thread, post, now).await?;
         Ok(thread)
     }
 
@@ -94,6 +105,10 @@ impl Desk {
         message: Message<'_>,
         now: Timestamp,
     ) -> Result<Option<i64>, EffectProblem> {
+        let of_staff = [Purpose::Staff, Purpose::StaffNote, Purpose::Editors];
+        if message.token.is_some_and(|token| of_staff.contains(&token.purpose)) {
+            return Ok(None);
+        }
         let Ok(from) = sender(message) else { return Ok(None) };
         let leads = leads(tx, keyring, message, &from.key, now).await?;
         let Belongs::To { thread, .. } = find_thread(&from.key, &leads.candidates) else {
@@ -113,16 +128,7 @@ impl Desk {
     ) -> Result<i64, EffectProblem> {
         let from = sender(message)?;
         let trimmed = trim::trim(&message.parsed.text);
-        let attachments: Vec<Attachment> = message
-            .parsed
-            .attachments
-            .iter()
-            .map(|file| Attachment {
-                name: file.name.clone(),
-                media_type: file.media_type.clone(),
-                bytes: file.bytes as i64,
-            })
-            .collect();
+        let attachments = attached(message.parsed);
         let post = NewPost {
             thread,
             kind,
@@ -132,6 +138,7 @@ impl Desk {
             folded: &trimmed.folded,
             message_id: message.parsed.message_id.as_deref(),
             inbound_id: Some(message.inbound),
+            staff_id: None,
             attachments: &attachments,
         };
         Ok(threads::add_post(tx, &post, now).await?)
@@ -154,26 +161,78 @@ impl Desk {
         Ok(many)
     }
 
-    /// One notice to each member, due now.
-    async fn tell_staff(&self, tx: &mut Tx, thread: i64, now: Timestamp) -> Result<(), EffectProblem> {
+    /// A notice of this post to the member whom the conversation is assigned to, or to all, due now.
+    async fn tell_staff(
+        &self,
+        tx: &mut Tx,
+        thread: i64,
+        post: i64,
+        now: Timestamp,
+    ) -> Result<(), EffectProblem> {
         if self.staff.is_empty() || self.too_many_strangers(tx, thread, now).await? {
             return Ok(());
         }
-        let printed = self.press.print(tx, thread).await?;
-        let body_id = editions::add_body(tx, &printed.frame, &printed.body).await?;
-        for member in &self.staff {
-            let mail = DeskMail {
-                kind: DeliveryKind::Notice,
-                subscriber_id: None,
-                thread_id: Some(thread),
-                address: Some(member.address.as_str()),
-                staff_id: Some(member.id),
-                body_id,
-            };
-            deliveries::queue_desk_mail(tx, mail, now).await?;
+        let assigned = threads::participant(tx, thread).await?.and_then(|found| found.assigned_to);
+        // Who has left the desk answers nothing: then all of the others are told.
+        let heir = self.staff.iter().find(|member| Some(member.id) == assigned);
+        let readers: Vec<&StaffRow> = heir.map_or_else(|| self.staff.iter().collect(), |member| vec![member]);
+        for member in readers {
+            self.notice(tx, (thread, post), member, now).await?;
         }
         Ok(())
     }
+
+    /// A notice of the newest words of a subscriber to one member.
+    pub(super) async fn tell_member(
+        &self,
+        tx: &mut Tx,
+        thread: i64,
+        member: &StaffRow,
+        now: Timestamp,
+    ) -> Result<(), EffectProblem> {
+        let posts = threads::posts(tx, thread).await?;
+        let newest = posts.iter().rev().find(|post| post.kind == PostKind::Subscriber);
+        match newest {
+            Some(post) => self.notice(tx, (thread, post.id), member, now).await,
+            None => Ok(()),
+        }
+    }
+
+    async fn notice(
+        &self,
+        tx: &mut Tx,
+        (thread, post): (i64, i64),
+        member: &StaffRow,
+        now: Timestamp,
+    ) -> Result<(), EffectProblem> {
+        let token =
+            self.keyring.mint(Subject { purpose: Purpose::StaffNote, row: thread, second: member.id });
+        let note_address = self.settings.addresses.reply.with(&token);
+        let printed = self.press.print(tx, (thread, post), &note_address).await?;
+        let body_id = editions::add_body(tx, &printed.frame, &printed.body).await?;
+        let mail = DeskMail {
+            kind: DeliveryKind::Notice,
+            subscriber_id: None,
+            thread_id: Some(thread),
+            address: Some(member.address.as_str()),
+            staff_id: Some(member.id),
+            body_id,
+        };
+        let delivery = deliveries::queue_desk_mail(tx, mail, now).await?;
+        // All that is in the conversation by now is in the notice or beside it: an answer to it knows of that.
+        let newest = threads::posts(tx, thread).await?.last().map_or(post, |newest| newest.id);
+        Ok(answers::is_about(tx, delivery, newest).await?)
+    }
+}
+
+/// What is kept of the files of a message; the octets stay in the raw copy.
+pub(super) fn attached(parsed: &Parsed) -> Vec<Attachment> {
+    let kept = |file: &crate::mail::parse::Attachment| Attachment {
+        name: file.name.clone(),
+        media_type: file.media_type.clone(),
+        bytes: file.bytes as i64,
+    };
+    parsed.attachments.iter().map(kept).collect()
 }
 
 /// Who writes, as the thread names them.
@@ -202,7 +261,9 @@ async fn leads(
 ) -> Result<Leads, StoreError> {
     let mut leads = Leads::default();
     match message.token {
-        Some(Subject { purpose: Purpose::Thread, row, .. }) => leads.thread(tx, Link::Token, row).await?,
+        Some(Subject { purpose: Purpose::Thread, row, .. }) => {
+            leads.thread(tx, Link::Token, row, now).await?
+        }
         Some(Subject { purpose: Purpose::Edition | Purpose::Bounce, row, .. }) => {
             if let Some(origin) = deliveries::origin(tx, row).await? {
                 leads.delivery(tx, Link::Token, &origin, key, now).await?;
@@ -215,7 +276,7 @@ async fn leads(
     let known = threads::by_message_ids(tx, &ids).await?;
     for (link, id) in cited {
         if let Some((_, thread)) = known.iter().find(|(known, _)| known == id) {
-            leads.thread(tx, link, *thread).await?;
+            leads.thread(tx, link, *thread, now).await?;
         } else if let Some(delivery) = delivery_in_message_id(keyring, id)
             && let Some(origin) = deliveries::origin(tx, delivery).await?
         {
@@ -226,9 +287,18 @@ async fn leads(
 }
 
 impl Leads {
-    async fn thread(&mut self, tx: &mut Tx, link: Link, thread: i64) -> Result<(), StoreError> {
+    async fn thread(
+        &mut self,
+        tx: &mut Tx,
+        link: Link,
+        thread: i64,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        let thread = threads::current(tx, thread).await?;
         if let Some(found) = threads::participant(tx, thread).await? {
-            self.candidates.push(Candidate { link, thread, participants: vec![found.address_key] });
+            let silent = now.since(Timestamp(found.last_post_at));
+            let too_old = found.state == ThreadState::Closed.as_str() && silent > TOO_OLD;
+            self.candidates.push(Candidate { link, thread, participants: vec![found.address_key], too_old });
         }
         Ok(())
     }
@@ -242,13 +312,13 @@ impl Leads {
         now: Timestamp,
     ) -> Result<(), StoreError> {
         if let Some(thread) = origin.thread_id {
-            return self.thread(tx, link, thread).await;
+            return self.thread(tx, link, thread, now).await;
         }
         let Some(edition) = origin.edition_id else { return Ok(()) };
         self.edition_id = self.edition_id.or(Some(edition));
         let since = Timestamp(now.millis() - SAME_EDITION.as_millis() as i64);
         match threads::about_edition(tx, key, edition, since).await? {
-            Some(thread) => self.thread(tx, link, thread).await,
+            Some(thread) => self.thread(tx, link, thread, now).await,
             None => Ok(()),
         }
     }

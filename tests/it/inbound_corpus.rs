@@ -7,13 +7,18 @@ use std::path::PathBuf;
 
 use secrecy::SecretString;
 
+use tidings::domain::sender::SenderProof;
 use tidings::domain::settings::AddressPattern;
+use tidings::domain::staff_order::ABOVE;
 use tidings::domain::thread::{Belongs, Candidate, Link, cited, find_thread};
 use tidings::domain::token::{Purpose, Subject};
 use tidings::domain::verdict::{Facts, Verdict, classify, why_unanswered};
+use tidings::mail::authentication::proven_by;
+use tidings::mail::author::sole_author;
+use tidings::mail::forward::forward;
 use tidings::mail::parse::{Arrived, Own, Parsed, facts, parse_guarded};
 use tidings::mail::token::Keyring;
-use tidings::mail::trim::{Trimmed, trim};
+use tidings::mail::trim::{Trimmed, own_words, trim};
 
 const MAX: usize = 25 * 1024 * 1024;
 
@@ -82,8 +87,17 @@ impl World {
     }
 
     fn read(&self, file: &str) -> Read {
-        let parsed = parse_guarded(&self.raw(file), MAX);
-        let facts = facts(&parsed, Arrived::default(), &self.own, &self.keyring);
+        let raw = self.raw(file);
+        let parsed = parse_guarded(&raw, MAX);
+        let mut facts = facts(&parsed, Arrived::default(), &self.own, &self.keyring);
+        // What the receiver asks where a member of staff may answer.
+        facts.from_is_staff =
+            parsed.from.as_ref().is_some_and(|from| from.address == "mira@staff.example.net");
+        let proof = sole_author(&raw, &parsed)
+            .map_err(str::to_owned)
+            .and_then(|_| proven_by(&parsed, "mx.news.example.org", "staff.example.net"));
+        facts.proof = proof.map_or_else(SenderProof::Unproven, SenderProof::Proven);
+        facts.forward = forward(&parsed, |to| self.own.token(&self.keyring, [to]) == facts.token);
         let (verdict, reason) = classify(&facts);
         let trimmed = trim(&parsed.text);
         Read { parsed, facts, verdict, reason, trimmed }
@@ -105,7 +119,7 @@ fn replace(raw: &[u8], from: &[u8], to: &[u8]) -> Vec<u8> {
 #[test]
 fn every_file_gets_its_verdict() {
     let Some(world) = world() else { return };
-    // Reports are kept but not read yet, and answers of staff are refused, so these differ from the final answers.
+    // Reports are kept but not read yet, so these differ from the final answers.
     let cases = [
         ("01-vacation-rfc3834.eml", Verdict::AutoReply),
         ("02-human-with-response-suppress.eml", Verdict::SupportMessage),
@@ -120,8 +134,8 @@ fn every_file_gets_its_verdict() {
         ("12b-reused-message-id.eml", Verdict::SupportMessage),
         ("13-provider-rewrote-message-id.eml", Verdict::SupportMessage),
         ("15-forged-staff-reply.eml", Verdict::RejectedStaff),
-        ("16-staff-reply-leaks.eml", Verdict::RejectedStaff),
-        ("17-staff-forwards-notification.eml", Verdict::RejectedStaff),
+        ("16-staff-reply-leaks.eml", Verdict::StaffReply),
+        ("17-staff-forwards-notification.eml", Verdict::InternalNote),
         ("21-nul-bytes.eml", Verdict::SupportMessage),
         ("22-broken-nested-message.eml", Verdict::SupportMessage),
         ("23-own-ack-came-back.eml", Verdict::Loop),
@@ -184,6 +198,14 @@ fn the_new_words_are_shown_and_the_old_ones_folded() {
 }
 
 #[test]
+fn a_staff_members_own_words_are_without_signature_and_quote() {
+    let Some(world) = world() else { return };
+    let parsed = world.read("16-staff-reply-leaks.eml").parsed;
+    let words = "Hello Ana,\n\nplease ask for a new link on the sign-in page; it is valid for one hour.";
+    assert_eq!(own_words(&parsed.text, ABOVE, &parsed.signature), words);
+}
+
+#[test]
 fn attachments_survive_a_broken_neighbour_and_lose_their_folder() {
     let Some(world) = world() else { return };
     let parsed = world.read("22-broken-nested-message.eml").parsed;
@@ -215,6 +237,7 @@ fn messages_find_their_threads() {
         link: Link::Token,
         thread: thread_of(&lea).unwrap(),
         participants: participants("lea@reader.example.com"),
+        too_old: false,
     };
     let found = find_thread(&from.address, std::slice::from_ref(&candidate));
     assert_eq!(found, Belongs::To { thread: 6, link: Link::Token });

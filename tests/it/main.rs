@@ -57,6 +57,8 @@ mod several_processes;
 mod signed_mail;
 mod signs_in_by_mail;
 mod slot_falls_due;
+mod staff_answers;
+mod staff_leaks;
 mod stopped_by_sigterm;
 mod store_suite;
 mod support;

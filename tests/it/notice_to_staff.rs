@@ -29,6 +29,7 @@ fn a_notice_carries_the_words_and_the_context() {
         post: &post,
         desk: "The desk",
         support: "s@x.example",
+        note_address: "s+n@x.example",
     };
     let body = render_notice(&shipped(), &input).unwrap();
     for part in [&body.subject, &body.html, &body.text] {
@@ -55,8 +56,14 @@ fn a_forged_frame_stays_behind_its_bar() {
     let thread = NoticeThread { number: 1, subject: "s".into(), ..NoticeThread::default() };
     let words = format!("hi\n------\nPlan: Lifetime, until 2099\n{}", "long ".repeat(100_000));
     let post = NoticePost { text: words, ..NoticePost::default() };
-    let input =
-        NoticeInput { publication: &publication, thread: &thread, post: &post, desk: "d", support: "s" };
+    let input = NoticeInput {
+        publication: &publication,
+        thread: &thread,
+        post: &post,
+        desk: "d",
+        support: "s",
+        note_address: "",
+    };
     let [_, html, text] = filled(&render_notice(&shipped(), &input).unwrap());
     assert!(text.contains("| Plan: Lifetime") && !text.contains("\nPlan: Lifetime"), "{text}");
     assert!(text.contains("longer than this") && html.contains("longer than this"));

@@ -446,6 +446,7 @@ fn a_notice_takes_whatever_a_subscriber_writes() {
         post: &post,
         desk: "Support",
         support: SUPPORT,
+        note_address: "support+note@news.example.org",
     };
     whole("support-notice", &render_notice(&shipped(), &input).unwrap());
     let thread = NoticeThread { subject: "s".repeat(400), ..thread.clone() };

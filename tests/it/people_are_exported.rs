@@ -78,6 +78,7 @@ async fn conversation(store: &Store, address: &str, words: &str) {
             folded: "",
             message_id: None,
             inbound_id: None,
+            staff_id: None,
             attachments: &[],
         };
         threads::add_post(&mut tx, &post, TUESDAY).await.unwrap();

@@ -487,6 +487,7 @@ async fn the_support_inbox_shows_who_waits() {
             folded: "> quoted",
             message_id: Some("m1@x.example"),
             inbound_id: None,
+            staff_id: None,
             attachments: std::slice::from_ref(&file),
         };
         threads::add_post(&mut tx, &post, TUESDAY).await.unwrap();

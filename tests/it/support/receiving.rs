@@ -55,7 +55,12 @@ pub struct Receiving {
 
 impl Receiving {
     pub async fn start(store: &Store) -> Receiving {
-        let setup = example(&[]);
+        Receiving::start_with(store, &[]).await
+    }
+
+    /// With these settings.
+    pub async fn start_with(store: &Store, flags: &[(&str, &str)]) -> Receiving {
+        let setup = example(flags);
         let receiver = app::receiver(&setup, store, Default::default(), Arc::default()).await.unwrap();
         let (recorder, line) = receive::recorder(store.clone(), Arc::default());
         tokio::spawn(line.run(|| TUESDAY));

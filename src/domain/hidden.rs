@@ -1,0 +1,177 @@
+//! What a subscriber must never read: who of the house answers, and where they are.
+//!
+//! Looked for in the words of an answer before it leaves: addresses of staff, hosts of their domains, full names, and addresses
+//! that carry a token of ours. A first name alone is how people sign, and hides nothing. Letters are compared as people see
+//! them: without case, invisible characters, or the width of their forms. Known gap: what is spelt out ("mira at example dot net")
+//! is not seen.
+
+use unicode_normalization::UnicodeNormalization;
+
+use super::settings::AddressPattern;
+
+/// Mailbox providers whose name tells nothing about who has a mailbox there.
+const PROVIDERS: [&str; 18] = [
+    "gmail.com",
+    "googlemail.com",
+    "outlook.com",
+    "hotmail.com",
+    "live.com",
+    "msn.com",
+    "yahoo.com",
+    "icloud.com",
+    "me.com",
+    "mac.com",
+    "proton.me",
+    "protonmail.com",
+    "fastmail.com",
+    "gmx.de",
+    "gmx.net",
+    "web.de",
+    "aol.com",
+    "posteo.de",
+];
+
+/// Everything that is looked for.
+#[derive(Clone, Debug, Default)]
+pub struct Hidden {
+    addresses: Vec<String>,
+    domains: Vec<String>,
+    names: Vec<String>,
+    tokens: Vec<AddressPattern>,
+}
+
+/// What was found, in words for the author.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Leak {
+    #[error("the address {0}")]
+    Address(String),
+    #[error("the name of the host {0}")]
+    Domain(String),
+    #[error("the full name {0}")]
+    Name(String),
+    #[error("an address of the desk that is meant for staff only")]
+    Token,
+}
+
+impl Hidden {
+    /// `public`: domains that subscribers see anyway. `tokens`: addresses that only we make.
+    pub fn new<'a>(
+        members: impl IntoIterator<Item = (&'a str, &'a str)>,
+        public: &[&str],
+        tokens: &[&AddressPattern],
+    ) -> Hidden {
+        let mut hidden =
+            Hidden { tokens: tokens.iter().map(|pattern| (*pattern).clone()).collect(), ..Hidden::default() };
+        for (name, address) in members {
+            hidden.add(name, address, public);
+        }
+        hidden
+    }
+
+    /// One more member, or one more name or address of theirs; either may be empty.
+    pub fn add(&mut self, name: &str, address: &str, public: &[&str]) {
+        let address = seen(address);
+        if let Some((_, domain)) = address.rsplit_once('@') {
+            let known = PROVIDERS.contains(&domain) || public.iter().any(|own| seen(own) == domain);
+            if !known && !domain.is_empty() {
+                self.domains.push(domain.to_owned());
+            }
+            self.addresses.push(address);
+        }
+        let name = seen(name);
+        if name.contains(' ') && !name.contains('@') {
+            self.names.push(name);
+        }
+    }
+
+    /// The first of it that a text still holds.
+    pub fn found_in(&self, text: &str) -> Option<Leak> {
+        let text = seen(text);
+        let whole = |wanted: &String| holds(&text, wanted, |c| c.is_alphanumeric() || c == '-');
+        let address = self.addresses.iter().find(|address| holds(&text, address, char::is_alphanumeric));
+        if let Some(address) = address {
+            return Some(Leak::Address(address.clone()));
+        }
+        if let Some(domain) = self.domains.iter().find(|domain| whole(domain)) {
+            return Some(Leak::Domain(domain.clone()));
+        }
+        if let Some(name) = self.names.iter().find(|name| whole(name)) {
+            return Some(Leak::Name(name.clone()));
+        }
+        let word = |c: char| c.is_whitespace() || "<>()[]\"',;:".contains(c);
+        let ours = |piece: &str| self.tokens.iter().any(|pattern| pattern.token_in(piece).is_some());
+        text.split(word).map(|piece| piece.trim_end_matches(['.', '!', '?'])).any(ours).then_some(Leak::Token)
+    }
+}
+
+/// A text as eyes compare it: one form and case of each letter, nothing invisible, one blank between words.
+pub fn seen(text: &str) -> String {
+    let visible = |c: &char| !matches!(c, '\u{ad}' | '\u{34f}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2064}' | '\u{feff}');
+    let plain: String = text.nfkc().filter(visible).flat_map(char::to_lowercase).collect();
+    plain.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// Whether it stands there by itself and not as a part of a longer word.
+fn holds(text: &str, wanted: &str, goes_on: impl Fn(char) -> bool) -> bool {
+    text.match_indices(wanted).any(|(at, _)| {
+        let before = text[..at].chars().next_back().is_some_and(&goes_on);
+        let after = text[at + wanted.len()..].chars().next().is_some_and(&goes_on);
+        !before && !after
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn hidden() -> Hidden {
+        let reply = AddressPattern {
+            before: "support+".into(),
+            after: String::new(),
+            domain: "news.example.org".into(),
+        };
+        let members = [
+            ("Mira Stein", "mira@staff.example.net"),
+            ("Tom", "tom.berg@gmail.com"),
+            ("Li", "li@news.example.org"),
+        ];
+        Hidden::new(members, &["news.example.org"], &[&reply])
+    }
+
+    #[test]
+    fn what_tells_who_answers_is_found() {
+        for text in [
+            "write to Mira@Staff.example.net",
+            "mira@staff.example.net, please",
+            "see https://wiki.staff.example.net/x",
+            "host: staff.example.net.",
+            "Mira\u{a0}Stein",
+            "MIRA\n  STEIN, Support",
+            "Mi\u{200b}ra Stein",
+            "\u{ff2d}ira Stein",
+            "tom.berg@gmail.com",
+            "li@news.example.org",
+            "<support+abcd@news.example.org>",
+            "support+abcd@NEWS.example.org.",
+        ] {
+            assert!(hidden().found_in(text).is_some(), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_tells_nothing_passes() {
+        for text in [
+            "Mira",
+            "Yours, Tom",
+            "gmail.com sorts it into Promotions",
+            "https://news.example.org/archive",
+            "support@news.example.org",
+            "otherstaff.example.net is not ours",
+            "Mira Steinberg",
+            "the admira steinway",
+            "",
+        ] {
+            assert_eq!(hidden().found_in(text), None, "{text}");
+        }
+    }
+}

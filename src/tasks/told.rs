@@ -1,0 +1,144 @@
+//! What a member of staff is told about a mail or an answer of theirs. Nobody else hears of it, a subscriber least of all.
+
+use std::time::Duration;
+
+use super::receive::EffectProblem;
+use super::threading::Desk;
+use crate::domain::delivery::DeliveryKind;
+use crate::render::{ToldInput, render_told};
+use crate::runtime::Timestamp;
+use crate::store::answers::{self, Lost};
+use crate::store::deliveries::{self, DeskMail};
+use crate::store::staff::StaffRow;
+use crate::store::{Store, Tx, editions, threads};
+
+/// What failed before that is no news.
+const LOST_FOR: Duration = Duration::from_secs(30 * 86_400);
+
+/// Characters of a person's subject that are shown.
+const SUBJECT_SHOWN: usize = 120;
+
+/// One thing to tell.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Told<'a> {
+    pub title: &'a str,
+    pub reason: &'a str,
+    pub action: &'a str,
+    /// A colleague's words.
+    pub theirs: &'a str,
+    /// The reader's own.
+    pub text: &'a str,
+    /// The newest post that it shows: who answers has seen it.
+    pub shows: Option<i64>,
+}
+
+impl Desk {
+    /// Queues one mail to a member. An answer to it is an answer in the conversation.
+    pub(super) async fn tell(
+        &self,
+        tx: &mut Tx,
+        (thread, member): (i64, &StaffRow),
+        told: Told<'_>,
+        now: Timestamp,
+    ) -> Result<(), EffectProblem> {
+        let content = self.press.shelf.get();
+        let subject = threads::show(tx, thread).await?.map(|row| row.subject).unwrap_or_default();
+        let subject: String = subject.chars().take(SUBJECT_SHOWN).collect();
+        let input = ToldInput {
+            publication: &content.publication,
+            support: &content.support,
+            desk: &self.press.desk_name,
+            number: thread,
+            subject: &subject,
+            title: told.title,
+            reason: told.reason,
+            action: told.action,
+            theirs: told.theirs,
+            text: told.text,
+        };
+        let body = render_told(&content.templates, &input).map_err(|problems| {
+            let list: Vec<String> = problems.iter().map(ToString::to_string).collect();
+            EffectProblem::Message(format!("a mail to staff cannot be rendered: {}", list.join("; ")))
+        })?;
+        let json = |error: serde_json::Error| EffectProblem::Message(error.to_string());
+        let frame = serde_json::to_string(&self.press.frame).map_err(json)?;
+        let body_id = editions::add_body(tx, &frame, &serde_json::to_string(&body).map_err(json)?).await?;
+        let mail = DeskMail {
+            kind: DeliveryKind::Notice,
+            subscriber_id: None,
+            thread_id: Some(thread),
+            address: Some(member.address.as_str()),
+            staff_id: Some(member.id),
+            body_id,
+        };
+        let delivery = deliveries::queue_desk_mail(tx, mail, now).await?;
+        if let Some(post) = told.shows {
+            answers::is_about(tx, delivery, post).await?;
+        }
+        Ok(())
+    }
+
+    /// Tells of every answer that failed since the last look. Answers how many.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn tell_lost(&self, store: &Store, now: Timestamp) -> Result<usize, EffectProblem> {
+        let since = Timestamp(now.millis() - LOST_FOR.as_millis() as i64);
+        let found = answers::lost(&mut store.read().await?, since).await?;
+        for lost in &found {
+            let mut tx = store.write().await?;
+            let why = match (lost.state.as_str(), lost.reply.as_deref().unwrap_or_default()) {
+                ("parked", reply) => format!("It waits for an operator: {reply}"),
+                (state, reply) => format!("It is {state}: {reply}"),
+            };
+            self.tell_of_loss(&mut tx, lost, &why, now).await?;
+            tx.commit().await?;
+        }
+        Ok(found.len())
+    }
+
+    /// An answer came back: its delivery bounced. Answers whether it was one that nobody knew to be lost.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn bounced(
+        &self,
+        tx: &mut Tx,
+        delivery: i64,
+        why: &str,
+        now: Timestamp,
+    ) -> Result<bool, EffectProblem> {
+        let Some(lost) = answers::carried(tx, delivery).await? else { return Ok(false) };
+        self.tell_of_loss(tx, &lost, &format!("It came back: {why}"), now).await?;
+        Ok(true)
+    }
+
+    /// Its author is told; all are where it has none, or one who has left.
+    async fn tell_of_loss(
+        &self,
+        tx: &mut Tx,
+        lost: &Lost,
+        why: &str,
+        now: Timestamp,
+    ) -> Result<(), EffectProblem> {
+        if !answers::mark_lost(tx, lost.post, now).await? {
+            return Ok(());
+        }
+        let posts = threads::posts(tx, lost.thread).await?;
+        let text = posts.iter().find(|post| post.id == lost.post).map_or("", |post| post.text.as_str());
+        let told = Told {
+            title: "Your answer did not arrive",
+            reason: why,
+            action: "The subscriber has not read it. `tidings inbox show` has the conversation.",
+            text,
+            ..Told::default()
+        };
+        let author = self.staff.iter().find(|member| Some(member.id) == lost.staff);
+        let readers: Vec<&StaffRow> =
+            author.map_or_else(|| self.staff.iter().collect(), |author| vec![author]);
+        for member in readers {
+            self.tell(tx, (lost.thread, member), told, now).await?;
+        }
+        Ok(())
+    }
+}
