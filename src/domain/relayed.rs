@@ -2,7 +2,8 @@
 //!
 //! A mail program quotes the whole notice, with the plan, the address and earlier conversations in it. Of such lines only those
 //! stay that the subscriber wrote. A program may break a long quoted line and leave its rest without a mark: joined with
-//! the line above it is in the notice, and goes too.
+//! the line above it is in the notice, and goes too. A quote at the top stays only where all of it is the subscriber's: there, people
+//! quote what they answer, or everything.
 
 use super::hidden::seen;
 
@@ -15,6 +16,8 @@ const PHONE_DIGITS: usize = 7;
 pub fn relayed(text: &str, theirs: &str, notice: &str) -> String {
     let (theirs, notice) = (seen(theirs), seen(notice));
     let mut kept: Vec<String> = Vec::new();
+    // Whether only quotes were seen so far, and all of them were theirs.
+    let (mut at_top, mut pure) = (true, true);
     // The quoted line above, without its marks.
     let mut above = String::new();
     for line in text.lines() {
@@ -23,6 +26,8 @@ pub fn relayed(text: &str, theirs: &str, notice: &str) -> String {
             above = seen(inside);
             if !above.is_empty() && theirs.contains(&above) {
                 kept.push(format!("> {}", inside.trim_end()));
+            } else if !above.is_empty() {
+                pure = false;
             }
             continue;
         }
@@ -31,9 +36,17 @@ pub fn relayed(text: &str, theirs: &str, notice: &str) -> String {
         if !above.is_empty() && !words.is_empty() && (notice.contains(&joined) || theirs.contains(&joined)) {
             if theirs.contains(&joined) {
                 kept.push(format!("> {}", line.trim()));
+            } else {
+                pure = false;
             }
             above = joined;
             continue;
+        }
+        if at_top && !words.is_empty() {
+            if !pure {
+                kept.clear();
+            }
+            at_top = false;
         }
         above.clear();
         kept.push(line.trim_end().to_owned());
@@ -42,7 +55,14 @@ pub fn relayed(text: &str, theirs: &str, notice: &str) -> String {
     while out.contains("\n\n\n") {
         out = out.replace("\n\n\n", "\n\n");
     }
-    out.trim().to_owned()
+    bare(&out).to_owned()
+}
+
+/// Without empty lines at both ends; the first line keeps its indentation.
+pub fn bare(text: &str) -> &str {
+    let text = text.trim_end();
+    let start = text.find(|c: char| !c.is_whitespace()).unwrap_or(0);
+    &text[text[..start].rfind('\n').map_or(0, |at| at + 1)..]
 }
 
 /// Whether the end of a text looks like a signature that nothing marks: a short last paragraph, not the only one, with a telephone
@@ -82,8 +102,10 @@ mod tests {
     fn only_the_subscribers_own_lines_are_quoted() {
         let text = "> Support, #142, open\n> Plan: Yearly, until 3 March\n> | Which address do you use?\nhana@, since January.\n\
             >> Before: 2 conversations: #97\ninvoice (closed)\n> And does the web version\nopen at all?\nYes.";
-        let kept = "> Which address do you use?\nhana@, since January.\n> And does the web version\n> open at all?\nYes.";
-        assert_eq!(relayed(text, THEIRS, NOTICE), kept.replace("> open at all?", "open at all?"));
+        let kept = "hana@, since January.\n> And does the web version\nopen at all?\nYes.";
+        assert_eq!(relayed(text, THEIRS, NOTICE), kept, "the notice at the top, and in between only theirs");
+        let text = "> | Which address do you use?\n\nhana@, since January.";
+        assert_eq!(relayed(text, THEIRS, NOTICE), "> Which address do you use?\n\nhana@, since January.");
     }
 
     #[test]

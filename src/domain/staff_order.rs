@@ -4,6 +4,8 @@
 //! back to its author, and so does a command that stands further down: what was meant for the house must not reach a
 //! subscriber. `# heading` and `#142` are words.
 
+use super::relayed::bare;
+
 /// Stands at the top of every mail to staff: what is below it is nobody's answer.
 pub const ABOVE: &str = "Write your answer above this line";
 
@@ -45,7 +47,10 @@ pub enum OrderProblem {
 /// What is not understood. Then nothing of it may happen.
 pub fn read(text: &str) -> Result<Orders, OrderProblem> {
     let mut orders = Orders::default();
-    let mut lines = text.lines().peekable();
+    let quoted = text.lines().take_while(|line| line.starts_with('>') || plain(line).is_empty()).count();
+    // Who writes below a quote has first lines of their own.
+    let above = text.lines().take(quoted);
+    let mut lines = text.lines().skip(quoted).peekable();
     let mut noted = String::new();
     while let Some(line) = lines.peek() {
         if plain(line).is_empty() {
@@ -71,7 +76,8 @@ pub fn read(text: &str) -> Result<Orders, OrderProblem> {
     if let Some((word, _)) = rest.iter().find_map(|line| command(line, false)) {
         return Err(OrderProblem::TooLate(word));
     }
-    orders.text = format!("{noted}\n{}", rest.join("\n")).trim().to_owned();
+    let words = above.chain([noted.as_str()].into_iter().filter(|noted| !noted.is_empty())).chain(rest);
+    orders.text = bare(&words.collect::<Vec<_>>().join("\n")).to_owned();
     if orders.send && (orders.note || !orders.text.is_empty()) {
         return Err(OrderProblem::SendWithMore);
     }
@@ -152,6 +158,9 @@ mod tests {
             (Some("Tom Berg"), true, "yours")
         );
         assert!(orders("#send").send && orders("#close").text.is_empty());
+        let below = Orders { close: true, text: "> asked\n\nYes.".into(), ..Orders::default() };
+        assert_eq!(orders("> asked\n\n#close\nYes."), below);
+        assert_eq!(orders("    code").text, "    code");
     }
 
     #[test]

@@ -366,7 +366,7 @@ mod tests {
         let head = b"GIF89a\x01\0\x01\0\x80\0\0\0\0\0\xff\xff\xff".to_vec();
         let image = b"\x2c\0\0\0\0\x01\0\x01\0\0\x02\x02\x44\x01\0".to_vec();
         let comment = b"\x21\xfe\x04Mira\0".to_vec();
-        let foreign = b"\x21\xff\x0bXMP DataXMPx\0".to_vec();
+        let foreign = b"\x21\xff\x0bXMP DataXMP\x01x\0".to_vec();
         let whole = [head.clone(), comment, foreign, image.clone(), b"\x3b behind".to_vec()].concat();
         assert_eq!(gif(&whole), Some([head, image, b"\x3b".to_vec()].concat()));
         assert_eq!(gif(&whole[..25]), None);

@@ -358,7 +358,7 @@ mod tests {
     #[test]
     fn a_signature_is_quoted_behind_its_mark() {
         for html in [
-            "Yes.<div class=\"gmail_signature\" dir=ltr><div>Mira Stein</div><div>Support</div></div><p>End",
+            "Yes.<div class=\"gmail_signature\" dir=ltr><div>Mira Stein</div><div>Support</div></div><div>End</div>",
             "Yes.<table id='Signature'><tr><td>Mira Stein</td></tr><tr><td>Support</td></tr></table>End",
             "Yes.<div class=moz-signature>Mira Stein<br>Support</div>End",
         ] {

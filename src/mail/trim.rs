@@ -9,6 +9,7 @@
 //! Known gap: a copy that nothing marks.
 
 use super::forward::is_forward_head;
+use crate::domain::relayed::bare;
 
 const HEADLINE_MAX: usize = 120;
 const WRAPPED_MAX: usize = 200;
@@ -108,8 +109,8 @@ pub fn trim(text: &str) -> Trimmed {
 }
 
 /// What the writer of an answer wrote, and nothing of what their program added, however little that is: quotes go, and so do
-/// their headlines, signatures, and all below the line that says `above` ("write above this line"). Where answers stand
-/// between quotes, the quotes stay with their `>`, for somebody who knows what may be quoted. `signature`: lines that the HTML
+/// their headlines, signatures, and all below the line that says `above` ("write above this line"). Quotes above words
+/// of the writer stay with their `>`, for somebody who knows what may be quoted. `signature`: lines that the HTML
 /// form of the message marks as one.
 pub fn own_words(text: &str, above: &str, signature: &[String]) -> String {
     let all: Vec<&str> = text.lines().collect();
@@ -130,9 +131,6 @@ pub fn own_words(text: &str, above: &str, signature: &[String]) -> String {
             last.end = headline(lines, last.end);
         }
     }
-    if blocks.len() == 2 && blocks[0].quote {
-        blocks.remove(0);
-    }
     if blocks.iter().all(|block| block.quote) {
         return String::new();
     }
@@ -141,7 +139,9 @@ pub fn own_words(text: &str, above: &str, signature: &[String]) -> String {
         let before_quote = blocks.get(at + 1).is_some_and(|next| next.quote);
         let end = if before_quote { headline(lines, block.end) } else { block.end };
         let next = blocks.get(at + 1).map_or(block.end, |next| next.start);
-        kept.extend(&lines[block.start..end.max(block.start)]);
+        // A headline may stand within a quote.
+        let stays = |line: &&&str| !block.quote || line.starts_with('>') || line.trim().is_empty();
+        kept.extend(lines[block.start..end.max(block.start)].iter().filter(stays));
         kept.extend(lines[block.end..next].iter().filter(|line| line.trim().is_empty()));
     }
     // The very mark is one however long what follows is; without its blank only before a few lines.
@@ -154,7 +154,7 @@ pub fn own_words(text: &str, above: &str, signature: &[String]) -> String {
     {
         kept.pop();
     }
-    kept.join("\n").trim().to_owned()
+    bare(&kept.join("\n")).to_owned()
 }
 
 fn whole(text: &str) -> Trimmed {
@@ -186,12 +186,28 @@ fn blocks(lines: &[&str]) -> Vec<Block> {
     {
         blocks.pop();
     }
-    let only_headline =
-        |pair: &[Block]| !pair[0].quote && pair[1].quote && headline(lines, pair[0].end) == pair[0].start;
-    if blocks.len() > 1 && only_headline(&blocks[..2]) {
-        blocks.remove(0);
+    joined(lines, blocks)
+}
+
+/// A headline that stands alone belongs to the quote below it; quotes that follow each other are one. In the middle a headline has a
+/// date or an address, because people end their answers with colons, too.
+fn joined(lines: &[&str], blocks: Vec<Block>) -> Vec<Block> {
+    let mut out: Vec<Block> = Vec::new();
+    let follows_quote: Vec<bool> = blocks.iter().skip(1).map(|next| next.quote).chain([false]).collect();
+    for (at, mut block) in blocks.into_iter().enumerate() {
+        let alone = !block.quote && follows_quote[at] && headline(lines, block.end) == block.start;
+        let dated = || {
+            lines[block.start..block.end]
+                .iter()
+                .any(|line| line.contains(|c: char| c.is_ascii_digit() || c == '@'))
+        };
+        block.quote |= alone && (at == 0 || dated());
+        match out.last_mut() {
+            Some(last) if last.quote && block.quote => last.end = block.end,
+            _ => out.push(block),
+        }
     }
-    blocks
+    out
 }
 
 fn is_signature(lines: &[&str], range: std::ops::Range<usize>) -> bool {
@@ -414,7 +430,6 @@ mod tests {
                 "Hello,\n\nyes.\n\nMira\n\nOn 24 Nov 2026, at 09:41, Support <s+t@x.example> wrote:\n\n{quote}"
             ),
             format!("Hello,\n\nyes.\n\nMira\n-- \nMira Stein\n+00 555 0100\n\nOn 1 May X wrote:\n{quote}"),
-            format!("On 1 May X wrote:\n{quote}\nHello,\n\nyes.\n\nMira\n-- \nMira Stein"),
             format!(
                 "Hello,\n\nyes.\n\nMira\n\nVon: S\nGesendet: 09:41\nAn: M\nBetreff: x\n\n--- {ABOVE} ---\nPlan: Yearly"
             ),
@@ -425,6 +440,9 @@ mod tests {
         ] {
             assert_eq!(own_words(&text, ABOVE, &[]), "Hello,\n\nyes.\n\nMira", "{text}");
         }
+        let below = own_words("On 1 May X wrote:\n> a\n\nYes.\n-- \nMira Stein", ABOVE, &[]);
+        assert_eq!(below, "> a\n\nYes.", "what it is about may have to stay");
+        assert_eq!(own_words("    code\n", ABOVE, &[]), "    code");
         let signature = ["Mira Stein".to_owned(), "Support".to_owned()];
         assert_eq!(own_words("Yes.\n\nMira Stein\nSupport\n", ABOVE, &signature), "Yes.");
         assert_eq!(own_words("Run this:\n> -- \n> Mira", ABOVE, &[]), "Run this:");

@@ -115,7 +115,9 @@ impl Desk {
 
     async fn obey(&self, tx: &mut Tx, mail: &Mail<'_>) -> Result<(), EffectProblem> {
         let parsed = mail.message.parsed;
-        let own = trim::own_words(&parsed.text, ABOVE, &parsed.signature);
+        let (seen, notice) = self.told_of(tx, mail).await?.unwrap_or_default();
+        let theirs = answers::words_of_subscriber(tx, mail.thread.thread).await?;
+        let own = relayed(&trim::own_words(&parsed.text, ABOVE, &parsed.signature), &theirs, &notice);
         let orders = match staff_order::read(&own) {
             Ok(orders) => orders,
             Err(problem) => return self.come_back(tx, mail, &problem.to_string(), &own).await,
@@ -129,10 +131,7 @@ impl Desk {
             Some(heir) => heir,
             None => None,
         };
-        let told_of = self.told_of(tx, mail).await?;
-        let (seen, notice) = told_of.unwrap_or_default();
-        let theirs = answers::words_of_subscriber(tx, mail.thread.thread).await?;
-        let text = relayed(&orders.text, &theirs, &notice);
+        let text = orders.text.as_str();
         let done = if orders.note {
             self.note(tx, mail, &orders.text).await?;
             !orders.text.is_empty()
@@ -141,7 +140,7 @@ impl Desk {
         } else if text.is_empty() && mail.message.files.is_empty() && (orders.close || heir.is_some()) {
             true
         } else {
-            self.reply(tx, mail, &orders, (seen, &text)).await?
+            self.reply(tx, mail, &orders, (seen, text)).await?
         };
         if !done {
             return Ok(());
