@@ -6,11 +6,13 @@ pub mod clock;
 pub mod disk;
 pub mod init_system;
 pub mod redact;
+pub mod short_wait;
 pub mod shutdown;
 pub mod telemetry;
 pub mod vitals;
 
 pub use clock::{Clock, SystemClock, Timestamp};
 pub use redact::{Masked, MaskedText};
+pub use short_wait::ShortWait;
 pub use shutdown::Shutdown;
 pub use vitals::{Pulse, Vitals};

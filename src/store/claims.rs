@@ -93,12 +93,12 @@ struct PersonRow {
     extra_limit: Option<i64>,
 }
 
-/// Candidates are streams with due rows: desk mail first, then sending editions, the newest first. The row locks of PostgreSQL
-/// belong to the inner SELECT. An owner that was declared dead claims nothing, however alive it is.
+/// An owner that was declared dead claims nothing, however alive it is.
 const CLAIM: &str = "UPDATE deliveries SET state = 'leased', owner = $1, attempt = attempt + 1, \
         first_attempt_at = coalesce(first_attempt_at, $2), key_id = coalesce(key_id, $3) \
-    WHERE id IN ( \
-        SELECT d.id FROM deliveries d \
+    WHERE id ";
+/// Of streams with due rows: desk mail first, then sending editions, the newest first.
+const CANDIDATES: &str = "SELECT d.id FROM deliveries d \
         WHERE d.state = 'queued' AND d.lane = $4 AND d.due_at <= $2 + 0 \
             AND EXISTS (SELECT 1 FROM owners o WHERE o.id = $1 AND o.ended_at IS NULL) AND d.stream = ( \
             SELECT c.stream FROM ( \
@@ -110,7 +110,7 @@ const CLAIM: &str = "UPDATE deliveries SET state = 'leased', owner = $1, attempt
             ORDER BY c.stream > 0, abs(c.stream) DESC LIMIT 1) \
         ORDER BY d.due_at, d.id LIMIT $5 + 0";
 /// The person is read here and not by a query of their own: a call more in each transaction costs more than seven lookups.
-const CLAIM_RETURNING: &str = ") RETURNING id, lane, kind, edition_id, subscriber_id, thread_id, staff_id, address, \
+const CLAIM_RETURNING: &str = " RETURNING id, lane, kind, edition_id, subscriber_id, thread_id, staff_id, address, \
     body_id, attempt, first_attempt_at, uncertain_count, key_id, \
     (SELECT s.address FROM subscribers s WHERE s.id = subscriber_id) AS person_address, \
     (SELECT s.name FROM subscribers s WHERE s.id = subscriber_id) AS person_name, \
@@ -124,7 +124,8 @@ const CLAIM_RETURNING: &str = ") RETURNING id, lane, kind, edition_id, subscribe
     (SELECT b.extra_limit FROM bodies b WHERE b.id = body_id) AS extra_limit";
 
 pub(super) fn claim_sql(dialect: Dialect) -> String {
-    format!("{CLAIM}{}{CLAIM_RETURNING}", dialect.claim_suffix())
+    let (before, after) = dialect.around_claim();
+    format!("{CLAIM}{before}{CANDIDATES}{after}{CLAIM_RETURNING}")
 }
 
 /// Leases up to `limit` due deliveries of one lane and reads consent, suppression and entitlement again in the same transaction.

@@ -40,11 +40,12 @@ pub enum Dialect {
 }
 
 impl Dialect {
-    /// Two processes never claim one row: PostgreSQL needs it said, SQLite has one writer.
-    pub(super) fn claim_suffix(self) -> &'static str {
+    /// What stands before and after the inner SELECT of a claim. Two processes never claim one row: PostgreSQL needs it said,
+    /// SQLite has one writer. PostgreSQL plans `IN (SELECT ..)` anew at each claim, and an array once.
+    pub(super) fn around_claim(self) -> (&'static str, &'static str) {
         match self {
-            Dialect::Sqlite => "",
-            Dialect::Postgres => " FOR UPDATE OF d SKIP LOCKED",
+            Dialect::Sqlite => ("IN (", ")"),
+            Dialect::Postgres => ("= ANY (ARRAY(", " FOR UPDATE OF d SKIP LOCKED))"),
         }
     }
 
