@@ -2,7 +2,7 @@
 //!
 //! Down: one connection probes, the others wait, so that a thousand due messages cost one attempt per interval (W105). Stopped: it
 //! refused us, or left us three times in a row without an answer to a message (W114, W136, W138, W146); it is tried again after an
-//! hour, or when an operator says so with SIGHUP or a restart. Slowed down: fewer connections, recovering step by step (W107).
+//! hour, or when an operator says so with SIGHUP or a restart. Slowed down: fewer connections and as much less of its rate, recovering step by step (W107).
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -41,15 +41,28 @@ struct State {
     deferrals: Deferrals,
     /// Connections that use it or are about to.
     seats: u32,
+    /// How often an operator let it go on.
+    resumed: u32,
 }
 
 /// One connection's place. It is free again when this is dropped.
 #[derive(Debug)]
-pub struct Seat(Arc<Mutex<State>>);
+pub struct Seat {
+    state: Arc<Mutex<State>>,
+    /// What had been resumed when its attempt began.
+    resumed: u32,
+}
+
+impl Seat {
+    /// What comes now is a new attempt.
+    pub fn begins(&mut self) {
+        self.resumed = lock(&self.state).resumed;
+    }
+}
 
 impl Drop for Seat {
     fn drop(&mut self) {
-        let mut state = lock(&self.0);
+        let mut state = lock(&self.state);
         state.seats = state.seats.saturating_sub(1);
     }
 }
@@ -104,10 +117,14 @@ impl Health {
         (wait, state.failures == 1)
     }
 
-    /// Stops it. Answers how long to wait before asking again, and whether it was not stopped before.
-    pub fn stop(&self, now: Timestamp) -> (Duration, bool) {
+    /// Stops it. Answers how long to wait before asking again, and whether it was not stopped before. What began before an
+    /// operator let the relay go on says nothing about it as it is now.
+    pub fn stop(&self, seat: Option<&Seat>, now: Timestamp) -> (Duration, bool) {
         self.rests();
         let mut state = lock(&self.state);
+        if seat.is_some_and(|seat| seat.resumed != state.resumed) {
+            return (NOTICE, false);
+        }
         state.doubts = 0;
         (NOTICE, state.stopped_at.replace(now).is_none())
     }
@@ -115,7 +132,7 @@ impl Health {
     /// An operator's word: it is tried again, at full width.
     pub fn resume(&self) {
         let mut state = lock(&self.state);
-        *state = State { seats: state.seats, ..State::default() };
+        *state = State { seats: state.seats, resumed: state.resumed.wrapping_add(1), ..State::default() };
     }
 
     /// Notes that one connection was lost while a message was in doubt. Answers whether that was once too often in a row.
@@ -154,7 +171,12 @@ impl Health {
             return None;
         }
         state.seats += 1;
-        Some(Seat(self.state.clone()))
+        Some(Seat { state: self.state.clone(), resumed: state.resumed })
+    }
+
+    /// Thousandths of its rates that it gets now, where `full` connections are all of them (W107).
+    pub fn share_of_rate(&self, full: usize) -> u32 {
+        lock(&self.state).pace.share(width_of(full))
     }
 
     /// Whether more connections use it than it stands now: one of them should go.
@@ -224,13 +246,25 @@ mod tests {
     #[test]
     fn a_stopped_relay_is_told_once_and_tried_again_after_an_hour() {
         let health = Health::default();
-        assert!(health.stop(Timestamp(0)).1);
-        assert!(!health.stop(Timestamp(0)).1);
+        assert!(health.stop(None, Timestamp(0)).1);
+        assert!(!health.stop(None, Timestamp(0)).1);
         assert!(health.may_use(Timestamp(3_599_999)).is_err() && health.may_try(Timestamp(0)).is_err());
         assert_eq!(health.may_use(Timestamp(3_600_000)), Ok(()));
-        assert!(health.stop(Timestamp(3_600_000)).1, "an hour later it is news");
+        assert!(health.stop(None, Timestamp(3_600_000)).1, "an hour later it is news");
         health.resume();
         assert_eq!(health.may_try(Timestamp(3_600_000)), Ok(()));
+    }
+
+    #[test]
+    fn what_was_under_way_when_an_operator_let_it_go_on_does_not_stop_it_again() {
+        let health = Health::default();
+        let mut seat = health.seat(4, Timestamp(0)).unwrap();
+        assert!(health.stop(Some(&seat), Timestamp(0)).1);
+        health.resume();
+        assert!(!health.stop(Some(&seat), Timestamp(1)).1);
+        assert_eq!(health.may_use(Timestamp(1)), Ok(()));
+        seat.begins();
+        assert!(health.stop(Some(&seat), Timestamp(2)).1);
     }
 
     #[test]
@@ -249,6 +283,7 @@ mod tests {
         let told: Vec<_> = (0..3).map(|_| health.deferred(4, Timestamp(0))).collect();
         assert_eq!(told, [None, None, Some(2)]);
         assert!(health.is_crowded());
+        assert_eq!(health.share_of_rate(4), 500, "and half of its rate");
         seats.truncate(2);
         assert!(!health.is_crowded() && health.seat(4, Timestamp(299_999)).is_none());
         seats.extend(health.seat(4, Timestamp(300_000)));

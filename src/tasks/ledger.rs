@@ -27,6 +27,9 @@ const WAITING: usize = 256;
 /// A claim is made by an owner that was heard of this recently: far less than the silence after which it is dead.
 const HEARD_OF: Duration = Duration::from_secs(1);
 
+/// A relay's whole rate, in thousandths.
+const WHOLE: u32 = 1000;
+
 /// More rows than this in one statement do not make it cheaper.
 const BATCH: usize = 64;
 
@@ -51,6 +54,8 @@ struct Ask {
     done: Option<Done>,
     wants: bool,
     relay: Option<i64>,
+    /// Thousandths of the relay's rates.
+    share: u32,
     answer: oneshot::Sender<Result<Turn, LedgerProblem>>,
 }
 
@@ -92,9 +97,17 @@ impl Ledger {
     /// # Errors
     /// When nothing was written.
     pub async fn turn(&self, done: Option<Done>, wants: bool) -> Result<Turn, LedgerProblem> {
+        self.turn_at(WHOLE, done, wants).await
+    }
+
+    /// As [`Ledger::turn`], of a relay that gets `share` thousandths of its rates while it is slowed down.
+    ///
+    /// # Errors
+    /// When nothing was written.
+    pub async fn turn_at(&self, share: u32, done: Option<Done>, wants: bool) -> Result<Turn, LedgerProblem> {
         let gone = || LedgerProblem("it has stopped".into());
         let (answer, answered) = oneshot::channel();
-        let ask = Ask { done, wants, relay: self.relay, answer };
+        let ask = Ask { done, wants, relay: self.relay, share, answer };
         self.asks.send(ask).await.map_err(|_| gone())?;
         answered.await.map_err(|_| gone())?
     }
@@ -343,7 +356,8 @@ impl Gatherer {
             relays.entry(ask.relay).or_default().push(at);
         }
         for (relay, wanting) in relays {
-            let permits = self.traffic.relay_permits(tx, relay, wanting.len(), now).await?;
+            let share = wanting.iter().map(|at| asks[*at].share).min().unwrap_or(WHOLE);
+            let permits = self.traffic.relay_permits(tx, relay, (wanting.len(), share), now).await?;
             let (now_served, later) = wanting.split_at(permits);
             permitted.extend_from_slice(now_served);
             let wait = self.traffic.relay_wait(relay, now);

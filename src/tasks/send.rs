@@ -86,9 +86,9 @@ pub struct Connection {
 
 impl SendLine {
     /// Answers how soon to ask again.
-    fn not_connected(&self, problem: &ConnectProblem, now: Timestamp) -> Duration {
+    fn not_connected(&self, problem: &ConnectProblem, seat: Option<&Seat>, now: Timestamp) -> Duration {
         if problem.needs_operator {
-            return self.stop_relay(&problem.to_string(), now);
+            return self.stop_relay(&problem.to_string(), seat, now);
         }
         let (wait, first) = self.health.failed(now);
         self.alarms.relay_failed(&self.relay.name, problem, now);
@@ -109,8 +109,8 @@ impl SendLine {
     }
 
     /// Nothing more goes by this relay before an operator says so, or an hour is over. Answers how soon to ask again.
-    fn stop_relay(&self, why: &str, now: Timestamp) -> Duration {
-        let (wait, first) = self.health.stop(now);
+    fn stop_relay(&self, why: &str, seat: Option<&Seat>, now: Timestamp) -> Duration {
+        let (wait, first) = self.health.stop(seat, now);
         if first {
             let (relay, why) = (&self.relay.name, MaskedText(why).to_string());
             self.alarms.raise(AlarmCause::RelayRefuses, relay, &why, now);
@@ -221,7 +221,9 @@ impl Connection {
         if self.session.is_none() {
             self.open().await?;
         }
-        let turn = self.line.ledger.turn(self.unsettled.clone(), true).await.map_err(|_| LEDGER_AWAY)?;
+        let share = self.line.health.share_of_rate(self.line.relay.connections);
+        let turn = self.line.ledger.turn_at(share, self.unsettled.clone(), true);
+        let turn = turn.await.map_err(|_| LEDGER_AWAY)?;
         self.unsettled = None;
         let claimed = match turn {
             Turn::Delivery(claimed) => *claimed,
@@ -259,10 +261,13 @@ impl Connection {
         if self.seat.is_none() {
             self.seat = self.line.health.seat(self.line.relay.connections, now);
         }
-        let wait = match (&self.seat, self.line.health.has_share(now)) {
+        let wait = match (&mut self.seat, self.line.health.has_share(now)) {
             (None, _) => NO_SEAT,
             (_, false) => NOT_ITS_TURN,
-            _ => return Ok(()),
+            (Some(seat), true) => {
+                seat.begins();
+                return Ok(());
+            }
         };
         self.settle_alone().await?;
         self.rest_for = Some(wait);
@@ -299,7 +304,9 @@ impl Connection {
             }
             Bearing::Nothing => return Step::Tried,
             Bearing::Doubtful if !health.doubted() => return Step::Tried,
-            Bearing::Refuses | Bearing::Doubtful => self.line.stop_relay(&format!("{outcome:?}"), now),
+            Bearing::Refuses | Bearing::Doubtful => {
+                self.line.stop_relay(&format!("{outcome:?}"), self.seat.as_ref(), now)
+            }
             Bearing::Away => {
                 let (wait, first) = health.failed(now);
                 if first {
@@ -382,7 +389,7 @@ impl Connection {
             }
             Err(problem) => {
                 let now = self.line.clock.now();
-                Err(Step::Down(self.line.not_connected(&problem, now)))
+                Err(Step::Down(self.line.not_connected(&problem, self.seat.as_ref(), now)))
             }
         }
     }

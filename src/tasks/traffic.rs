@@ -236,16 +236,16 @@ impl Traffic {
         found.purse.permits(tx, lane, wanted, share, now).await
     }
 
-    /// How many of `wanted` a relay may be given now. `None` is a relay that nobody limits.
+    /// How many of `wanted` a relay may be given now, at `share` thousandths of its rates. `None` is a relay that nobody limits.
     pub async fn relay_permits(
         &mut self,
         tx: &mut Tx,
         relay: Option<i64>,
-        wanted: usize,
+        (wanted, share): (usize, u32),
         now: Timestamp,
     ) -> Result<usize, StoreError> {
         let Some(relay) = relay else { return Ok(wanted) };
-        self.relays.entry(relay).or_default().permits(tx, relay, wanted, 1000, now).await
+        self.relays.entry(relay).or_default().permits(tx, relay, wanted, share, now).await
     }
 
     /// Notes what a claim took of its permits; fewer than `permitted` are all there were.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use tidings::domain::settings::{DomainSettings, OnUncertain};
+use tidings::domain::settings::{DomainSettings, OnUncertain, RelaySettings};
 use tidings::runtime::Clock;
 use tidings::tasks::ledger::Work;
 use tidings::tasks::send::Step;
@@ -13,7 +13,7 @@ use crate::support::clock::{StoppedClock, TUESDAY};
 use crate::support::peer::{Do, Moment, Peer, Stage};
 use crate::support::sending::{FIRST_RETRY, Sending, queued_edition};
 use crate::support::stores::{TestStore, on_every_store};
-use crate::support::traffic::{Process, add_people, at, lane, named, queue};
+use crate::support::traffic::{Process, add_people, at, lane, named, per_second, queue};
 
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -142,4 +142,35 @@ async fn a_relay_that_says_421_at_the_door_gets_fewer_connections() {
     assert_eq!(connections[2].step().await, Step::Tried, "five clean minutes later one more");
     let counts = sending.counts().await;
     assert_eq!(counts.queued + counts.leased + counts.accepted, 5);
+}
+
+/// W107: half the connections, and half the rate with them.
+#[tokio::test]
+async fn w107_a_relay_that_is_slowed_down_gets_as_much_less_of_its_rate() {
+    on_every_store(|store| async move {
+        let clock = StoppedClock::at(TUESDAY);
+        let peer = Peer::willing().await;
+        add_people(&store, &at("x.example", 400)).await;
+        let relays = [RelaySettings { rates: vec![per_second(10)], connections: 4, ..named("main", &peer) }];
+        let process = Process::start(&store, &clock, &relays, &[]).await;
+        queue(&store, "weekly").await;
+        // The first message is free, and what the bucket holds more than it.
+        process.drain().await;
+        let mut connection = process.connections().remove(0);
+        let mut in_ten_seconds = Vec::new();
+        for _ in 0..2 {
+            let before = peer.count();
+            for _ in 0..1000 {
+                clock.advance(Duration::from_millis(10));
+                while connection.step().await == Step::Tried {}
+            }
+            in_ten_seconds.push(peer.count() - before);
+            for _ in 0..3 {
+                process.lines[0].health.deferred(4, clock.now());
+            }
+        }
+        assert!((98..=101).contains(&in_ten_seconds[0]), "{in_ten_seconds:?}");
+        assert!((48..=51).contains(&in_ten_seconds[1]), "{in_ten_seconds:?}");
+    })
+    .await;
 }
