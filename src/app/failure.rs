@@ -69,7 +69,9 @@ impl From<StoreError> for Failure {
             _ if error.is_about_the_login() => Failure::Config(text),
             StoreError::NewerSchema { .. } | StoreError::OlderSchema { .. } => Failure::Config(text),
             StoreError::Locked(_) => Failure::TryAgain(text),
-            StoreError::File { .. } | StoreError::Gone(_) => Failure::Unreachable(text),
+            StoreError::File { .. } | StoreError::ReadOnly { .. } | StoreError::Gone(_) => {
+                Failure::Unreachable(text)
+            }
             StoreError::Sql(sqlx_error) if is_away(&sqlx_error) => Failure::Unreachable(text),
             _ => Failure::Ours(text),
         }

@@ -49,6 +49,8 @@ pub enum StoreError {
     Migrate(#[from] sqlx::migrate::MigrateError),
     #[error("{path}: {error}", path = path.display())]
     File { path: PathBuf, error: std::io::Error },
+    #[error("{path} cannot be written: give the user that Tidings runs as the right to write it, and its file system must not be mounted read-only ({error})", path = path.display())]
+    ReadOnly { path: PathBuf, error: std::io::Error },
     #[error("{path} was removed or replaced while it was open; nothing is written until this process is started again", path = .0.display())]
     Gone(PathBuf),
     #[error("another daemon works on {path}; stop it first, or give this one a database of its own", path = .0.display())]
@@ -80,7 +82,10 @@ impl StoreError {
                 use sqlx::Error::{Io, PoolClosed, PoolTimedOut, Protocol, Tls, WorkerCrashed};
                 matches!(error, Io(_) | PoolClosed | PoolTimedOut | Protocol(_) | Tls(_) | WorkerCrashed)
             }
-            StoreError::File { .. } | StoreError::Locked(_) | StoreError::Gone(_) => true,
+            StoreError::File { .. }
+            | StoreError::ReadOnly { .. }
+            | StoreError::Locked(_)
+            | StoreError::Gone(_) => true,
             _ => false,
         }
     }

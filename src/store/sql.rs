@@ -301,6 +301,12 @@ fn create_private(file: &Path) -> Result<(), StoreError> {
         let new = std::fs::OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(file);
         new.map_err(failed(file))?;
     }
+    // Beside it SQLite keeps the log and the index of the log. Its own answer would name neither file nor folder.
+    let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    for path in [file, folder] {
+        rustix::fs::access(path, rustix::fs::Access::WRITE_OK)
+            .map_err(|error| StoreError::ReadOnly { path: path.to_owned(), error: error.into() })?;
+    }
     Ok(())
 }
 

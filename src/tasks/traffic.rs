@@ -152,6 +152,8 @@ impl Traffic {
                 lanes::set_pace(tx, id, &lane.pace).await?;
             }
         }
+        // Another process may have been started with limits that this one was started without.
+        self.relays.values_mut().for_each(|purse| purse.unlimited = false);
         self.looked_at = Some(now);
         Ok(())
     }

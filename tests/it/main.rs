@@ -60,6 +60,7 @@ mod slot_falls_due;
 mod staff_answers;
 mod staff_leaks;
 mod stopped_by_sigterm;
+mod store_is_read_only;
 mod store_suite;
 mod support;
 mod templates_are_linted;

@@ -174,3 +174,27 @@ async fn w107_a_relay_that_is_slowed_down_gets_as_much_less_of_its_rate() {
     })
     .await;
 }
+
+/// Processes follow the newest config of any of them, without a restart of their own.
+#[tokio::test]
+async fn limits_that_another_process_brings_hold_for_all() {
+    on_every_store(|store| async move {
+        let clock = StoppedClock::at(TUESDAY);
+        let peer = Peer::willing().await;
+        add_people(&store, &at("x.example", 100)).await;
+        let unlimited = [named("main", &peer)];
+        let limited = [RelaySettings { rates: vec![per_second(10)], ..named("main", &peer) }];
+        let process = Process::start(&store, &clock, &unlimited, &[]).await;
+        queue(&store, "weekly").await;
+        let mut connection = process.connections().remove(0);
+        for _ in 0..30 {
+            assert_eq!(connection.step().await, Step::Tried);
+        }
+        let _other = Process::start(&store, &clock, &limited, &[]).await;
+        clock.advance(Duration::from_secs(2));
+        let before = peer.count();
+        while connection.step().await == Step::Tried {}
+        assert!(peer.count() - before <= 3, "{} at once", peer.count() - before);
+    })
+    .await;
+}
