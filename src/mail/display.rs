@@ -11,6 +11,13 @@ use super::mime;
 /// Octets of HTML that are looked at; more is shown as text only.
 const HTML_MAX: usize = 256 << 10;
 
+/// Elements within each other. Beyond it the parser's time grows with the square of them.
+const DEPTH_MAX: usize = 200;
+
+/// Elements that end by themselves where the next one begins, or have no end at all.
+const ENDED: [&str; 15] =
+    ["p", "li", "td", "th", "tr", "dd", "dt", "br", "img", "hr", "meta", "link", "input", "o:p", "!doctype"];
+
 /// Elements that structure words.
 const KEPT: [&str; 33] = [
     "a",
@@ -56,11 +63,29 @@ pub struct Displayed {
     pub pictures: usize,
 }
 
-/// The HTML form of a message, fit for display; `None` where it has none, or too much of it. Costs what parsing costs: off the reactor.
+/// The HTML form of a message, fit for display; `None` where it has none, or too much of it, or it goes too deep. Costs what parsing costs: off the reactor.
 pub fn displayed(raw: &[u8]) -> Option<Displayed> {
     let content = mime::read_whole(super::parse::without_mbox_line(raw));
     let whole = content.html.join("\n");
-    (!whole.is_empty() && whole.len() <= HTML_MAX).then(|| sanitised(&whole))
+    let fit = !whole.is_empty() && whole.len() <= HTML_MAX && depth(&whole) <= DEPTH_MAX;
+    fit.then(|| sanitised(&whole))
+}
+
+/// How many elements are open at once, at most. Those that are never closed count for as long as the text goes on.
+fn depth(html: &str) -> usize {
+    let (mut open, mut most) = (0_usize, 0);
+    for piece in html.split('<').skip(1) {
+        let closes = piece.starts_with('/');
+        let name = piece.trim_start_matches('/');
+        let end = name.find(|c: char| c.is_whitespace() || c == '>' || c == '/').unwrap_or(name.len());
+        let name = name[..end].to_ascii_lowercase();
+        if name.is_empty() || name.starts_with('!') || ENDED.contains(&name.as_str()) {
+            continue;
+        }
+        open = if closes { open.saturating_sub(1) } else { open + 1 };
+        most = most.max(open);
+    }
+    most
 }
 
 fn sanitised(html: &str) -> Displayed {
@@ -133,7 +158,14 @@ mod tests {
         let raw =
             b"From: a@x.example\nContent-Type: text/html; charset=iso-8859-1\n\n<p>caf\xe9<script>x</script>";
         assert_eq!(displayed(raw).unwrap().html, "<p>caf\u{e9}</p>");
-        let deep = format!("From: a@x.example\nContent-Type: text/html\n\n{}x", "<div>".repeat(50_000));
-        assert!(displayed(deep.as_bytes()).is_some_and(|shown| shown.html.contains('x')));
+        let nested = |count: usize, open: &str| {
+            displayed(
+                format!("From: a@x.example\nContent-Type: text/html\n\n{}x", open.repeat(count)).as_bytes(),
+            )
+        };
+        for open in ["<div>", "<b>", "<table><tr><td>", "<a href=x>", "</p><font>"] {
+            assert_eq!(nested(20_000, open), None, "{open}");
+        }
+        assert!(nested(DEPTH_MAX, "<div>").is_some() && nested(2_000, "<p>a<br>").is_some());
     }
 }
