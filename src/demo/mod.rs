@@ -1,11 +1,13 @@
 //! Layer 5: `tidings demo`. The whole daemon on loopback with the sample publication: real config, real SQLite file, real SMTP to
-//! a recording server, one real answer through LMTP.
+//! a recording server, and through LMTP what people and programs answer: a question, what staff say to it, a mailbox that is gone,
+//! a reader who leaves. A second edition respects it.
 //!
-//! Nothing here is a second path: the sample files are those of `config/`, people come through the import, the edition through
-//! the schedule, the answer through the door. Only the server that records the mail belongs to the demo.
+//! Nothing here is a second path: the sample files are those of `config/`, people come through the import, editions through
+//! the schedule, answers through the door. Only the server that records the mail belongs to the demo. Between the two editions the
+//! daemon is stopped and started, with the second one added to its config.
 
-mod answer;
 mod gallery;
+mod letters;
 mod sample;
 mod sink;
 
@@ -26,7 +28,7 @@ use crate::domain::verdict::Verdict;
 use crate::import;
 use crate::runtime::{Clock, Shutdown, SystemClock, Timestamp};
 use crate::store::editions::EditionRow;
-use crate::store::{Store, deliveries, editions, inbound, people, threads};
+use crate::store::{Store, deliveries, editions, inbound, threads};
 use crate::tasks::people::{ImportOptions, import as import_rows};
 use sink::{Recorded, Sink};
 
@@ -113,14 +115,36 @@ impl Drop for Folder {
     }
 }
 
+/// What the config is read with.
+struct Given {
+    folder: PathBuf,
+    secret: String,
+    flags: Vec<(String, String)>,
+}
+
+impl Given {
+    fn load(&self) -> Result<Setup, Failure> {
+        let env = BTreeMap::from([("TIDINGS_SECRET".to_owned(), self.secret.clone())]);
+        let (setup, problems) = Setup::load(&self.folder.join("config/tidings.toml"), &env, &self.flags);
+        setup.ok_or_else(|| Failure::problems(&problems))
+    }
+}
+
+async fn start_daemon(setup: &Setup, store: &Store) -> Result<(Daemon, Shutdown), Failure> {
+    let shutdown = Shutdown::new();
+    let daemon =
+        Daemon::start(setup, store.clone(), Arc::new(SystemClock), shutdown.clone(), Parts::ALL).await?;
+    Ok((daemon, shutdown))
+}
+
 /// Everything that runs.
 struct World {
+    given: Given,
     setup: Setup,
     store: Store,
     sink: Arc<Sink>,
     daemon: Daemon,
     shutdown: Shutdown,
-    folder: PathBuf,
 }
 
 /// What the demo has to say.
@@ -137,78 +161,113 @@ impl World {
         let set = |key: &str, value: String| (key.to_owned(), value);
         // The sample config as it is shipped; only where things are on this machine differs.
         let key = sample::signing_key(folder)?;
-        let flags = [
+        let flags = vec![
             set("dkim.domain", sample::DOMAIN.into()),
             set("dkim.selector", sample::SELECTOR.into()),
             set("dkim.key.file", key),
             set("relays.0.url", format!("smtp://{}", sink.address)),
             set("relays.0.rate", "100000/s".into()),
             set("intake.lmtp.listen", "127.0.0.1:0".into()),
+            set("intake.authserv_id", sample::AUTHSERV_ID.into()),
             set("editions.0.at", now.rfc3339()),
             // A disk that is nearly full would be a mail more.
             set("operators", "[]".into()),
         ];
-        let env = BTreeMap::from([("TIDINGS_SECRET".to_owned(), sample::secret()?)]);
-        let (setup, problems) = Setup::load(&folder.join("config/tidings.toml"), &env, &flags);
-        let setup = setup.ok_or_else(|| Failure::problems(&problems))?;
+        let given = Given { folder: folder.to_owned(), secret: sample::secret()?, flags };
+        let setup = given.load()?;
         let store = Store::open(&setup.settings.storage).await?;
         import_people(&setup, &store, now).await?;
-        let shutdown = Shutdown::new();
-        let clock = Arc::new(SystemClock);
-        let daemon = Daemon::start(&setup, store.clone(), clock, shutdown.clone(), Parts::ALL).await?;
-        Ok(World { setup, store, sink, daemon, shutdown, folder: folder.to_owned() })
+        let (daemon, shutdown) = start_daemon(&setup, &store).await?;
+        Ok(World { given, setup, store, sink, daemon, shutdown })
+    }
+
+    /// Stops the daemon as SIGTERM does, and starts it again with a second edition in its config, due now.
+    async fn go_on(self) -> Result<World, Failure> {
+        let World { mut given, store, sink, daemon, shutdown, .. } = self;
+        shutdown.ask();
+        if !daemon.finish().await {
+            return Err(Failure::Ours("a worker broke".into()));
+        }
+        given.flags.extend(sample::second_edition(SystemClock.now()));
+        let setup = given.load()?;
+        let (daemon, shutdown) = start_daemon(&setup, &store).await?;
+        Ok(World { given, setup, store, sink, daemon, shutdown })
     }
 
     async fn play(self, json: bool, started: Timestamp) -> Result<Told, Failure> {
-        let slug = self.setup.content.publication.editions[0].slug.clone();
-        let edition = self.watch_edition(&slug, json).await?;
-        let asked =
-            self.sink.of_tier("yearly").ok_or_else(|| Failure::Ours("no yearly reader got mail".into()))?;
+        let first = self.watch_edition(&self.slug(0), json).await?;
+        self.exchange().await?;
+        let world = self.go_on().await?;
+        let second = world.watch_edition(&world.slug(1), json).await?;
+        world.tell(&[first, second], started).await
+    }
+
+    fn slug(&self, number: usize) -> String {
+        self.setup.content.publication.editions[number].slug.clone()
+    }
+
+    /// What people and programs do with the first edition.
+    async fn exchange(&self) -> Result<(), Failure> {
+        let mail = |tier: &str| {
+            self.sink.of_tier(tier).ok_or_else(|| Failure::Ours(format!("no {tier} reader got mail")))
+        };
         let door = self.daemon.lmtp().ok_or_else(|| Failure::Ours("LMTP does not listen".into()))?;
-        answer::send(door, &asked.to, &asked.bytes).await?;
-        let thread = self.watch_thread().await?;
-        let World { setup, store, sink, daemon, shutdown, folder } = self;
+        let asked = mail("yearly")?;
+        letters::question(&asked).deliver(door).await?;
+        letters::bounce(&mail("free")?).deliver(door).await?;
+        letters::leaving(&mail("monthly")?)?.deliver(door).await?;
+        let staff = self.setup.settings.desk.staff.first();
+        let member = staff.map(|member| member.email.as_str()).unwrap_or_default();
+        let notice = self.mail_to(member, 1, "the notice to staff").await?;
+        letters::answer(&notice).deliver(door).await?;
+        // The edition, the automatic answer, and the one that staff wrote.
+        self.mail_to(&asked.to, 3, "the answer of staff").await?;
+        Ok(())
+    }
+
+    /// Waits until so many mails went to an address. Answers the newest.
+    async fn mail_to(&self, address: &str, count: usize, what: &str) -> Result<Recorded, Failure> {
+        patiently(&format!("{what} did not arrive"), async || {
+            let mails = self.sink.to(address);
+            Ok(if mails.len() >= count { mails.into_iter().next_back() } else { None })
+        })
+        .await
+    }
+
+    async fn tell(self, editions: &[EditionRow], started: Timestamp) -> Result<Told, Failure> {
+        let World { given, setup, store, sink, daemon, shutdown } = self;
         shutdown.ask();
         if !daemon.finish().await {
             return Err(Failure::Ours("a worker broke".into()));
         }
         let mut tx = store.read().await?;
-        let posts = threads::posts(&mut tx, thread.thread).await?;
-        let by_tier: BTreeMap<String, i64> = people::active_by_tier(&mut tx).await?.into_iter().collect();
         let open = threads::inbox(&mut tx, "", 1000).await?;
+        let thread = open.first().cloned().ok_or_else(|| Failure::Ours("nobody asked anything".into()))?;
+        let posts = threads::posts(&mut tx, thread.thread).await?;
         let verdicts = inbound::list(&mut tx, None, 1000).await?;
         let found = |wanted: &[Verdict]| {
             verdicts.iter().filter(|row| row.verdict.is_some_and(|verdict| wanted.contains(&verdict))).count()
         };
-        let bounces = found(&[Verdict::BounceHard, Verdict::BounceSoft]);
-        let unsubscribed = found(&[Verdict::Unsubscribe]);
         let accepted = deliveries::list(&mut tx, None, Some(DeliveryState::Accepted), 0, 10_000).await?;
-        let relayed = accepted.iter().filter(|row| row.kind == DeliveryKind::Answer.as_str()).count();
-        let notices = notices(&setup, &sink);
         drop(tx);
         store.close().await;
         let mails = sink.mails();
         let conversation = app::conversation(&thread, &posts);
-        gallery::write(&folder, &setup, &mails, &conversation)
-            .map_err(|error| Failure::No(format!("{}: {error}", folder.display())))?;
+        gallery::write(&given.folder, &setup, &mails, &conversation)
+            .map_err(|error| Failure::No(format!("{}: {error}", given.folder.display())))?;
         let summary = Summary {
-            subscribers: by_tier.values().sum::<i64>() as usize,
-            tiers: by_tier,
-            editions: vec![EditionSummary {
-                slug: edition.slug.clone(),
-                audience: edition.audience,
-                accepted: edition.counts.accepted,
-                skipped: edition.counts.skipped,
-            }],
+            subscribers: editions.first().map_or(0, |edition| edition.audience) as usize,
+            tiers: editions.first().map(people_by_tier).unwrap_or_default(),
+            editions: editions.iter().map(summed).collect(),
             messages_on_disk: mails.len(),
             threads: open.len(),
             posts: open.iter().map(|thread| thread.posts).sum(),
-            relayed,
-            bounces,
-            unsubscribed,
+            relayed: accepted.iter().filter(|row| row.kind == DeliveryKind::Answer.as_str()).count(),
+            bounces: found(&[Verdict::BounceHard, Verdict::BounceSoft]),
+            unsubscribed: found(&[Verdict::Unsubscribe]),
             elapsed_ms: SystemClock.now().since(started).as_millis() as u64,
         };
-        let text = table(&edition, &mails, &conversation, notices, summary.elapsed_ms);
+        let text = table(editions, &mails, &conversation, &summary);
         Ok(Told { summary, text })
     }
 
@@ -240,20 +299,19 @@ impl World {
             Err(Failure::Ours(format!("the edition is {}: {:?}", row.state, row.counts)))
         }
     }
-
-    /// Waits until the answer is a thread and the staff have been told.
-    async fn watch_thread(&self) -> Result<threads::ThreadRow, Failure> {
-        patiently("the answer did not arrive", async || {
-            let rows = threads::inbox(&mut self.store.read().await?, "", 10).await?;
-            Ok(rows.into_iter().next().filter(|_| notices(&self.setup, &self.sink) > 0))
-        })
-        .await
-    }
 }
 
-/// Mails that members of staff got.
-fn notices(setup: &Setup, sink: &Sink) -> usize {
-    setup.settings.desk.staff.iter().map(|member| sink.sent_to(member.email.as_str())).sum()
+fn people_by_tier(edition: &EditionRow) -> BTreeMap<String, i64> {
+    edition.tiers.iter().map(|(tier, numbers)| (tier.to_string(), numbers.audience)).collect()
+}
+
+fn summed(edition: &EditionRow) -> EditionSummary {
+    EditionSummary {
+        slug: edition.slug.clone(),
+        audience: edition.audience,
+        accepted: edition.counts.accepted,
+        skipped: edition.counts.skipped,
+    }
 }
 
 /// Asks until there is an answer.
@@ -290,29 +348,35 @@ async fn import_people(setup: &Setup, store: &Store, now: Timestamp) -> Result<(
     }
 }
 
-fn table(
-    edition: &EditionRow,
-    mails: &[Recorded],
-    conversation: &str,
-    notices: usize,
-    elapsed: u64,
-) -> String {
+fn table(editions: &[EditionRow], mails: &[Recorded], conversation: &str, summary: &Summary) -> String {
     use std::fmt::Write;
     let mut out = String::new();
     // Writing to a String cannot fail.
-    let _ = writeln!(out, "{} \"{}\" is {}\n", edition.slug, edition.subject, edition.state);
-    let _ = writeln!(out, "{:<10} {:>8} {:>8} {:>8}", "TIER", "PEOPLE", "MAILS", "kB EACH");
-    for (tier, numbers) in &edition.tiers {
-        let (audience, accepted) = (numbers.audience, numbers.counts.accepted);
-        let sizes: Vec<usize> =
-            mails.iter().filter(|mail| mail.tier() == tier.as_str()).map(|mail| mail.bytes.len()).collect();
-        let each = sizes.iter().sum::<usize>() / sizes.len().max(1) / 1000;
-        let _ = writeln!(out, "{:<10} {audience:>8} {accepted:>8} {each:>8}", tier.as_str());
+    for (number, edition) in editions.iter().enumerate() {
+        let _ = writeln!(out, "{} \"{}\" is {}\n", edition.slug, edition.subject, edition.state);
+        let _ = writeln!(out, "{:<10} {:>8} {:>8} {:>8}", "TIER", "PEOPLE", "MAILS", "kB EACH");
+        for (tier, numbers) in &edition.tiers {
+            let (audience, accepted) = (numbers.audience, numbers.counts.accepted);
+            // A reader's first mail is the first edition's.
+            let of_edition =
+                |mail: &&Recorded| mail.tier() == tier.as_str() && mail.subject() == edition.subject;
+            let sizes: Vec<usize> = mails.iter().filter(of_edition).map(|mail| mail.bytes.len()).collect();
+            let each = sizes.iter().sum::<usize>() / sizes.len().max(1) / 1000;
+            let _ = writeln!(out, "{:<10} {audience:>8} {accepted:>8} {each:>8}", tier.as_str());
+        }
+        out.push('\n');
+        if number == 0 {
+            let _ = writeln!(
+                out,
+                "Then one reader asked, staff answered from their own mail program, {} mailbox was gone, and {} reader left by mail:\n",
+                summary.bounces, summary.unsubscribed
+            );
+            for line in conversation.lines() {
+                let _ = writeln!(out, "  {line}");
+            }
+            out.push('\n');
+        }
     }
-    let _ = writeln!(out, "\nOne reader answered the mail; {notices} notice went to staff:\n");
-    for line in conversation.lines() {
-        let _ = writeln!(out, "  {line}");
-    }
-    let _ = writeln!(out, "\nDone in {:.1} s.", elapsed as f64 / 1000.0);
+    let _ = writeln!(out, "Done in {:.1} s.", summary.elapsed_ms as f64 / 1000.0);
     out
 }

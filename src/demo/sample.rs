@@ -9,6 +9,7 @@ use secrecy::ExposeSecret;
 
 use crate::app::Failure;
 use crate::mail::dkim_key;
+use crate::runtime::Timestamp;
 
 const FILES: [(&str, &[u8]); 8] = [
     ("config/tidings.toml", include_bytes!("../../config/tidings.toml")),
@@ -82,6 +83,21 @@ pub fn signing_key(folder: &Path) -> Result<String, Failure> {
     let zone = dkim_key::zone(&name, &dkim_key::record(&pair));
     std::fs::write(folder.join(RECORD_FILE), zone).map_err(failed)?;
     Ok(KEY_FILE.to_owned())
+}
+
+/// The server that takes mail in for the sample publication, whose word about signatures is believed.
+pub const AUTHSERV_ID: &str = "mx.news.example.org";
+
+/// The settings of a second edition, due at that time.
+pub fn second_edition(at: Timestamp) -> Vec<(String, String)> {
+    let set = |key: &str, value: &str| (format!("editions.1.{key}"), value.to_owned());
+    vec![
+        set("slug", "second-light"),
+        set("at", &at.rfc3339()),
+        set("subject", "{{articles.0.title}}"),
+        set("articles", "[\"small-model-evaluation\"]"),
+        set("tiers", "[\"free\", \"monthly\", \"yearly\", \"lifetime\"]"),
+    ]
 }
 
 /// A secret for one run.

@@ -7,12 +7,16 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 
+use crate::mail::parse;
+
 /// Far more than a mail of ours; what a stranger on loopback sends beyond it ends the connection.
 const MESSAGE_MAX: u64 = 4 << 20;
 
 /// One recorded message.
 #[derive(Clone, Debug)]
 pub struct Recorded {
+    /// The return path.
+    pub from: String,
     pub to: String,
     pub bytes: Vec<u8>,
     pub path: PathBuf,
@@ -22,6 +26,10 @@ impl Recorded {
     /// The sample people carry their tier in their address.
     pub fn tier(&self) -> &str {
         self.to.split('-').next().unwrap_or_default()
+    }
+
+    pub fn subject(&self) -> String {
+        parse::parse(&self.bytes).subject
     }
 }
 
@@ -64,9 +72,9 @@ impl Sink {
         self.lock().iter().filter(|mail| mail.path.starts_with(&self.mails)).cloned().collect()
     }
 
-    /// How many mails went to this address.
-    pub fn sent_to(&self, address: &str) -> usize {
-        self.lock().iter().filter(|mail| mail.to == address).count()
+    /// The mails to this address, oldest first.
+    pub fn to(&self, address: &str) -> Vec<Recorded> {
+        self.lock().iter().filter(|mail| mail.to == address).cloned().collect()
     }
 
     /// The first mail to a reader of this tier.
@@ -84,7 +92,7 @@ impl Sink {
         let (reader, mut writer) = stream.into_split();
         let mut reader = BufReader::new(reader);
         writer.write_all(b"220 sink.example ESMTP\r\n").await?;
-        let mut to = String::new();
+        let (mut from, mut to) = (String::new(), String::new());
         let mut line = String::new();
         loop {
             line.clear();
@@ -94,15 +102,19 @@ impl Sink {
             let verb = line.get(..4).unwrap_or_default().to_ascii_uppercase();
             let reply = match verb.as_str() {
                 "EHLO" => "250-sink.example\r\n250-PIPELINING\r\n250 8BITMIME\r\n",
-                "MAIL" | "RSET" | "NOOP" => "250 2.0.0 ok\r\n",
+                "MAIL" => {
+                    from = path(&line);
+                    "250 2.1.0 ok\r\n"
+                }
+                "RSET" | "NOOP" => "250 2.0.0 ok\r\n",
                 "RCPT" => {
-                    to = line.split(['<', '>']).nth(1).unwrap_or_default().to_owned();
+                    to = path(&line);
                     "250 2.1.5 ok\r\n"
                 }
                 "DATA" => {
                     writer.write_all(b"354 go on\r\n").await?;
                     let bytes = message(&mut reader).await?;
-                    self.record(&to, bytes)?;
+                    self.record(&from, &to, bytes)?;
                     "250 2.0.0 recorded\r\n"
                 }
                 "QUIT" => {
@@ -115,7 +127,7 @@ impl Sink {
         }
     }
 
-    fn record(&self, to: &str, bytes: Vec<u8>) -> std::io::Result<()> {
+    fn record(&self, from: &str, to: &str, bytes: Vec<u8>) -> std::io::Result<()> {
         let folder = if to.ends_with("@readers.example") { &self.mails } else { &self.others };
         let safe: String = to
             .chars()
@@ -126,9 +138,14 @@ impl Sink {
         let name = if again == 0 { format!("{safe}.eml") } else { format!("{safe}.{}.eml", again + 1) };
         let path = folder.join(name);
         std::fs::write(&path, &bytes)?;
-        recorded.push(Recorded { to: to.to_owned(), bytes, path });
+        recorded.push(Recorded { from: from.to_owned(), to: to.to_owned(), bytes, path });
         Ok(())
     }
+}
+
+/// The address between the angle brackets of a command.
+fn path(line: &str) -> String {
+    line.split(['<', '>']).nth(1).unwrap_or_default().to_owned()
 }
 
 /// Reads to the lone dot and takes the stuffing out (RFC 5321 section 4.5.2).

@@ -13,6 +13,7 @@ use mail_parser::decoders::charsets::map::charset_decoder;
 use mail_parser::decoders::quoted_printable::quoted_printable_decode;
 use mail_parser::{ContentType, HeaderName, Message, MessageParser, MimeHeaders};
 
+use super::files;
 use super::html;
 
 const DEPTH_MAX: usize = 10;
@@ -158,7 +159,10 @@ impl Walk {
         if self.whole {
             self.content.octets.push(decoded(&nature.encoding, body).into_owned());
         }
-        let (media_type, content_id) = (nature.media_type, nature.content_id);
+        // What a file is its octets say, whatever the message calls it: people open what they take for a picture.
+        let media_type =
+            files::sniffed(&head(&nature.encoding, body)).map_or(nature.media_type, str::to_owned);
+        let content_id = nature.content_id;
         self.content.attachments.push(Attachment { name, media_type, bytes, content_id });
         Vec::new()
     }
@@ -321,6 +325,23 @@ fn decoded<'a>(encoding: &str, body: &'a [u8]) -> Cow<'a, [u8]> {
         _ => None,
     };
     decoded.map_or(Cow::Borrowed(body), Cow::Owned)
+}
+
+/// The first octets of a body, decoded; enough to know a type by.
+fn head(encoding: &str, body: &[u8]) -> Vec<u8> {
+    const LENGTH: usize = 64;
+    match encoding {
+        "base64" => {
+            let digits: Vec<u8> = body
+                .iter()
+                .copied()
+                .filter(|b| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'/'))
+                .take(LENGTH)
+                .collect();
+            base64_decode(&digits).unwrap_or_default()
+        }
+        _ => decoded(encoding, &body[..body.len().min(LENGTH * 3)]).into_owned(),
+    }
 }
 
 fn decoded_size(encoding: &str, body: &[u8]) -> usize {

@@ -5,6 +5,7 @@ pub mod author;
 pub mod canonical;
 pub mod compose;
 mod constant;
+pub mod display;
 pub mod dkim;
 pub mod dkim_key;
 mod enclosed;

@@ -150,6 +150,16 @@ pub async fn told_of(
     Ok(row!(tx, (i64, i64), SQL, thread, staff, delivery.unwrap_or(0))?)
 }
 
+/// The conversation that this mail to this member is about.
+///
+/// # Errors
+/// When the database fails.
+pub async fn notice_about(tx: &mut Tx, delivery: i64, staff: i64) -> Result<Option<i64>, StoreError> {
+    const SQL: &str =
+        "SELECT thread_id FROM deliveries WHERE id = $1 AND staff_id = $2 AND thread_id IS NOT NULL";
+    Ok(row!(tx, (i64,), SQL, delivery, staff)?.map(|(thread,)| thread))
+}
+
 /// Another one's answer that was added after `post`: who wrote it, when, and its words.
 ///
 /// # Errors

@@ -267,18 +267,19 @@ impl Desk {
 
     /// The frame of an answer: it cites what the subscriber has seen and nothing else.
     async fn frame(&self, tx: &mut Tx, thread: i64) -> Result<Frame, StoreError> {
-        let references = self.seen_ids(tx, thread).await?;
+        let (in_reply_to, references) = self.seen_ids(tx, thread).await?;
         let content = self.press.shelf.get();
-        Ok(Frame {
-            in_reply_to: references.last().cloned(),
-            references,
-            ..frames::answer(&self.settings, &content.publication)
-        })
+        Ok(Frame { in_reply_to, references, ..frames::answer(&self.settings, &content.publication) })
     }
 
-    /// The ids of the messages that the subscriber has, oldest first.
-    pub(super) async fn seen_ids(&self, tx: &mut Tx, thread: i64) -> Result<Vec<String>, StoreError> {
+    /// The subscriber's newest message, or ours where they wrote none; and all the messages that they have, oldest first.
+    pub(super) async fn seen_ids(
+        &self,
+        tx: &mut Tx,
+        thread: i64,
+    ) -> Result<(Option<String>, Vec<String>), StoreError> {
         let seen = answers::seen_by_subscriber(tx, thread).await?;
+        let theirs = seen.iter().rposition(|seen| matches!(seen, Seen::Theirs(_)));
         let domain = &self.settings.message_id_domain;
         let id = |seen: Seen| match seen {
             Seen::Theirs(id) => id,
@@ -287,7 +288,9 @@ impl Desk {
                 message_id(&self.keyring, key.unwrap_or(self.keyring.current_key_id()), delivery, domain)
             }
         };
-        Ok(seen.into_iter().map(id).collect())
+        let ids: Vec<String> = seen.into_iter().map(id).collect();
+        let answered = theirs.and_then(|at| ids.get(at)).or(ids.last()).cloned();
+        Ok((answered, ids))
     }
 
     /// The post and its delivery.

@@ -1,5 +1,6 @@
 //! Layer 4: the order of steps. Each worker is one public `step`; the loop around it is a few lines.
 
+mod acknowledge;
 pub mod alarm;
 pub mod answer;
 pub mod backup;

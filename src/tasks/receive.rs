@@ -17,7 +17,7 @@ use super::{editors, staff_mail, threading};
 use crate::domain::address::Address;
 use crate::domain::sender::SenderProof;
 use crate::domain::token::{Purpose, Subject};
-use crate::domain::verdict::{Facts, Verdict, classify};
+use crate::domain::verdict::{Facts, Verdict, classify, why_unanswered};
 use crate::intake::signature::Signatures;
 use crate::intake::{Deposit, DepositError, ReceivedMail};
 use crate::mail::parse::{self, Arrived, Own};
@@ -266,6 +266,9 @@ impl Receiver {
             from: from.as_ref(),
             parsed: &parsed,
             reason: &reason,
+            unanswered: why_unanswered(&facts).or_else(|| {
+                forward::says_away(&parsed.subject).then_some("its subject is an automatic answer's")
+            }),
             files: &files,
         };
         let thread = self.effects(&mut tx, verdict, message, now).await?;

@@ -31,6 +31,9 @@ use crate::store::{Tx, audit, editions};
 /// One member hears of forged mail in one conversation this often at most.
 const UNPROVEN_EVERY: Duration = Duration::from_secs(3600);
 
+/// Ids of a mail that are looked up.
+const CITED: usize = 3;
+
 const NOTHING_SENT: &str = "Nothing of it was sent.";
 
 /// A member's mail about a conversation.
@@ -82,6 +85,38 @@ impl Desk {
             _ => {}
         }
         Ok(Some(number))
+    }
+
+    /// A member's answer to a notice that came to another address than the one that was made for it: some programs do not know
+    /// Reply-To. It is no question of a subscriber. Answers the conversation.
+    pub(super) async fn misdirected(
+        &self,
+        tx: &mut Tx,
+        message: Message<'_>,
+        from: &str,
+        now: Timestamp,
+    ) -> Result<Option<i64>, EffectProblem> {
+        let Some(member) = self.staff.iter().find(|member| member.address.to_lowercase() == from) else {
+            return Ok(None);
+        };
+        let parsed = message.parsed;
+        let cited = parsed.in_reply_to.iter().chain(parsed.references.iter().rev()).take(CITED);
+        for delivery in cited.filter_map(|id| delivery_in_message_id(&self.keyring, id)) {
+            let Some(thread) = answers::notice_about(tx, delivery, member.id).await? else { continue };
+            let thread = threads::current(tx, thread).await?;
+            let since = Timestamp(now.millis() - UNPROVEN_EVERY.as_millis() as i64);
+            if answers::may_tell(tx, (thread, member.id), "misdirected", since, now).await? {
+                let told = Told {
+                    title: "Your mail came to the wrong address",
+                    reason: "Your answer came to an address that everybody may write to, so nothing proves that it is one. Nothing of it was sent.",
+                    action: "Answer this mail: your program has to take the address in Reply-To.",
+                    ..Told::default()
+                };
+                self.tell(tx, (thread, member), told, now).await?;
+            }
+            return Ok(Some(thread));
+        }
+        Ok(None)
     }
 
     /// A copy that comes again, or by another way, says nothing new.
@@ -284,7 +319,7 @@ impl Desk {
     async fn told_of(&self, tx: &mut Tx, mail: &Mail<'_>) -> Result<Option<(i64, String)>, EffectProblem> {
         let parsed = mail.message.parsed;
         let who = (mail.thread.thread, mail.member.id);
-        let cited = parsed.in_reply_to.iter().chain(parsed.references.iter().rev()).take(3);
+        let cited = parsed.in_reply_to.iter().chain(parsed.references.iter().rev()).take(CITED);
         let mut found = None;
         for delivery in cited.filter_map(|id| delivery_in_message_id(&self.keyring, id)) {
             found = answers::told_of(tx, who, Some(delivery)).await?;

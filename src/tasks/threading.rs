@@ -40,6 +40,8 @@ pub struct Message<'a> {
     pub parsed: &'a Parsed,
     /// Of the verdict.
     pub reason: &'a str,
+    /// Why no program of ours answers it, if none may.
+    pub unanswered: Option<&'static str>,
     /// Where somebody of the house may answer with some.
     pub files: &'a [File],
 }
@@ -70,7 +72,11 @@ impl Desk {
         now: Timestamp,
     ) -> Result<i64, EffectProblem> {
         let from = sender(message)?;
+        if let Some(thread) = self.misdirected(tx, message, &from.key, now).await? {
+            return Ok(thread);
+        }
         let leads = leads(tx, keyring, message, &from.key, now).await?;
+        let mut opened_by = None;
         let thread = match find_thread(&from.key, &leads.candidates) {
             Belongs::To { thread, .. } => thread,
             Belongs::New { suspected } => {
@@ -89,11 +95,16 @@ impl Desk {
                     edition_id: leads.edition_id,
                     suspected,
                 };
-                threads::open(tx, &new, now).await?
+                let thread = threads::open(tx, &new, now).await?;
+                opened_by = subscriber;
+                thread
             }
         };
         let post = self.post(tx, thread, PostKind::Subscriber, message, now).await?;
         self.tell_staff(tx, thread, post, now).await?;
+        if let (Some(person), None) = (opened_by, message.unanswered) {
+            self.acknowledge(tx, thread, &person, now).await?;
+        }
         Ok(thread)
     }
 

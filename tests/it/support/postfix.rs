@@ -108,15 +108,20 @@ pub struct Postfix {
 impl Postfix {
     /// Takes mail for everybody at `domain`.
     pub fn start(domain: &str) -> Postfix {
-        Postfix::start_with(domain, None)
+        Postfix::start_with(domain, None, None)
+    }
+
+    /// Takes mail for everybody at `domains`, and hands what is for another domain to an LMTP door.
+    pub fn start_for(domains: &[&str], handed: (&str, SocketAddr)) -> Postfix {
+        Postfix::start_with(&domains.join(", "), Some(handed), None)
     }
 
     /// With TLS and AUTH in front of everything, for `USERNAME` and `PASSWORD` of the scripted peer.
     pub fn start_secured(domain: &str, secured: Secured<'_>) -> Postfix {
-        Postfix::start_with(domain, Some(secured))
+        Postfix::start_with(domain, None, Some(secured))
     }
 
-    fn start_with(domain: &str, secured: Option<Secured<'_>>) -> Postfix {
+    fn start_with(domain: &str, handed: Option<(&str, SocketAddr)>, secured: Option<Secured<'_>>) -> Postfix {
         let folder = open_folder();
         let address = free_address();
         let root = folder.path().display();
@@ -137,6 +142,9 @@ impl Postfix {
              virtual_gid_maps = static:{NOBODY}\n",
             base.display()
         );
+        if let Some((domain, door)) = handed {
+            main.push_str(&format!("transport_maps = inline:{{{domain}=lmtp:inet:{door}}}\n"));
+        }
         let mut smtpd = format!("{address} inet n - n - - smtpd");
         if let Some(secured) = secured {
             main.push_str(&secure(folder.path(), secured.identity));
@@ -161,6 +169,7 @@ impl Postfix {
             "retry unix - - n - - error",
             "virtual unix - n n - - virtual",
             "anvil unix - - n - 1 anvil",
+            "lmtp unix - - n - - lmtp",
             "postlog unix-dgram n - n - 1 postlogd",
         ];
         std::fs::write(folder.path().join("etc/main.cf"), main).unwrap();

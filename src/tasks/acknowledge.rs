@@ -1,0 +1,96 @@
+//! The automatic answer to a question: that a person will read it, or, where a tier has no answers from a person, that nobody will.
+//!
+//! Headers do not tell every program from a person, so it is counted as well: one in a conversation, one a day to an address, and only to
+//! people who are subscribers (RFC 3834 section 2, and what two desks do to each other). It carries the marks that keep programs from
+//! answering it, and it is a post of its conversation, so that a reply to it opens nothing new.
+
+use std::time::Duration;
+
+use super::frames;
+use super::receive::EffectProblem;
+use super::threading::Desk;
+use crate::domain::body::fill;
+use crate::domain::delivery::DeliveryKind;
+use crate::domain::entitlement::effective_tier;
+use crate::domain::subscriber::Subscriber;
+use crate::domain::thread::PostKind;
+use crate::mail::compose::Frame;
+use crate::render::{SupportAckInput, render_support_ack};
+use crate::runtime::Timestamp;
+use crate::store::answers;
+use crate::store::deliveries::{self, DeskMail};
+use crate::store::threads::{self, NewPost};
+use crate::store::{Tx, editions};
+
+/// One address gets no second automatic answer within this time, however many conversations it opens.
+const EVERY: Duration = Duration::from_secs(86_400);
+
+/// Characters of a person's subject that go into a header.
+const SUBJECT_SHOWN: usize = 200;
+
+impl Desk {
+    /// Queues the automatic answer to a conversation that `person` has just opened, if there has to be one.
+    pub(super) async fn acknowledge(
+        &self,
+        tx: &mut Tx,
+        thread: i64,
+        person: &Subscriber,
+        now: Timestamp,
+    ) -> Result<(), EffectProblem> {
+        let since = Timestamp(now.millis() - EVERY.as_millis() as i64);
+        if answers::automatic(tx, thread, &person.address.key(), since).await? != (0, 0) {
+            return Ok(());
+        }
+        let content = self.press.shelf.get();
+        let publication = &content.publication;
+        let lapsed = publication.lapsed_tier.as_ref();
+        let counts_as = effective_tier(&person.tier, person.term_ends_at, lapsed, now);
+        let Some(tier) = counts_as.and_then(|tier| publication.tier(tier)) else { return Ok(()) };
+        let subject = threads::show(tx, thread).await?.map(|row| row.subject).unwrap_or_default();
+        let subject: String = subject.chars().take(SUBJECT_SHOWN).collect();
+        let input = SupportAckInput {
+            publication,
+            support: &content.support,
+            desk: &self.press.desk_name,
+            subject: &subject,
+            name: &person.name,
+            tier,
+            promise: "",
+        };
+        let body = render_support_ack(&content.templates, &input).map_err(|problems| {
+            let list: Vec<String> = problems.iter().map(ToString::to_string).collect();
+            EffectProblem::Message(format!("the automatic answer cannot be rendered: {}", list.join("; ")))
+        })?;
+        let (in_reply_to, references) = self.seen_ids(tx, thread).await?;
+        let frame = Frame { in_reply_to, references, ..frames::acknowledgement(&self.settings, publication) };
+        let text = fill(&body.text, &Default::default());
+        let json = |error: serde_json::Error| EffectProblem::Message(error.to_string());
+        let (frame, body) =
+            (serde_json::to_string(&frame).map_err(json)?, serde_json::to_string(&body).map_err(json)?);
+        let body_id = editions::add_body(tx, &frame, &body).await?;
+        let mail = DeskMail {
+            kind: DeliveryKind::Notice,
+            subscriber_id: Some(person.id),
+            thread_id: Some(thread),
+            address: None,
+            staff_id: None,
+            body_id,
+        };
+        let delivery = deliveries::queue_desk_mail(tx, mail, now).await?;
+        let desk = &self.settings.desk.mailbox;
+        let post = NewPost {
+            thread,
+            kind: PostKind::Automatic,
+            from_name: &desk.name,
+            from_address: desk.address.as_str(),
+            text: text.trim(),
+            folded: "",
+            message_id: None,
+            inbound_id: None,
+            staff_id: None,
+            attachments: &[],
+        };
+        let post = threads::add_post(tx, &post, now).await?;
+        Ok(answers::is_about(tx, delivery, post).await?)
+    }
+}
