@@ -1,12 +1,15 @@
 //! Layer 2: bytes of mail. Outgoing messages from frozen bodies, inbound bytes to plain values, and the tokens that join the two.
 
+mod arf;
 pub mod authentication;
 pub mod author;
+mod bounce_text;
 pub mod canonical;
 pub mod compose;
 mod constant;
 pub mod dkim;
 pub mod dkim_key;
+mod dsn;
 mod enclosed;
 pub mod encode;
 pub mod files;
@@ -14,8 +17,11 @@ pub mod forward;
 mod frame;
 pub mod header;
 pub mod html;
+mod leaves;
 mod mime;
 pub mod parse;
 pub mod secret;
+pub mod report;
+mod signs;
 pub mod token;
 pub mod trim;

@@ -5,6 +5,7 @@ mod answer_arrives;
 mod architecture;
 mod audience_rule;
 mod backup_is_restored;
+mod bounces_of_all_kinds;
 mod browser_subscribes;
 mod commands_answer;
 mod compose_wire;
