@@ -152,7 +152,10 @@ pub fn judge(report: &Report, evidence: Evidence<'_>, rules: Rules<'_>) -> Findi
         ""
     };
     let Some(answered) = answered(found) else {
-        return Finding::Failed(Bounce { said: shorten(&found.said), ..unclassified(report, "it has no code") });
+        return Finding::Failed(Bounce {
+            said: shorten(&found.said),
+            ..unclassified(report, "it has no code")
+        });
     };
     let status = answered.enhanced.map_or_else(|| answered.code.to_string(), str::to_owned);
     match rules(answered) {
@@ -292,7 +295,10 @@ fn times(run: &[Issue], of: impl Fn(Option<ReplyClass>, &str) -> bool) -> Vec<Ti
 }
 
 fn any_two(times: &[Timestamp], enough: impl Fn(Duration) -> bool) -> bool {
-    times.iter().enumerate().any(|(at, first)| times[at + 1..].iter().any(|later| enough(later.since(*first))))
+    times
+        .iter()
+        .enumerate()
+        .any(|(at, first)| times[at + 1..].iter().any(|later| enough(later.since(*first))))
 }
 
 /// The soft score of a run without success: at most one issue a day counts, and a long silence forgets.
@@ -317,4 +323,172 @@ fn is_spent(run: &[Issue]) -> bool {
     }
     let span = first.zip(last).map(|(first, last)| last.since(first));
     sum >= SOFT_POINTS && span.is_some_and(|span| span >= SOFT_SPAN)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A few rows of the rules of replies.
+    fn rules(answered: Answered<'_>) -> (ReplyClass, String) {
+        let class = match (answered.code < 500, answered.enhanced.map_or("", |code| &code[2..])) {
+            (true, _) => ReplyClass::Transient,
+            (_, "1.1") => ReplyClass::Hard,
+            (_, "7.26") => ReplyClass::Policy,
+            (_, "2.2") => ReplyClass::Full,
+            (_, "1.9") => ReplyClass::Ignored,
+            _ => ReplyClass::Recipient,
+        };
+        (class, class.as_str().to_owned())
+    }
+
+    fn one(address: &str, action: Action, status: &str, said: (Option<u16>, Option<&str>)) -> Reported {
+        Reported {
+            addresses: vec![address.to_owned()],
+            action: Some(action),
+            status: Some(status.to_owned()).filter(|status| !status.is_empty()),
+            code: said.0,
+            enhanced: said.1.map(str::to_owned),
+            ..Reported::default()
+        }
+    }
+
+    fn report(recipients: Vec<Reported>) -> Report {
+        Report { form: BounceForm::Fields, name: "delivery-status".into(), recipients }
+    }
+
+    const OURS: Evidence<'static> = Evidence { by_envelope: true, address: Some("ann@x.example") };
+
+    fn failed(recipients: Vec<Reported>) -> Bounce {
+        match judge(&report(recipients), OURS, &rules) {
+            Finding::Failed(bounce) => bounce,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn w132_only_failed_is_a_failure() {
+        let of =
+            |action| judge(&report(vec![one("ann@x.example", action, "4.0.0", (None, None))]), OURS, &rules);
+        assert_eq!(of(Action::Delayed), Finding::Delayed);
+        assert_eq!(of(Action::Other), Finding::Nothing("it reports no failure"));
+        // "Simple DSN" of RFC 3464: failed with 4.0.0 is a try that was given up.
+        let Finding::Failed(bounce) = of(Action::Failed) else { panic!() };
+        assert_eq!((bounce.class, bounce.is_hard()), (Some(ReplyClass::Transient), false));
+        assert_eq!(judge(&report(vec![]), OURS, &rules), Finding::Nothing("it names no recipient"));
+        let relayed = one("ann@x.example", Action::Failed, "5.1.9", (None, None));
+        assert!(matches!(judge(&report(vec![relayed]), OURS, &rules), Finding::Nothing(_)));
+    }
+
+    #[test]
+    fn w133_the_most_specific_code_wins() {
+        let cases = [
+            ("5.0.0", (Some(550), Some("5.1.1")), Some(ReplyClass::Hard), "5.1.1"),
+            ("5.1.1", (Some(550), Some("5.7.26")), Some(ReplyClass::Hard), "5.1.1"),
+            ("5.0.0", (Some(550), None), Some(ReplyClass::Recipient), "550"),
+            ("", (Some(552), Some("5.2.2")), Some(ReplyClass::Full), "5.2.2"),
+            ("5.0.0", (None, None), Some(ReplyClass::Recipient), "5.0.0"),
+            ("4.4.7", (Some(550), Some("5.1.1")), Some(ReplyClass::Transient), "4.4.7"),
+            ("5.1.1", (Some(450), None), Some(ReplyClass::Hard), "5.1.1"),
+            ("", (None, None), None, ""),
+        ];
+        for (status, said, class, decided) in cases {
+            let bounce = failed(vec![one("ann@x.example", Action::Failed, status, said)]);
+            assert_eq!((bounce.class, bounce.status.as_str()), (class, decided), "{status} {said:?}");
+        }
+    }
+
+    #[test]
+    fn w134_only_our_recipient_counts_and_a_strangers_is_in_doubt() {
+        let gone = |address| one(address, Action::Failed, "5.1.1", (None, None));
+        let taken = |address| one(address, Action::Other, "2.0.0", (None, None));
+        let full = |address| one(address, Action::Failed, "5.2.2", (None, None));
+        let among = failed(vec![gone("bob@x.example"), full("ann@x.example"), taken("eve@x.example")]);
+        assert_eq!((among.class, among.confirmed), (Some(ReplyClass::Full), true));
+        let forwarded = failed(vec![gone("ann@elsewhere.example")]);
+        assert!(!forwarded.is_hard() && forwarded.class == Some(ReplyClass::Hard));
+        assert_eq!(forwarded.doubt, "it names another recipient");
+        // A list behind the address, of which one member is gone.
+        let list = judge(&report(vec![gone("m1@y.example"), taken("m2@y.example")]), OURS, &rules);
+        assert_eq!(list, Finding::Nothing("it reports no failure"));
+    }
+
+    #[test]
+    fn w129_w135_w143_what_is_not_sure_never_suppresses_alone() {
+        let gone = || vec![one("ann@x.example", Action::Failed, "5.1.1", (None, None))];
+        assert!(failed(gone()).is_hard());
+        let late = Evidence { by_envelope: false, ..OURS };
+        let Finding::Failed(bounce) = judge(&report(gone()), late, &rules) else { panic!() };
+        assert!(!bounce.is_hard() && bounce.points == 1);
+        let words = Report { form: BounceForm::Words, name: "qmail".into(), recipients: gone() };
+        let Finding::Failed(bounce) = judge(&words, OURS, &rules) else { panic!() };
+        assert!(!bounce.is_hard());
+        let unknown = Report { form: BounceForm::Unknown, name: "unknown".into(), recipients: vec![] };
+        let Finding::Failed(bounce) = judge(&unknown, OURS, &rules) else { panic!() };
+        assert_eq!((bounce.class, bounce.points, bounce.confirmed), (None, 1, false));
+    }
+
+    #[test]
+    fn w136_what_is_about_us_counts_for_nobody() {
+        let bounce = failed(vec![one("ann@x.example", Action::Failed, "5.7.26", (None, None))]);
+        assert_eq!((bounce.points, bounce.is_hard()), (0, false));
+        assert_eq!(points(ReplyClass::Full, "out of storage space and Inactive"), 2);
+        assert_eq!(points(ReplyClass::Relay, ""), 0);
+    }
+
+    const WEEK: i64 = 7 * DAY;
+
+    fn soft(week: i64) -> Issue {
+        bounced(week * WEEK, Some(ReplyClass::Full), "5.2.2", 1)
+    }
+
+    fn bounced(at: i64, class: Option<ReplyClass>, status: &str, points: i64) -> Issue {
+        let status = status.to_owned();
+        Issue { at: Timestamp(at), result: IssueResult::Bounced { class, status, confirmed: false, points } }
+    }
+
+    fn took(week: i64) -> Issue {
+        Issue { at: Timestamp(week * WEEK), result: IssueResult::Took }
+    }
+
+    #[test]
+    fn w144_five_weekly_issues_are_the_limit_and_a_success_starts_again() {
+        let run = |weeks: std::ops::Range<i64>| weeks.map(soft).collect::<Vec<_>>();
+        assert_eq!(standing(&run(0..4)), None);
+        assert_eq!(standing(&run(0..5)), Some(SuppressionReason::SoftLimit));
+        let mut reset = run(0..3);
+        reset.push(took(3));
+        reset.extend(run(4..8));
+        assert_eq!(standing(&reset), None);
+        reset.push(soft(8));
+        assert_eq!(standing(&reset), Some(SuppressionReason::SoftLimit));
+        // One point a day, fifteen days at least, and a month of silence forgets.
+        let daily: Vec<Issue> = (0..14).map(|day| bounced(day * DAY, None, "", 1)).collect();
+        assert_eq!(standing(&daily), None, "thirteen days are too short");
+        let twice: Vec<Issue> = (0..8).map(|n| bounced(n * DAY / 2, None, "", 1)).collect();
+        assert_eq!(standing(&twice), None);
+        let mut stale = run(0..4);
+        stale.push(soft(9));
+        assert_eq!(standing(&stale), None);
+        let double: Vec<Issue> =
+            (0..3).map(|week| bounced(week * WEEK * 2, Some(ReplyClass::Full), "", 2)).collect();
+        assert_eq!(standing(&double), Some(SuppressionReason::SoftLimit));
+        let ours: Vec<Issue> =
+            (0..9).map(|week| bounced(week * WEEK, Some(ReplyClass::Policy), "5.7.1", 0)).collect();
+        assert_eq!(standing(&ours), None);
+    }
+
+    #[test]
+    fn w139_w143_a_second_time_makes_it_hard() {
+        let hard = |at| bounced(at, Some(ReplyClass::Hard), "5.1.1", 1);
+        assert_eq!(standing(&[hard(0)]), None);
+        assert_eq!(standing(&[hard(0), hard(WEEK)]), Some(SuppressionReason::HardBounce));
+        assert_eq!(standing(&[hard(0), hard(31 * DAY)]), None);
+        assert_eq!(standing(&[hard(0), took(1), hard(2 * WEEK)]), None, "it took mail between them");
+        let bare = |at| bounced(at, Some(ReplyClass::Recipient), "550", 1);
+        assert_eq!(standing(&[bare(0), bare(DAY - 1)]), None);
+        assert_eq!(standing(&[bare(0), bare(DAY)]), Some(SuppressionReason::HardBounce));
+        let other = bounced(DAY, Some(ReplyClass::Recipient), "554", 1);
+        assert_eq!(standing(&[bare(0), other]), None);
+    }
 }

@@ -104,7 +104,8 @@ pub struct Facts {
 impl Facts {
     /// The delivery that it is about: by the address that it came to, else by the mail that came back.
     pub fn delivery(&self) -> Option<i64> {
-        let by_address = self.token.filter(|token| matches!(token.purpose, Purpose::Bounce | Purpose::Edition));
+        let by_address =
+            self.token.filter(|token| matches!(token.purpose, Purpose::Bounce | Purpose::Edition));
         by_address.map(|token| token.row).or(self.returned.delivery)
     }
 
@@ -204,7 +205,10 @@ fn unsubscribe(facts: &Facts) -> Found {
 fn bounce(facts: &Facts) -> Found {
     purpose(facts, Purpose::Bounce)?;
     (facts.envelope_from == EnvelopeFrom::Empty).then(|| {
-        (Verdict::AutoReply, "no sender in the envelope, to a bounce address, and no report of a failure".to_owned())
+        (
+            Verdict::AutoReply,
+            "no sender in the envelope, to a bounce address, and no report of a failure".to_owned(),
+        )
     })
 }
 
@@ -263,7 +267,10 @@ fn unreadable(facts: &Facts) -> Found {
 
 /// Who answers every unknown sender with a riddle answers our answer with another one.
 fn challenge(facts: &Facts) -> Found {
-    facts.challenge.as_ref().map(|sign| (Verdict::AutoReply, format!("it asks us to prove who we are: {sign}")))
+    facts
+        .challenge
+        .as_ref()
+        .map(|sign| (Verdict::AutoReply, format!("it asks us to prove who we are: {sign}")))
 }
 
 /// X-Auto-Response-Suppress is deliberately absent: Exchange puts it on what people write.

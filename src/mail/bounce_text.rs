@@ -63,8 +63,14 @@ const fn of(from: &'static str, form: Form) -> Form {
 use Place::{After, Angle, AngleColon, Any, Head, Word};
 
 /// Where a copy of the message begins.
-const COPY: &[&str] =
-    &["^--- ", "^----", "original message follows", "forwarded message", "copy of the message", "^returned mail"];
+const COPY: &[&str] = &[
+    "^--- ",
+    "^----",
+    "original message follows",
+    "forwarded message",
+    "copy of the message",
+    "^returned mail",
+];
 
 const FORMS: &[Form] = &[
     warning(&["has not yet been delivered is"], &["no action is required"], Any),
@@ -107,36 +113,76 @@ const FORMS: &[Form] = &[
         AngleColon,
     ),
     form("yahoo", &["able to deliver the following message"], &["below this line"], After(&[" to:", "^to:"])),
-    form("exim", &["the following address(es) failed", "the following address failed"], &["^---", "included is a copy"], Head),
+    form(
+        "exim",
+        &["the following address(es) failed", "the following address failed"],
+        &["^---", "included is a copy"],
+        Head,
+    ),
     form("exim", &["a message that you sent was rejected"], &["this is a copy"], Any),
     form("exim", &["a message that you sent could not be delivered"], &["^---"], Angle),
     form("exim", &["a message that you sent could not be delivered"], &["^---"], Head),
     form("exim", &["a message that you sent could not be delivered"], &["^---"], Any),
-    form("exim", &["created automatically by mail delivery"], &["start of returned message"], After(&["addressed to '"])),
+    form(
+        "exim",
+        &["created automatically by mail delivery"],
+        &["start of returned message"],
+        After(&["addressed to '"]),
+    ),
     form("exchange", &["did not reach the following recipient"], &["msexch:"], Any),
     form("microsoft", &["could not be delivered to the following user"], &["old message"], Angle),
     form("sendmail", &["the following addresses had"], &["transcript of session follows"], Head),
     form("microsoft", &["transcript of session follows"], COPY, Head),
-    form("viruswall", &["message from interscan", "created automatically by mail delivery"], &["end of message", "original message follows"], After(&["rcpt to:"])),
+    form(
+        "viruswall",
+        &["message from interscan", "created automatically by mail delivery"],
+        &["end of message", "original message follows"],
+        After(&["rcpt to:"]),
+    ),
     form("viruswall", &["^unable to deliver message to"], &["end of message"], Angle),
     form("smail", &["failed addresses follow"], &["message text follows"], Head),
     form("mdaemon", &["did not receive a copy of your message"], &["session transcript"], Head),
     form("mdaemon", &["no such user here"], &["there is no user"], Head),
     form("gmail", &["delivery to the following recipient failed"], &["original message"], Head),
-    form("songbird", &["to the following recipients failed", "to the following recipients was aborted"], &["technical details", "^==="], Head),
+    form(
+        "songbird",
+        &["to the following recipients failed", "to the following recipients was aborted"],
+        &["technical details", "^==="],
+        Head,
+    ),
     form("imail", &["failed recipients ---"], &["returned mail ---"], Angle),
     form("lsmtp", &["error description:"], &["error-end:"], After(&["error-for:"])),
-    form("hmail", &["the following recipient(s) could not be reached"], &["^error type", "message headers follow"], Head),
-    form("mailenable", &["could not be delivered to some recipients"], &["message headers follow"], After(&["[smtp:"])),
+    form(
+        "hmail",
+        &["the following recipient(s) could not be reached"],
+        &["^error type", "message headers follow"],
+        Head,
+    ),
+    form(
+        "mailenable",
+        &["could not be delivered to some recipients"],
+        &["message headers follow"],
+        After(&["[smtp:"]),
+    ),
     form("failed list", &["here is your list of failed recipients"], &["here is your returned mail"], Angle),
     form("mailbox full", &["user's mailbox is full:"], &["unable to deliver mail"], Angle),
     form("usa.net", &["intended recipient:"], &["returned mail follows"], After(&["intended recipient:"])),
-    form("hotpop", &["undeliverable address:"], &["original message attached"], After(&["undeliverable address:"])),
+    form(
+        "hotpop",
+        &["undeliverable address:"],
+        &["original message attached"],
+        After(&["undeliverable address:"]),
+    ),
     form("because", &["^your message$"], &["^because:"], Head),
     form("unable", &["^sorry, unable to deliver your message to"], &["^a copy of the original"], Any),
     form("not delivered", &["^a message could not be delivered to:"], &["^subject:"], Head),
     form("not delivered", &["message not delivered to the following"], &["error detail"], Head),
-    form("not delivered", &["could not deliver message to the following recipient"], &["-- the header"], After(&["failed recipient:"])),
+    form(
+        "not delivered",
+        &["could not deliver message to the following recipient"],
+        &["-- the header"],
+        After(&["failed recipient:"]),
+    ),
     form("final delivery", &["invalid final delivery userid"], &["original message follows"], Any),
     form("not delivered", &["your message could not be delivered to"], &["^$"], Any),
     form("problems", &["encountered delivery problems"], &["your message reads"], After(&["addressed to"])),
@@ -145,7 +191,12 @@ const FORMS: &[Form] = &[
     form("rejected", &["was automatically rejected"], &["^reporting"], After(&["your message to"])),
     form("postmaster", &["this is a delivery failure notification message"], &["the problem appears"], Head),
     form("office", &["delivery has failed"], &["original message details"], Any),
-    form("recipients", &["recipients did not receive this message", "recipients did not receive your message"], COPY, Angle),
+    form(
+        "recipients",
+        &["recipients did not receive this message", "recipients did not receive your message"],
+        COPY,
+        Angle,
+    ),
     of("@aol.com", form("aol", &["following recipients could not be delivered"], COPY, Word("aol.com"))),
     form("recipients", &["following recipients could not be delivered", "recipients or groups"], COPY, Any),
 ];
@@ -199,7 +250,9 @@ fn by_header(parsed: &Parsed, page: &Page<'_>) -> Option<Report> {
 
 fn text(leaves: &[Leaf<'_>]) -> String {
     let mut text = String::new();
-    for leaf in leaves.iter().filter(|leaf| leaf.media_type.starts_with("text/") && !leaf.is_enclosed_message()) {
+    for leaf in
+        leaves.iter().filter(|leaf| leaf.media_type.starts_with("text/") && !leaf.is_enclosed_message())
+    {
         if text.len() > TEXT_MAX {
             break;
         }
@@ -295,12 +348,20 @@ impl Place {
                 let lower = line.to_lowercase();
                 // Lower case may have another length; then the address is in what is left of it.
                 let source = if lower.len() == line.len() { line.as_str() } else { lower.as_str() };
-                marks.iter().find_map(|mark| after(source, &lower, mark)).map(|rest| words(rest).find_map(address).into_iter().collect()).unwrap_or_default()
+                marks
+                    .iter()
+                    .find_map(|mark| after(source, &lower, mark))
+                    .map(|rest| words(rest).find_map(address).into_iter().collect())
+                    .unwrap_or_default()
             }
             Place::Word(domain) => {
                 let word = line.trim();
                 let alone = !word.is_empty() && !word.contains(char::is_whitespace) && !word.contains('@');
-                if alone { address(&format!("{word}@{domain}")).into_iter().collect() } else { first_address(word) }
+                if alone {
+                    address(&format!("{word}@{domain}")).into_iter().collect()
+                } else {
+                    first_address(word)
+                }
             }
         }
     }
@@ -308,7 +369,10 @@ impl Place {
 
 fn after<'a>(source: &'a str, lower: &str, mark: &str) -> Option<&'a str> {
     let at = match mark.strip_prefix('^') {
-        Some(start) => lower.trim_start().starts_with(start).then(|| lower.len() - lower.trim_start().len() + start.len()),
+        Some(start) => lower
+            .trim_start()
+            .starts_with(start)
+            .then(|| lower.len() - lower.trim_start().len() + start.len()),
         None => lower.find(mark).map(|at| at + mark.len()),
     }?;
     source.get(at..)
@@ -325,7 +389,9 @@ fn angles(line: &str) -> impl Iterator<Item = (&str, &str)> {
 
 /// Pieces of a line that may be addresses. `SMTP=` is how Exchange writes one.
 fn words(line: &str) -> impl Iterator<Item = &str> {
-    let pieces = line.split(|c: char| c.is_whitespace() || matches!(c, '<' | '>' | '"' | '\'' | ';' | ',' | '(' | ')' | '[' | ']'));
+    let pieces = line.split(|c: char| {
+        c.is_whitespace() || matches!(c, '<' | '>' | '"' | '\'' | ';' | ',' | '(' | ')' | '[' | ']')
+    });
     pieces.filter(|piece| !piece.is_empty()).map(|piece| {
         let piece = piece.strip_prefix("SMTP:").unwrap_or(piece);
         let lower = piece.to_ascii_lowercase();
@@ -337,7 +403,10 @@ fn words(line: &str) -> impl Iterator<Item = &str> {
 fn address(word: &str) -> Option<String> {
     let word = word.trim().trim_matches([':', '.', '\'', '"', ',']).trim_start_matches("mailto:");
     let (local, domain) = word.rsplit_once('@')?;
-    let is_local = !local.is_empty() && !local.contains(|c: char| c.is_whitespace() || c.is_control() || matches!(c, '<' | '>' | '@'));
-    let is_domain = !domain.is_empty() && !domain.contains("..") && domain.chars().all(|c| c.is_alphanumeric() || matches!(c, '.' | '-' | '_'));
+    let is_local = !local.is_empty()
+        && !local.contains(|c: char| c.is_whitespace() || c.is_control() || matches!(c, '<' | '>' | '@'));
+    let is_domain = !domain.is_empty()
+        && !domain.contains("..")
+        && domain.chars().all(|c| c.is_alphanumeric() || matches!(c, '.' | '-' | '_'));
     (is_local && is_domain && word.len() <= ADDRESS_MAX).then(|| word.to_lowercase())
 }

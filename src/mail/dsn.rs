@@ -134,7 +134,8 @@ fn unescaped(text: &str) -> String {
 pub(super) fn codes(words: &str) -> (Option<u16>, Option<String>) {
     let mut basic = None;
     let mut enhanced = None;
-    let pieces = words.split(|c: char| c.is_whitespace() || matches!(c, '(' | ')' | '#' | '[' | ']' | ',' | ';'));
+    let pieces =
+        words.split(|c: char| c.is_whitespace() || matches!(c, '(' | ')' | '#' | '[' | ']' | ',' | ';'));
     for piece in pieces.filter(|piece| !piece.is_empty()).take(80) {
         let piece = piece.trim_matches([':', '"', '\'', '<', '>']);
         // `550-5.1.1` is a line of a reply that goes on.
@@ -156,7 +157,8 @@ fn basic_code(word: &str) -> Option<u16> {
 
 /// RFC 3463 section 2; what stands behind the code is a comment.
 fn enhanced_code(text: &str) -> Option<String> {
-    let code = text.trim().split(|c: char| c.is_whitespace() || c == '(').next()?.trim_end_matches([':', '.']);
+    let code =
+        text.trim().split(|c: char| c.is_whitespace() || c == '(').next()?.trim_end_matches([':', '.']);
     let mut parts = code.split('.');
     let number = |part: Option<&str>| {
         part.is_some_and(|part| (1..=3).contains(&part.len()) && part.bytes().all(|b| b.is_ascii_digit()))
@@ -209,7 +211,10 @@ mod tests {
         for (words, expected) in [
             ("550 5.1.1 unknown", (Some(550), enhanced("5.1.1"))),
             ("550-5.7.1 line one 550 5.7.1 two", (Some(550), enhanced("5.7.1"))),
-            ("host mx.x.example[192.0.2.1] said: 452 4.2.2 full (in reply to RCPT TO command)", (Some(452), enhanced("4.2.2"))),
+            (
+                "host mx.x.example[192.0.2.1] said: 452 4.2.2 full (in reply to RCPT TO command)",
+                (Some(452), enhanced("4.2.2")),
+            ),
             ("Sorry, no mailbox here by that name. (#5.1.1)", (None, enhanced("5.1.1"))),
             ("550: 5.1.1 <a@x>: Recipient address rejected", (Some(550), enhanced("5.1.1"))),
             ("host 192.0.2.250 said no", (None, None)),

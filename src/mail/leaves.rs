@@ -60,8 +60,7 @@ fn walk<'a>(raw: &'a [u8], depth: usize, parts: &mut usize, found: &mut Vec<Leaf
     }
     let (block, body) = split_header(raw);
     let nature = with_header(block, Nature::of).unwrap_or_else(Nature::plain);
-    if let Some(boundary) =
-        nature.boundary.as_deref().filter(|_| nature.media_type.starts_with("multipart/"))
+    if let Some(boundary) = nature.boundary.as_deref().filter(|_| nature.media_type.starts_with("multipart/"))
     {
         let children = split_parts(body, boundary, PARTS_MAX + 1);
         if !children.is_empty() {

@@ -71,7 +71,11 @@ fn unknown(parsed: &Parsed) -> Option<Report> {
     let local = from.address.rsplit_once('@').map_or("", |(local, _)| local).to_lowercase();
     let name = from.name.to_lowercase();
     let is_server = SERVERS.contains(&local.as_str()) || name.contains("mail delivery");
-    is_server.then(|| Report { form: BounceForm::Unknown, name: "unknown".to_owned(), recipients: Vec::new() })
+    is_server.then(|| Report {
+        form: BounceForm::Unknown,
+        name: "unknown".to_owned(),
+        recipients: Vec::new(),
+    })
 }
 
 /// Which mail of ours came back, by the first token of each kind.

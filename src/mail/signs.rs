@@ -17,8 +17,13 @@ const AUTO_FIELDS: [(&str, &str); 8] = [
 ];
 
 /// Fields of programs that hold mail back until its sender has solved a riddle.
-const CHALLENGE_FIELDS: [&str; 5] =
-    ["x-boxtrapper", "x-challenge-response", "x-choicemail-registration-request", "x-spamarrest", "x-tmda-confirm"];
+const CHALLENGE_FIELDS: [&str; 5] = [
+    "x-boxtrapper",
+    "x-challenge-response",
+    "x-choicemail-registration-request",
+    "x-spamarrest",
+    "x-tmda-confirm",
+];
 
 /// How such a riddle's subject starts.
 const CHALLENGE_SUBJECTS: [&str; 5] = [
@@ -76,9 +81,9 @@ pub(super) fn automatic(parsed: &Parsed) -> Option<String> {
 pub(super) fn challenge(parsed: &Parsed) -> Option<String> {
     let subject = parsed.subject.to_lowercase();
     let by_field = CHALLENGE_FIELDS.iter().find(|name| parsed.field(name).is_some());
-    by_field
-        .map(|name| (*name).to_owned())
-        .or_else(|| CHALLENGE_SUBJECTS.iter().any(|start| subject.starts_with(start)).then(|| "its subject".to_owned()))
+    by_field.map(|name| (*name).to_owned()).or_else(|| {
+        CHALLENGE_SUBJECTS.iter().any(|start| subject.starts_with(start)).then(|| "its subject".to_owned())
+    })
 }
 
 pub(super) fn is_subject_suspected(parsed: &Parsed) -> bool {

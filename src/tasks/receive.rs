@@ -4,13 +4,14 @@
 //! acknowledged. `Receiver::step` then takes one recorded message: parsing runs off the reactor and cannot take the process
 //! with it, effects and the `done` mark are one transaction, and what fails three times is set aside with its reason.
 //!
-//! Known gap: delivery reports are recognised as such and kept, without effect.
 
 use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 use tokio::sync::{Notify, mpsc, oneshot};
 
+use super::bounces::{self, Reported, Told};
+use super::marks::Marks;
 use super::readers::{JoinAsk, JoinDoor, Readers};
 use super::report::Reporter;
 use super::{editors, staff_mail, threading};
@@ -22,7 +23,7 @@ use crate::intake::signature::Signatures;
 use crate::intake::{Deposit, DepositError, ReceivedMail};
 use crate::mail::parse::{self, Arrived, Own};
 use crate::mail::token::Keyring;
-use crate::mail::{authentication, author, forward};
+use crate::mail::{authentication, author, forward, report};
 use crate::runtime::{Masked, MaskedText, Timestamp};
 use crate::store::inbound::{self, NewInbound, Waiting};
 use crate::store::{Store, StoreError, Tx, people};
@@ -162,6 +163,7 @@ pub struct Receiver {
     pub reporter: Reporter,
     pub readers: Readers,
     pub proving: Proving,
+    pub marks: Marks,
     /// Something was queued.
     pub wake: Arc<Notify>,
 }
@@ -199,6 +201,9 @@ impl Receiver {
             return Ok((Step::Idle, 0));
         };
         let id = waiting.id;
+        if !self.marks.may_try(&self.store, &waiting, now).await? {
+            return Ok((Step::Failed { quarantined: true }, id));
+        }
         match self.understand(waiting, now).await {
             Ok(verdict) => Ok((Step::Done(verdict), id)),
             Err(EffectProblem::Store(error)) if error.is_away() => Err(error),
@@ -239,7 +244,8 @@ impl Receiver {
             let parsed = parse::parse_guarded(&bytes, limit);
             let arrived =
                 Arrived { envelope_from: envelope_from.as_deref(), recipient: recipient.as_deref() };
-            let facts = parse::facts(&parsed, arrived, &own, &keyring);
+            let mut facts = parse::facts(&parsed, arrived, &own, &keyring);
+            report::add(&mut facts, &bytes, &parsed, &keyring);
             let from = parse::sender(&parsed, arrived);
             (parsed, facts, from)
         });
@@ -254,6 +260,8 @@ impl Receiver {
             }
         }
         self.staff_facts(&mut facts, raw.clone(), &parsed, from.as_ref()).await;
+        let mailed = bounces::named(&mut self.store.read().await?, &facts).await?;
+        facts.finding = bounces::finding(&facts, mailed.as_ref());
         let (verdict, reason) = classify(&facts);
         let files = match verdict == Verdict::StaffReply && staff_mail::may_carry_files(facts.token) {
             true => staff_mail::files_of(raw).await?,
@@ -268,11 +276,13 @@ impl Receiver {
             reason: &reason,
             files: &files,
         };
-        let thread = self.effects(&mut tx, verdict, message, now).await?;
+        let mut reported = Reported { inbound: waiting.id, facts: &facts, mailed, told: Told::default() };
+        let thread = self.effects(&mut tx, verdict, message, &mut reported, now).await?;
         if !inbound::done(&mut tx, waiting.id, verdict, &reason, thread).await? {
             return Ok(verdict);
         }
         tx.commit().await?;
+        reported.told.tell(&self.readers.alarms, now);
         let from = from.as_ref().map_or("", |from| from.address.as_str());
         tracing::info!(inbound = waiting.id, verdict = verdict.as_str(), reason = %MaskedText(&reason), thread, from = %Masked(from), "received");
         self.wake.notify_waiters();
@@ -360,6 +370,7 @@ impl Receiver {
         tx: &mut Tx,
         verdict: Verdict,
         message: threading::Message<'_>,
+        reported: &mut Reported<'_>,
         now: Timestamp,
     ) -> Result<Option<i64>, EffectProblem> {
         match verdict {
@@ -379,11 +390,10 @@ impl Receiver {
                 self.join(tx, message, now).await?;
                 Ok(None)
             }
-            // Kept raw with verdict and reason; their effects are not built yet.
-            Verdict::BounceHard
-            | Verdict::BounceSoft
-            | Verdict::BounceDelayed
-            | Verdict::Complaint
+            Verdict::BounceHard | Verdict::BounceSoft => Ok(bounces::came_back(tx, reported, now).await?),
+            Verdict::Complaint => Ok(bounces::complained(tx, reported, now).await?),
+            // Kept raw with verdict and reason, and nothing follows.
+            Verdict::BounceDelayed
             | Verdict::Receipt
             | Verdict::Loop
             | Verdict::Unreadable => Ok(None),

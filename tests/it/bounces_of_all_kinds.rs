@@ -16,8 +16,14 @@ const SAME_AT_LEAST: usize = 100;
 
 /// Where we answer otherwise, and why.
 const DIFFERENT: &[(&str, &str)] = &[
-    ("dsn_15.txt", "a scanner encloses the report in a message of its own: enclosed messages are not opened, or forwarding a bounce would be one"),
-    ("llnl_01.txt", "prose without any words that other servers write: the address is a guess, between two commas"),
+    (
+        "dsn_15.txt",
+        "a scanner encloses the report in a message of its own: enclosed messages are not opened, or forwarding a bounce would be one",
+    ),
+    (
+        "llnl_01.txt",
+        "prose without any words that other servers write: the address is a guess, between two commas",
+    ),
     ("yale_01.txt", "names without domains: both addresses of the answer are made up"),
 ];
 
