@@ -280,7 +280,7 @@ pub async fn reported_since(tx: &mut Tx, lane: i64, since: Timestamp) -> Result<
 /// When the database fails.
 pub async fn taken(tx: &mut Tx, edition: i64, lane: Option<i64>, most: i64) -> Result<i64, StoreError> {
     const SQL: &str = "SELECT count(*) FROM (SELECT 1 FROM deliveries d WHERE d.edition_id = $1 AND d.state = 'accepted' \
-            AND ($2 = -1 OR d.lane = $2) LIMIT $3 + 0) AS some";
+            AND ($2 = -1 OR d.lane = $2) LIMIT $3 + 0) AS counted";
     Ok(row!(tx, (i64,), SQL, edition, lane.unwrap_or(-1), most)?.map_or(0, |(count,)| count))
 }
 

@@ -3,7 +3,6 @@
 //! `Recorder` is what the doors deposit into: raw bytes are committed, many messages with one commit, before anything is
 //! acknowledged. `Receiver::step` then takes one recorded message: parsing runs off the reactor and cannot take the process
 //! with it, effects and the `done` mark are one transaction, and what fails three times is set aside with its reason.
-//!
 
 use std::sync::Arc;
 

@@ -31,6 +31,7 @@ mod lanes_are_commanded;
 mod limits_survive_restarts;
 mod lmtp_dialogue;
 mod logs_hold_no_address;
+mod mail_comes_back;
 mod notice_to_staff;
 mod one_click_post;
 mod one_off_mails;
