@@ -8,7 +8,7 @@
 use std::time::Duration;
 
 use super::delivery::Phase;
-use super::reply_rule::ReplyClass;
+use super::reply_rule::{ReplyClass, ReplyRules};
 use super::suppression::SuppressionReason;
 use super::words::words;
 use crate::runtime::Timestamp;
@@ -117,20 +117,8 @@ pub enum Finding {
     Nothing(&'static str),
 }
 
-/// A reply as the rules of replies read it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Answered<'a> {
-    pub code: u16,
-    pub enhanced: Option<&'a str>,
-    pub text: &'a str,
-    pub phase: Phase,
-}
-
-/// What a reply is about, with a stable word for the reason.
-pub type Rules<'a> = &'a dyn Fn(Answered<'_>) -> (ReplyClass, String);
-
 /// Reads a report about one mail of ours.
-pub fn judge(report: &Report, evidence: Evidence<'_>, rules: Rules<'_>) -> Finding {
+pub fn judge(report: &Report, evidence: Evidence<'_>, rules: &ReplyRules) -> Finding {
     if report.form == BounceForm::Unknown {
         return Finding::Failed(unclassified(report, "its words are not known"));
     }
@@ -157,19 +145,27 @@ pub fn judge(report: &Report, evidence: Evidence<'_>, rules: Rules<'_>) -> Findi
             ..unclassified(report, "it has no code")
         });
     };
-    let status = answered.enhanced.map_or_else(|| answered.code.to_string(), str::to_owned);
-    match rules(answered) {
-        (ReplyClass::Ignored, _) => Finding::Nothing("it was passed on to a server that reports nothing"),
-        (class, reason) => Finding::Failed(Bounce {
-            class: Some(class),
-            reason,
-            points: points(class, &found.said),
-            status,
-            said: shorten(&found.said),
-            confirmed: doubt.is_empty(),
-            doubt,
-        }),
+    let Answered { code, enhanced, phase } = answered;
+    let judged = rules.judge(code, enhanced, &found.said, phase);
+    if judged.class == ReplyClass::Ignored {
+        return Finding::Nothing("it was passed on to a server that reports nothing");
     }
+    Finding::Failed(Bounce {
+        class: Some(judged.class),
+        reason: judged.reason.to_string(),
+        points: points(judged.class, &found.said),
+        status: enhanced.map_or_else(|| code.to_string(), str::to_owned),
+        said: shorten(&found.said),
+        confirmed: doubt.is_empty(),
+        doubt,
+    })
+}
+
+/// The codes that a report comes down to.
+struct Answered<'a> {
+    code: u16,
+    enhanced: Option<&'a str>,
+    phase: Phase,
 }
 
 /// Our recipient among those of the report, and whether it goes by another address there. Where none has ours, it was forwarded:
@@ -216,7 +212,6 @@ fn answered(found: &Reported) -> Option<Answered<'_>> {
     Some(Answered {
         code: basic.unwrap_or(if temporary { 450 } else { 550 }),
         enhanced: enhanced.map(String::as_str),
-        text: &found.said,
         phase: found.phase.unwrap_or(Phase::Rcpt),
     })
 }
@@ -328,19 +323,7 @@ fn is_spent(run: &[Issue]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    /// A few rows of the rules of replies.
-    fn rules(answered: Answered<'_>) -> (ReplyClass, String) {
-        let class = match (answered.code < 500, answered.enhanced.map_or("", |code| &code[2..])) {
-            (true, _) => ReplyClass::Transient,
-            (_, "1.1") => ReplyClass::Hard,
-            (_, "7.26") => ReplyClass::Policy,
-            (_, "2.2") => ReplyClass::Full,
-            (_, "1.9") => ReplyClass::Ignored,
-            _ => ReplyClass::Recipient,
-        };
-        (class, class.as_str().to_owned())
-    }
+    use crate::domain::reply_rule::samples::rules;
 
     fn one(address: &str, action: Action, status: &str, said: (Option<u16>, Option<&str>)) -> Reported {
         Reported {
@@ -360,7 +343,7 @@ mod tests {
     const OURS: Evidence<'static> = Evidence { by_envelope: true, address: Some("ann@x.example") };
 
     fn failed(recipients: Vec<Reported>) -> Bounce {
-        match judge(&report(recipients), OURS, &rules) {
+        match judge(&report(recipients), OURS, &rules()) {
             Finding::Failed(bounce) => bounce,
             other => panic!("{other:?}"),
         }
@@ -368,16 +351,15 @@ mod tests {
 
     #[test]
     fn w132_only_failed_is_a_failure() {
-        let of =
-            |action| judge(&report(vec![one("ann@x.example", action, "4.0.0", (None, None))]), OURS, &rules);
+        let of = |action| {
+            judge(&report(vec![one("ann@x.example", action, "4.0.0", (None, None))]), OURS, &rules())
+        };
         assert_eq!(of(Action::Delayed), Finding::Delayed);
         assert_eq!(of(Action::Other), Finding::Nothing("it reports no failure"));
         // "Simple DSN" of RFC 3464: failed with 4.0.0 is a try that was given up.
         let Finding::Failed(bounce) = of(Action::Failed) else { panic!() };
         assert_eq!((bounce.class, bounce.is_hard()), (Some(ReplyClass::Transient), false));
-        assert_eq!(judge(&report(vec![]), OURS, &rules), Finding::Nothing("it names no recipient"));
-        let relayed = one("ann@x.example", Action::Failed, "5.1.9", (None, None));
-        assert!(matches!(judge(&report(vec![relayed]), OURS, &rules), Finding::Nothing(_)));
+        assert_eq!(judge(&report(vec![]), OURS, &rules()), Finding::Nothing("it names no recipient"));
     }
 
     #[test]
@@ -409,7 +391,7 @@ mod tests {
         assert!(!forwarded.is_hard() && forwarded.class == Some(ReplyClass::Hard));
         assert_eq!(forwarded.doubt, "it names another recipient");
         // A list behind the address, of which one member is gone.
-        let list = judge(&report(vec![gone("m1@y.example"), taken("m2@y.example")]), OURS, &rules);
+        let list = judge(&report(vec![gone("m1@y.example"), taken("m2@y.example")]), OURS, &rules());
         assert_eq!(list, Finding::Nothing("it reports no failure"));
     }
 
@@ -418,13 +400,13 @@ mod tests {
         let gone = || vec![one("ann@x.example", Action::Failed, "5.1.1", (None, None))];
         assert!(failed(gone()).is_hard());
         let late = Evidence { by_envelope: false, ..OURS };
-        let Finding::Failed(bounce) = judge(&report(gone()), late, &rules) else { panic!() };
+        let Finding::Failed(bounce) = judge(&report(gone()), late, &rules()) else { panic!() };
         assert!(!bounce.is_hard() && bounce.points == 1);
         let words = Report { form: BounceForm::Words, name: "qmail".into(), recipients: gone() };
-        let Finding::Failed(bounce) = judge(&words, OURS, &rules) else { panic!() };
+        let Finding::Failed(bounce) = judge(&words, OURS, &rules()) else { panic!() };
         assert!(!bounce.is_hard());
         let unknown = Report { form: BounceForm::Unknown, name: "unknown".into(), recipients: vec![] };
-        let Finding::Failed(bounce) = judge(&unknown, OURS, &rules) else { panic!() };
+        let Finding::Failed(bounce) = judge(&unknown, OURS, &rules()) else { panic!() };
         assert_eq!((bounce.class, bounce.points, bounce.confirmed), (None, 1, false));
     }
 

@@ -13,11 +13,11 @@ use super::ledger::Done;
 use super::traffic::News;
 use crate::domain::address::Address;
 use crate::domain::alarm::AlarmCause;
-use crate::domain::bounce::{self, Answered, Bounce, Evidence, Finding, standing};
+use crate::domain::bounce::{self, Bounce, Evidence, Finding, standing};
 use crate::domain::breaker::{self, FALSE_HARD_WITHIN, Tally, Trouble};
 use crate::domain::complaint::{Alert, Effect, FeedbackType, Share};
-use crate::domain::delivery::{DeliveryState, Reply};
-use crate::domain::reply_rule::{self, ReplyClass};
+use crate::domain::delivery::DeliveryState;
+use crate::domain::reply_rule::{ReplyClass, ReplyRules};
 use crate::domain::suppression::SuppressionReason;
 use crate::domain::verdict::Facts;
 use crate::runtime::Timestamp;
@@ -78,21 +78,10 @@ pub async fn named(tx: &mut Tx, facts: &Facts) -> Result<Option<Mailed>, StoreEr
 }
 
 /// What the report comes to for that mail.
-pub fn finding(facts: &Facts, mailed: Option<&Mailed>) -> Option<Finding> {
+pub fn finding(facts: &Facts, mailed: Option<&Mailed>, rules: &ReplyRules) -> Option<Finding> {
     let (report, mailed) = (facts.bounce.as_ref()?, mailed?);
     let evidence = Evidence { by_envelope: facts.is_by_envelope(), address: Some(&mailed.address_key) };
-    Some(bounce::judge(report, evidence, &by_rules))
-}
-
-fn by_rules(answered: Answered<'_>) -> (ReplyClass, String) {
-    let reply = Reply {
-        code: answered.code,
-        enhanced: answered.enhanced.map(str::to_owned),
-        text: answered.text.to_owned(),
-        phase: answered.phase,
-    };
-    let judged = reply_rule::judge(&reply);
-    (judged.class, judged.reason.to_owned())
+    Some(bounce::judge(report, evidence, rules))
 }
 
 /// A mail came back. Answers the conversation that it belonged to.

@@ -260,7 +260,7 @@ impl Receiver {
         }
         self.staff_facts(&mut facts, raw.clone(), &parsed, from.as_ref()).await;
         let mailed = bounces::named(&mut self.store.read().await?, &facts).await?;
-        facts.finding = bounces::finding(&facts, mailed.as_ref());
+        facts.finding = bounces::finding(&facts, mailed.as_ref(), &self.reporter.settings.rules);
         let (verdict, reason) = classify(&facts);
         let files = match verdict == Verdict::StaffReply && staff_mail::may_carry_files(facts.token) {
             true => staff_mail::files_of(raw).await?,

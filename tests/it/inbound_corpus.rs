@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use secrecy::SecretString;
 
 use tidings::domain::sender::SenderProof;
+use tidings::config::reply_rules;
 use tidings::domain::settings::AddressPattern;
 use tidings::domain::staff_order::ABOVE;
 use tidings::domain::thread::{Belongs, Candidate, Link, cited, find_thread};
@@ -102,7 +103,8 @@ impl World {
         facts.proof = proof.map_or_else(SenderProof::Unproven, SenderProof::Proven);
         facts.forward = forward(&parsed, |to| self.own.token(&self.keyring, [to]) == facts.token);
         report::add(&mut facts, &raw, &parsed, &self.keyring);
-        facts.finding = finding(&facts, facts.delivery().map(mailed).as_ref());
+        let rules = reply_rules::built_in();
+        facts.finding = finding(&facts, facts.delivery().map(mailed).as_ref(), &rules);
         let (verdict, reason) = classify(&facts);
         let trimmed = trim(&parsed.text);
         Read { parsed, facts, verdict, reason, trimmed }
