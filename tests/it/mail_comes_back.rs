@@ -6,9 +6,11 @@ use tidings::domain::subscriber::SubscriberStatus;
 use tidings::domain::suppression::SuppressionReason;
 use tidings::domain::token::{Purpose, Subject};
 use tidings::domain::verdict::Verdict;
+use tidings::render::ReportEvent;
 use tidings::runtime::Timestamp;
 use tidings::store::inbound::InboundRow;
 use tidings::store::{Store, bounces, deliveries, editions, lanes, people, suppressions};
+use tidings::tasks::report::{Report, Reporter};
 
 use crate::support::clock::TUESDAY;
 use crate::support::peer::{Do, Moment, Peer, Stage};
@@ -471,6 +473,44 @@ async fn what_was_lifted_by_hand_stands_against_nobody() {
         world.send("third", TUESDAY.millis() + 2 * WEEK).await;
         world.report(world.delivery("third", 0).await, &unsure, TUESDAY.millis() + 2 * WEEK).await;
         assert_eq!(world.suppressed().await, 0, "the first one since");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn editors_read_what_came_back_and_how_the_last_one_ended() {
+    on_every_store(|store| async move {
+        let world = World::start(&store, 4).await;
+        world.send("weekly", TUESDAY.millis()).await;
+        world.report(world.delivery("weekly", 0).await, &gone("p00000@x.example"), TUESDAY.millis()).await;
+        let full = dsn("p00001@x.example", "failed", "5.2.2", "smtp; 552 5.2.2 full", "");
+        world.report(world.delivery("weekly", 1).await, &full, TUESDAY.millis()).await;
+        let path = world.line.address(Purpose::Bounce, world.delivery("weekly", 2).await, 0);
+        let raw = complaint("abuse", &format!("Return-Path: <{path}>\r\n"));
+        world.report(world.delivery("weekly", 2).await, &raw, TUESDAY.millis()).await;
+
+        let setup = &world.line.setup;
+        let reporter = Reporter { shelf: setup.shelf.clone(), settings: setup.settings.clone() };
+        let row = editions::show(&mut store.read().await.unwrap(), "weekly").await.unwrap().unwrap();
+        let report = Report {
+            event: ReportEvent::FirstPassDone,
+            slug: "weekly",
+            slot: row.slot.as_deref(),
+            due_at: None,
+            reason: "",
+            action: "",
+            notes: &[],
+        };
+        let mut tx = store.write().await.unwrap();
+        reporter.tell(&mut tx, &report, TUESDAY).await.unwrap();
+        tx.commit().await.unwrap();
+        let mut texts = Vec::new();
+        let mut tx = store.read().await.unwrap();
+        for id in 1..20 {
+            texts.extend(editions::body(&mut tx, id).await.ok().map(|(_, body)| body));
+        }
+        let printed = texts.iter().find(|text| text.contains("Came back")).unwrap();
+        assert!(printed.contains(">2 came back<") && printed.contains(">1 complained<"), "{printed}");
     })
     .await;
 }

@@ -23,8 +23,6 @@ const MUTATIONS: usize = 100_000;
 /// A larger one is cut to this before it is mutated: what is long is tested whole.
 const MUTATED_MAX: usize = 16 * 1024;
 const CUT_EVERY: usize = 64;
-/// Cuts of one message; a longer one is cut at larger steps.
-const CUTS: usize = 400;
 
 struct Message {
     name: String,
@@ -217,8 +215,7 @@ fn every_message_whole_and_cut_at_every_64th_octet() {
     on_all_cores(messages.len(), |at| {
         let Message { name, raw } = &messages[at];
         reader.read(name, raw);
-        let step = CUT_EVERY.max(raw.len() / CUTS);
-        for end in (0..raw.len()).step_by(step) {
+        for end in (0..raw.len()).step_by(CUT_EVERY) {
             reader.read(name, &raw[..end]);
             cuts.fetch_add(1, Ordering::Relaxed);
         }
