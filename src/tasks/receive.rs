@@ -392,10 +392,7 @@ impl Receiver {
             Verdict::BounceHard | Verdict::BounceSoft => Ok(bounces::came_back(tx, reported, now).await?),
             Verdict::Complaint => Ok(bounces::complained(tx, reported, now).await?),
             // Kept raw with verdict and reason, and nothing follows.
-            Verdict::BounceDelayed
-            | Verdict::Receipt
-            | Verdict::Loop
-            | Verdict::Unreadable => Ok(None),
+            Verdict::BounceDelayed | Verdict::Receipt | Verdict::Loop | Verdict::Unreadable => Ok(None),
         }
     }
 }

@@ -7,8 +7,8 @@ use std::path::PathBuf;
 
 use secrecy::SecretString;
 
-use tidings::domain::sender::SenderProof;
 use tidings::config::reply_rules;
+use tidings::domain::sender::SenderProof;
 use tidings::domain::settings::AddressPattern;
 use tidings::domain::staff_order::ABOVE;
 use tidings::domain::thread::{Belongs, Candidate, Link, cited, find_thread};
