@@ -97,8 +97,8 @@ pub struct Facts {
     pub challenge: Option<String>,
     /// The subject looks like that of an automatic answer. A suspicion, no more.
     pub subject_suspected: bool,
-    /// It answers an automatic mail of ours.
-    pub cites_automatic: bool,
+    /// Its subject is the word for leaving, and nothing else.
+    pub asks_to_leave: bool,
 }
 
 impl Facts {
@@ -145,6 +145,7 @@ const RULES: &[Rule] = &[
     Rule { name: "unreadable", applies: unreadable },
     Rule { name: "challenge", applies: challenge },
     Rule { name: "automatic", applies: automatic },
+    Rule { name: "leave", applies: leave },
     Rule { name: "human", applies: human },
 ];
 
@@ -172,8 +173,6 @@ pub fn why_unanswered(facts: &Facts) -> Option<&'static str> {
         Some("its sender reads no mail")
     } else if facts.subject_suspected {
         Some("its subject is that of an automatic answer")
-    } else if facts.cites_automatic {
-        Some("it answers an automatic mail of ours")
     } else {
         None
     }
@@ -296,6 +295,19 @@ fn automatic(facts: &Facts) -> Found {
     match facts.precedence.as_deref() {
         Some(value @ ("bulk" | "junk")) if !facts.list_id => {
             found(format!("Precedence: {value} without List-Id"))
+        }
+        _ => None,
+    }
+}
+
+/// Without a token only a sender who is proven leaves by a word: else anybody could end anybody's mail. A person reads the others.
+fn leave(facts: &Facts) -> Found {
+    match (&facts.proof, facts.asks_to_leave) {
+        (SenderProof::Proven(how), true) => {
+            Some((Verdict::Unsubscribe, format!("its subject asks for it, {how}")))
+        }
+        (SenderProof::Unproven(why), true) => {
+            Some((Verdict::SupportMessage, format!("it asks to leave, and its sender is not proven: {why}")))
         }
         _ => None,
     }
@@ -431,6 +443,25 @@ mod tests {
         );
         let away = Facts { auto_submitted: Some("auto-replied".into()), ..answer(true, proven()) };
         check(away, Verdict::AutoReply, "automatic: Auto-Submitted: auto-replied");
+    }
+
+    #[test]
+    fn a_word_in_the_subject_unsubscribes_whoever_is_proven() {
+        let asks = |proof| Facts { asks_to_leave: true, proof, ..person() };
+        check(
+            asks(SenderProof::Proven("DKIM pass by x.example".into())),
+            Verdict::Unsubscribe,
+            "leave: its subject asks for it, DKIM pass by x.example",
+        );
+        check(
+            asks(SenderProof::Unproven("it has no DKIM signature".into())),
+            Verdict::SupportMessage,
+            "leave: it asks to leave, and its sender is not proven: it has no DKIM signature",
+        );
+        assert_eq!(classify(&asks(SenderProof::NotAsked)).0, Verdict::SupportMessage);
+        let away =
+            Facts { auto_submitted: Some("auto-replied".into()), ..asks(SenderProof::Proven("x".into())) };
+        assert_eq!(classify(&away).0, Verdict::AutoReply);
     }
 
     #[test]

@@ -337,6 +337,7 @@ pub fn facts(parsed: &Parsed, arrived: Arrived<'_>, own: &Own, keyring: &Keyring
         from_local: from.rsplit_once('@').map_or("", |(local, _)| local).to_lowercase(),
         challenge: signs::challenge(parsed),
         subject_suspected: signs::is_subject_suspected(parsed),
+        asks_to_leave: signs::asks_to_leave(parsed),
         // Whoever knows the editors and the join address, can ask a name server and the store, sets the others.
         ..Facts::default()
     }

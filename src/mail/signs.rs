@@ -62,6 +62,39 @@ const SUSPECTED: [&str; 24] = [
     "\u{81ea}\u{52a8}\u{7b54}\u{590d}",
 ];
 
+/// What a subject says of which nothing else does, in the languages that people write.
+const LEAVING: [&str; 22] = [
+    "unsubscribe",
+    "unsubscribe me",
+    "please unsubscribe",
+    "please unsubscribe me",
+    "remove me",
+    "abmelden",
+    "abmeldung",
+    "abbestellen",
+    "newsletter abbestellen",
+    "d\u{e9}sabonner",
+    "me d\u{e9}sabonner",
+    "d\u{e9}sinscription",
+    "darme de baja",
+    "dar de baja",
+    "cancelar suscripci\u{f3}n",
+    "cancelar inscri\u{e7}\u{e3}o",
+    "disiscrivimi",
+    "annulla iscrizione",
+    "uitschrijven",
+    "afmelden",
+    "avregistrera",
+    "\u{9000}\u{8ba2}",
+];
+
+/// Whether a subject is the word for leaving, and nothing else. What is quoted below is never searched.
+pub(super) fn asks_to_leave(parsed: &Parsed) -> bool {
+    let subject = parsed.subject.to_lowercase();
+    let bare = subject.trim_start_matches("re:").trim().trim_matches(['"', '!', '.', ' ']);
+    LEAVING.contains(&bare)
+}
+
 /// The field that says so. Exchange marks what its inbox rules send, and on that mark alone the suppression of all answers does
 /// mean that a program wrote it.
 pub(super) fn automatic(parsed: &Parsed) -> Option<String> {
@@ -110,6 +143,18 @@ mod tests {
         assert_eq!(sign("X-Auto-Response-Suppress: All"), None, "Exchange puts it on what people write");
         let rule = "X-MS-Exchange-Inbox-Rules-Loop: a@x.example\r\nX-Auto-Response-Suppress: All";
         assert_eq!(sign(rule).as_deref(), Some("x-ms-exchange-inbox-rules-loop"));
+    }
+
+    #[test]
+    fn a_subject_that_is_the_word_and_none_that_has_it() {
+        for subject in
+            ["Unsubscribe", "RE: unsubscribe!", "Please unsubscribe me.", "=?utf-8?q?D=C3=A9sinscription?="]
+        {
+            assert!(asks_to_leave(&mail(&format!("Subject: {subject}"))), "{subject}");
+        }
+        for subject in ["How do I unsubscribe?", "unsubscribe link broken", "Re: Make it smaller", ""] {
+            assert!(!asks_to_leave(&mail(&format!("Subject: {subject}"))), "{subject}");
+        }
     }
 
     #[test]

@@ -16,7 +16,7 @@ use crate::domain::alarm::AlarmCause;
 use crate::domain::bounce::{self, Bounce, Evidence, Finding, standing};
 use crate::domain::breaker::{self, FALSE_HARD_WITHIN, Tally, Trouble};
 use crate::domain::complaint::{Alert, Effect, FeedbackType, Share};
-use crate::domain::delivery::DeliveryState;
+use crate::domain::delivery::{DeliveryKind, DeliveryState};
 use crate::domain::reply_rule::{ReplyClass, ReplyRules};
 use crate::domain::suppression::SuppressionReason;
 use crate::domain::verdict::Facts;
@@ -53,6 +53,8 @@ pub struct Reported<'a> {
     pub facts: &'a Facts,
     /// The mail that it names, where that is known.
     pub mailed: Option<Mailed>,
+    /// An answer of the desk that came back, and what was said of it.
+    pub lost: Option<(i64, String)>,
     pub told: Told,
 }
 
@@ -103,6 +105,9 @@ pub(super) async fn came_back(
     let entered = bounces::enter(tx, mailed, (reported.inbound, known), bounce, now).await?;
     if entered == Entered::Known {
         return Ok(mailed.thread_id);
+    }
+    if mailed.kind == DeliveryKind::Answer.as_str() {
+        reported.lost = Some((mailed.id, format!("{} {}", bounce.status, bounce.said).trim().to_owned()));
     }
     let source = format!("inbound {}: {} {}", reported.inbound, bounce.status, bounce.reason);
     if bounce.is_hard() {

@@ -16,6 +16,7 @@ use super::report::Reporter;
 use super::{editors, staff_mail, threading};
 use crate::domain::address::Address;
 use crate::domain::sender::SenderProof;
+use crate::domain::subscriber::SubscriberStatus;
 use crate::domain::token::{Purpose, Subject};
 use crate::domain::verdict::{Facts, Verdict, classify};
 use crate::intake::signature::Signatures;
@@ -259,6 +260,7 @@ impl Receiver {
             }
         }
         self.staff_facts(&mut facts, raw.clone(), &parsed, from.as_ref()).await;
+        self.leaving_facts(&mut facts, raw.clone(), &parsed, from.as_ref()).await?;
         let mailed = bounces::named(&mut self.store.read().await?, &facts).await?;
         facts.finding = bounces::finding(&facts, mailed.as_ref(), &self.reporter.settings.rules);
         let (verdict, reason) = classify(&facts);
@@ -275,7 +277,8 @@ impl Receiver {
             reason: &reason,
             files: &files,
         };
-        let mut reported = Reported { inbound: waiting.id, facts: &facts, mailed, told: Told::default() };
+        let mut reported =
+            Reported { inbound: waiting.id, facts: &facts, mailed, lost: None, told: Told::default() };
         let thread = self.effects(&mut tx, verdict, message, &mut reported, now).await?;
         if !inbound::done(&mut tx, waiting.id, verdict, &reason, thread).await? {
             return Ok(verdict);
@@ -343,6 +346,24 @@ impl Receiver {
         self.reporter.shelf.get().publication.editors.iter().any(|editor| editor.key() == key)
     }
 
+    /// Whether a reader who asks to leave is who they say; asked for nobody else.
+    async fn leaving_facts(
+        &self,
+        facts: &mut Facts,
+        raw: Arc<[u8]>,
+        parsed: &parse::Parsed,
+        from: Option<&parse::Person>,
+    ) -> Result<(), EffectProblem> {
+        let for_nobody =
+            facts.token.is_none_or(|token| matches!(token.purpose, Purpose::Edition | Purpose::Thread));
+        facts.asks_to_leave &= for_nobody && reader(&mut self.store.read().await?, from).await?.is_some();
+        if facts.asks_to_leave {
+            let proof = self.proof(raw, parsed, facts.token).await;
+            facts.proof = proof.map_or_else(SenderProof::Unproven, SenderProof::Proven);
+        }
+        Ok(())
+    }
+
     /// Whether the sender is who the From says, and wrote to this address. Asks a name server where our own mail server has not
     /// said it; outside of any transaction. Known gap: where the server is believed, it does not say which fields were signed.
     async fn proof(
@@ -378,6 +399,8 @@ impl Receiver {
             Verdict::Unsubscribe => {
                 if let Some(Subject { purpose: Purpose::Unsubscribe, row, .. }) = message.token {
                     people::unsubscribe(tx, row, "mail", now).await?;
+                } else if let Some(person) = reader(tx, message.from).await? {
+                    people::unsubscribe(tx, person, "mail", now).await?;
                 }
                 Ok(None)
             }
@@ -389,12 +412,26 @@ impl Receiver {
                 self.join(tx, message, now).await?;
                 Ok(None)
             }
-            Verdict::BounceHard | Verdict::BounceSoft => Ok(bounces::came_back(tx, reported, now).await?),
+            Verdict::BounceHard | Verdict::BounceSoft => {
+                let thread = bounces::came_back(tx, reported, now).await?;
+                if let Some((answer, why)) = reported.lost.take() {
+                    self.desk.bounced(tx, answer, &why, now).await?;
+                }
+                Ok(thread)
+            }
             Verdict::Complaint => Ok(bounces::complained(tx, reported, now).await?),
             // Kept raw with verdict and reason, and nothing follows.
             Verdict::BounceDelayed | Verdict::Receipt | Verdict::Loop | Verdict::Unreadable => Ok(None),
         }
     }
+}
+
+/// The active subscriber who has this address.
+async fn reader(tx: &mut Tx, from: Option<&parse::Person>) -> Result<Option<i64>, StoreError> {
+    let Some(from) = from else { return Ok(None) };
+    let key = Address::trusted(from.address.clone()).key();
+    let person = people::by_key(tx, &key).await?;
+    Ok(person.filter(|person| person.status == SubscriberStatus::Active).map(|person| person.id))
 }
 
 /// Why a message's effects did not happen.

@@ -2,6 +2,7 @@
 
 mod alarms_reach_operators;
 mod answer_arrives;
+mod answer_comes_back;
 mod architecture;
 mod audience_rule;
 mod backup_is_restored;
@@ -28,6 +29,7 @@ mod joins_by_form;
 mod kill_matrix;
 mod killed_and_restarted;
 mod lanes_are_commanded;
+mod leaves_by_a_word;
 mod limits_survive_restarts;
 mod lmtp_dialogue;
 mod logs_hold_no_address;
