@@ -49,6 +49,7 @@ pub async fn receiver(
         reporter: Reporter { shelf: setup.shelf.clone(), settings: setup.settings.clone() },
         readers: public::readers(setup, store, alarms, wake.clone()),
         proving: proving(&setup.settings.intake),
+        marks: Default::default(),
         wake,
     })
 }

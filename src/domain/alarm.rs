@@ -22,6 +22,9 @@ words! {
         DiskLow = "disk_low",
         JoinFlood = "join_flood",
         StaffUnproven = "staff_unproven",
+        Complaints = "complaints",
+        ReportUnmatched = "report_unmatched",
+        AbuseReport = "abuse_report",
     }
 }
 
@@ -41,6 +44,9 @@ impl AlarmCause {
             AlarmCause::DiskLow => "The disk is nearly full",
             AlarmCause::JoinFlood => "Somebody floods the subscribe form",
             AlarmCause::StaffUnproven => "A mail in the name of staff is held",
+            AlarmCause::Complaints => "Readers complain",
+            AlarmCause::ReportUnmatched => "A complaint names nobody",
+            AlarmCause::AbuseReport => "A report about our mail needs reading",
         }
     }
 
@@ -76,6 +82,15 @@ impl AlarmCause {
             }
             AlarmCause::StaffUnproven => {
                 "Nothing of it was sent, and the member was told. If it was theirs, their mail server signs for another domain or not at all; `tidings inbound show` has it."
+            }
+            AlarmCause::Complaints => {
+                "Who complained is unsubscribed; above 0.3 % providers stop taking mail, so see what the edition did differently."
+            }
+            AlarmCause::ReportUnmatched => {
+                "Nobody was unsubscribed by it; `tidings inbound show` has it, and if it is real, its provider removes our marks."
+            }
+            AlarmCause::AbuseReport => {
+                "It changed nothing; `tidings inbound show` has it: fraud or a virus in our name, or a type that nobody knows."
             }
             AlarmCause::DiskLow => {
                 "Make room before it is full: then nothing can be sent and no mail can be taken."

@@ -3,7 +3,8 @@
 
 use std::time::Duration;
 
-use super::delivery::Outcome;
+use super::bounce;
+use super::delivery::{Outcome, Reply};
 use super::reply_rule::ReplyClass;
 use crate::runtime::Timestamp;
 
@@ -30,6 +31,28 @@ pub struct Weight {
     pub hard: bool,
     pub content: bool,
     pub policy: bool,
+    /// What it means for the recipient, should it be the last word.
+    pub failed: Option<Failed>,
+}
+
+/// What a refusal adds to what is known of a mailbox.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Failed {
+    pub class: ReplyClass,
+    /// Towards the soft limit.
+    pub points: i64,
+    /// 550 and no more: many servers mean that there is no such mailbox (W139).
+    pub bare: bool,
+}
+
+impl Failed {
+    fn of(reply: &Reply) -> Option<Failed> {
+        let class = reply.class();
+        let ours =
+            matches!(class, ReplyClass::Relay | ReplyClass::Ignored) || reply.phase.is_before_recipient();
+        let bare = reply.code == 550 && reply.enhanced.as_deref().is_none_or(|code| code.ends_with(".0.0"));
+        (!ours).then(|| Failed { class, points: bounce::points(class, &reply.text), bare })
+    }
 }
 
 /// Reads an outcome. A message that is ours to repair counts as refused content: it would be the same for everybody.
@@ -43,10 +66,12 @@ pub fn weigh(outcome: &Outcome) -> Weight {
                 hard: class == ReplyClass::Hard,
                 content: class == ReplyClass::Content,
                 policy: class == ReplyClass::Policy,
+                failed: Failed::of(reply),
             }
         }
         Outcome::Unsendable(_) => Weight { content: true, ..Weight::default() },
-        Outcome::Deferred(_) | Outcome::Unreachable(..) | Outcome::Unknown(_) => Weight::default(),
+        Outcome::Deferred(reply) => Weight { failed: Failed::of(reply), ..Weight::default() },
+        Outcome::Unreachable(..) | Outcome::Unknown(_) => Weight::default(),
     }
 }
 
@@ -87,6 +112,8 @@ pub enum Trouble {
     Policy { refused: i64, decided: i64 },
     /// It says that people do not exist who took mail before.
     FalseBounces { hard: i64, decided: i64 },
+    /// Its people call our mail unwanted.
+    Complaints { complaints: i64, delivered: i64 },
 }
 
 impl std::fmt::Display for Trouble {
@@ -97,6 +124,9 @@ impl std::fmt::Display for Trouble {
             }
             Trouble::FalseBounces { hard, decided } => {
                 write!(f, "{hard} of {decided} recipients bounced hard who took mail before")
+            }
+            Trouble::Complaints { complaints, delivered } => {
+                write!(f, "{complaints} of {delivered} readers complained")
             }
         }
     }
@@ -144,13 +174,27 @@ impl Destination {
     fn trouble(&self) -> Option<Trouble> {
         let sum = |of: fn(&Slice) -> i64| self.0.iter().map(of).sum::<i64>();
         let decided = sum(|slice| slice.decided);
-        let (refused, hard) = (sum(|slice| slice.policy), sum(|slice| slice.false_hard));
-        if hard >= FALSE_HARD && hard * 100 > decided * FALSE_HARD_SHARE {
-            return Some(Trouble::FalseBounces { hard, decided });
-        }
-        let policy = decided >= ENOUGH && refused * 100 >= decided * POLICY_SHARE;
-        policy.then_some(Trouble::Policy { refused, decided })
+        trouble(sum(|slice| slice.false_hard), sum(|slice| slice.policy), decided)
     }
+}
+
+/// How many decided recipients have to be counted, at most, to know whether so many reports within an hour are trouble; `None`: they
+/// are too few to ask.
+pub fn worth_counting(hard: i64, refused: i64) -> Option<i64> {
+    let by_hard = (hard >= FALSE_HARD).then(|| hard * 100 / FALSE_HARD_SHARE + 1);
+    let by_policy =
+        (refused * 100 >= ENOUGH * POLICY_SHARE).then(|| (refused * 100 / POLICY_SHARE + 1).max(ENOUGH));
+    by_hard.max(by_policy)
+}
+
+/// What is wrong with a destination where so many people who took mail before bounced hard, and so many were refused for policy, of
+/// those that it decided.
+pub fn trouble(hard: i64, refused: i64, decided: i64) -> Option<Trouble> {
+    if hard >= FALSE_HARD && hard * 100 > decided * FALSE_HARD_SHARE {
+        return Some(Trouble::FalseBounces { hard, decided });
+    }
+    let policy = decided >= ENOUGH && refused * 100 >= decided * POLICY_SHARE;
+    policy.then_some(Trouble::Policy { refused, decided })
 }
 
 #[cfg(test)]

@@ -2,9 +2,11 @@
 //!
 //! The order is the design's: own loop; report; the role of the recipient, which the purpose inside the token gives (unsubscribe,
 //! bounce, staff, thread, edition); join; unreadable; automatic; human. Thread and edition tokens decide nothing here: a holiday
-//! note to either is still automatic, so they only lead to a thread later. Known gaps, each in its place in the table and safe
-//! until it is filled: reports are kept but not read.
+//! note to either is still automatic, so they only lead to a thread later. The rows about reports of programs are in `report_rule`.
 
+use super::bounce::{Finding, Report};
+use super::complaint::FeedbackType;
+use super::report_rule::{complaint, delivery_report, other_report, receipt};
 use super::sender::SenderProof;
 use super::token::{Purpose, Subject};
 use super::words::words;
@@ -38,6 +40,13 @@ pub enum EnvelopeFrom {
     /// `<>`: a program wrote it and wants no answer (RFC 5321 section 4.5.5).
     Empty,
     Address(String),
+}
+
+/// Which mail of ours came back in a message, by the tokens in it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Returned {
+    pub delivery: Option<i64>,
+    pub subscriber: Option<i64>,
 }
 
 /// Everything about a message that a rule may ask. Header values are trimmed and in lower case; an absent header is `None`.
@@ -77,9 +86,43 @@ pub struct Facts {
     pub forward: Option<String>,
     /// Asked for where somebody of the house is spoken for.
     pub proof: SenderProof,
+    /// What a mail server says about a mail that it could not deliver.
+    pub bounce: Option<Report>,
+    /// What `bounce` comes to for the mail that it names; `None` where it names none that is known.
+    pub finding: Option<Finding>,
+    /// What a reader's provider says that the reader thinks of a mail.
+    pub feedback: Option<FeedbackType>,
+    pub returned: Returned,
+    /// The first sign of a program that asks us to prove that we are people.
+    pub challenge: Option<String>,
+    /// The subject looks like that of an automatic answer. A suspicion, no more.
+    pub subject_suspected: bool,
+    /// Its subject is the word for leaving, and nothing else.
+    pub asks_to_leave: bool,
 }
 
-type Found = Option<(Verdict, String)>;
+impl Facts {
+    /// The delivery that it is about: by the address that it came to, else by the mail that came back.
+    pub fn delivery(&self) -> Option<i64> {
+        let by_address =
+            self.token.filter(|token| matches!(token.purpose, Purpose::Bounce | Purpose::Edition));
+        by_address.map(|token| token.row).or(self.returned.delivery)
+    }
+
+    /// It came to the return path of one mail, and wants no answer.
+    pub fn is_by_envelope(&self) -> bool {
+        let to_bounce = self.token.is_some_and(|token| token.purpose == Purpose::Bounce);
+        to_bounce && !matches!(self.envelope_from, EnvelopeFrom::Address(_))
+    }
+
+    /// A mail server wrote it, as far as its sender tells.
+    pub fn is_from_a_server(&self) -> bool {
+        self.envelope_from == EnvelopeFrom::Empty
+            || matches!(self.from_local.as_str(), "mailer-daemon" | "postmaster" | "mail-daemon")
+    }
+}
+
+pub(super) type Found = Option<(Verdict, String)>;
 
 /// One row of the table.
 struct Rule {
@@ -90,16 +133,19 @@ struct Rule {
 /// First match wins. A row that is still missing is a comment at its place.
 const RULES: &[Rule] = &[
     Rule { name: "own loop", applies: own_loop },
-    // delivery-status, feedback-report and disposition-notification get a row each in front of this one.
-    Rule { name: "report", applies: report },
+    Rule { name: "delivery report", applies: delivery_report },
+    Rule { name: "complaint", applies: complaint },
+    Rule { name: "receipt", applies: receipt },
+    Rule { name: "report", applies: other_report },
     Rule { name: "unsubscribe", applies: unsubscribe },
-    // A bounce that is no report gets its own row here; until then the empty sender decides.
     Rule { name: "bounce", applies: bounce },
     Rule { name: "staff", applies: staff },
     Rule { name: "editors", applies: editors },
     Rule { name: "join", applies: join },
     Rule { name: "unreadable", applies: unreadable },
+    Rule { name: "challenge", applies: challenge },
     Rule { name: "automatic", applies: automatic },
+    Rule { name: "leave", applies: leave },
     Rule { name: "human", applies: human },
 ];
 
@@ -125,6 +171,8 @@ pub fn why_unanswered(facts: &Facts) -> Option<&'static str> {
         Some("its envelope has no sender")
     } else if NO_REPLY.contains(&facts.from_local.as_str()) {
         Some("its sender reads no mail")
+    } else if facts.subject_suspected {
+        Some("its subject is that of an automatic answer")
     } else {
         None
     }
@@ -146,14 +194,6 @@ fn own_loop(facts: &Facts) -> Found {
     Some((Verdict::Loop, why.to_owned()))
 }
 
-fn report(facts: &Facts) -> Found {
-    let kind = match facts.report.as_deref()? {
-        "" => "nameless",
-        kind => kind,
-    };
-    Some((Verdict::AutoReply, format!("a {kind} report; reports are not read yet")))
-}
-
 /// Before the automatic test: mail programs that unsubscribe for a person mark that mail as automatic.
 fn unsubscribe(facts: &Facts) -> Found {
     purpose(facts, Purpose::Unsubscribe)?;
@@ -164,9 +204,10 @@ fn unsubscribe(facts: &Facts) -> Found {
 fn bounce(facts: &Facts) -> Found {
     purpose(facts, Purpose::Bounce)?;
     (facts.envelope_from == EnvelopeFrom::Empty).then(|| {
-        let why =
-            "no sender in the envelope, to a bounce address; bounces that are no reports are not read yet";
-        (Verdict::AutoReply, why.to_owned())
+        (
+            Verdict::AutoReply,
+            "no sender in the envelope, to a bounce address, and no report of a failure".to_owned(),
+        )
     })
 }
 
@@ -223,6 +264,14 @@ fn unreadable(facts: &Facts) -> Found {
     facts.unreadable.as_ref().map(|why| (Verdict::Unreadable, why.clone()))
 }
 
+/// Who answers every unknown sender with a riddle answers our answer with another one.
+fn challenge(facts: &Facts) -> Found {
+    facts
+        .challenge
+        .as_ref()
+        .map(|sign| (Verdict::AutoReply, format!("it asks us to prove who we are: {sign}")))
+}
+
 /// X-Auto-Response-Suppress is deliberately absent: Exchange puts it on what people write.
 fn automatic(facts: &Facts) -> Found {
     let found = |why: String| Some((Verdict::AutoReply, why));
@@ -251,6 +300,19 @@ fn automatic(facts: &Facts) -> Found {
     }
 }
 
+/// Without a token only a sender who is proven leaves by a word: else anybody could end anybody's mail. A person reads the others.
+fn leave(facts: &Facts) -> Found {
+    match (&facts.proof, facts.asks_to_leave) {
+        (SenderProof::Proven(how), true) => {
+            Some((Verdict::Unsubscribe, format!("its subject asks for it, {how}")))
+        }
+        (SenderProof::Unproven(why), true) => {
+            Some((Verdict::SupportMessage, format!("it asks to leave, and its sender is not proven: {why}")))
+        }
+        _ => None,
+    }
+}
+
 fn human(_: &Facts) -> Found {
     Some((Verdict::SupportMessage, "nothing says that a program wrote it".to_owned()))
 }
@@ -260,7 +322,7 @@ fn purpose(facts: &Facts, wanted: Purpose) -> Option<Subject> {
 }
 
 /// The keyword of RFC 3834 section 5: what stands before a comment, a parameter or white space.
-fn first_token(value: &str) -> &str {
+pub(super) fn first_token(value: &str) -> &str {
     value.split(|c: char| c.is_whitespace() || c == ';' || c == '(').find(|t| !t.is_empty()).unwrap_or("")
 }
 
@@ -291,19 +353,6 @@ mod tests {
         // A client that keeps our Message-ID but is somebody else is no loop.
         let foreign = Facts { from_is_ours: false, ..ours };
         assert_eq!(classify(&foreign).0, Verdict::SupportMessage);
-    }
-
-    #[test]
-    fn a_report_opens_nothing() {
-        let report = Facts {
-            report: Some("delivery-status".into()),
-            envelope_from: EnvelopeFrom::Empty,
-            token: token(Purpose::Bounce),
-            ..person()
-        };
-        check(report, Verdict::AutoReply, "report: a delivery-status report; reports are not read yet");
-        let bare = Facts { report: Some(String::new()), ..person() };
-        check(bare, Verdict::AutoReply, "report: a nameless report; reports are not read yet");
     }
 
     #[test]
@@ -394,6 +443,25 @@ mod tests {
         );
         let away = Facts { auto_submitted: Some("auto-replied".into()), ..answer(true, proven()) };
         check(away, Verdict::AutoReply, "automatic: Auto-Submitted: auto-replied");
+    }
+
+    #[test]
+    fn a_word_in_the_subject_unsubscribes_whoever_is_proven() {
+        let asks = |proof| Facts { asks_to_leave: true, proof, ..person() };
+        check(
+            asks(SenderProof::Proven("DKIM pass by x.example".into())),
+            Verdict::Unsubscribe,
+            "leave: its subject asks for it, DKIM pass by x.example",
+        );
+        check(
+            asks(SenderProof::Unproven("it has no DKIM signature".into())),
+            Verdict::SupportMessage,
+            "leave: it asks to leave, and its sender is not proven: it has no DKIM signature",
+        );
+        assert_eq!(classify(&asks(SenderProof::NotAsked)).0, Verdict::SupportMessage);
+        let away =
+            Facts { auto_submitted: Some("auto-replied".into()), ..asks(SenderProof::Proven("x".into())) };
+        assert_eq!(classify(&away).0, Verdict::AutoReply);
     }
 
     #[test]

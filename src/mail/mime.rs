@@ -16,8 +16,8 @@ use mail_parser::{ContentType, HeaderName, Message, MessageParser, MimeHeaders};
 use super::files;
 use super::html;
 
-const DEPTH_MAX: usize = 10;
-const PARTS_MAX: usize = 200;
+pub(super) const DEPTH_MAX: usize = 10;
+pub(super) const PARTS_MAX: usize = 200;
 /// A longer header block is read up to here.
 pub(super) const HEADER_MAX: usize = 256 * 1024;
 /// Octets of one text part that are decoded, and of all text together that is kept.
@@ -121,11 +121,11 @@ struct Walk {
 }
 
 /// What the header of a part says about its body.
-struct Nature {
-    media_type: String,
-    boundary: Option<String>,
-    charset: Option<String>,
-    encoding: String,
+pub(super) struct Nature {
+    pub media_type: String,
+    pub boundary: Option<String>,
+    pub charset: Option<String>,
+    pub encoding: String,
     name: Option<String>,
     content_id: Option<String>,
     attached: bool,
@@ -205,7 +205,7 @@ impl Walk {
 }
 
 impl Nature {
-    fn of(message: &Message<'_>) -> Nature {
+    pub(super) fn of(message: &Message<'_>) -> Nature {
         // The first field counts, as for every reader that stops at what it knows.
         let content_type = first_content_type(message, &HeaderName::ContentType);
         let disposition = first_content_type(message, &HeaderName::ContentDisposition);
@@ -233,7 +233,7 @@ impl Nature {
     }
 
     /// RFC 2045 section 5.2: what no header says is plain text.
-    fn plain() -> Nature {
+    pub(super) fn plain() -> Nature {
         Nature {
             media_type: "text/plain".to_owned(),
             boundary: None,
@@ -279,7 +279,7 @@ fn first_content_type<'a>(message: &'a Message<'a>, name: &HeaderName<'_>) -> Op
 }
 
 /// The bodies between `--boundary` lines (RFC 2046 section 5.1.1), at most `most`. A missing last line ends with the data.
-fn split_parts<'a>(body: &'a [u8], boundary: &str, most: usize) -> Vec<&'a [u8]> {
+pub(super) fn split_parts<'a>(body: &'a [u8], boundary: &str, most: usize) -> Vec<&'a [u8]> {
     let mut parts = Vec::new();
     let mut part_start = None;
     let mut at = 0;
@@ -318,7 +318,7 @@ fn without_line_end(part: &[u8]) -> &[u8] {
 }
 
 /// What cannot be decoded is taken as it is: a reader sees what came rather than nothing.
-fn decoded<'a>(encoding: &str, body: &'a [u8]) -> Cow<'a, [u8]> {
+pub(super) fn decoded<'a>(encoding: &str, body: &'a [u8]) -> Cow<'a, [u8]> {
     let decoded = match encoding {
         "base64" => base64_decode(body),
         "quoted-printable" => quoted_printable_decode(body),
@@ -357,7 +357,7 @@ fn decoded_size(encoding: &str, body: &[u8]) -> usize {
 }
 
 /// Text in the charset that the header names, unless the octets say that it is another one.
-fn in_unicode(charset: Option<&str>, octets: &[u8]) -> String {
+pub(super) fn in_unicode(charset: Option<&str>, octets: &[u8]) -> String {
     let decode = |name: &str| charset_decoder(name.as_bytes()).map(|decoder| decoder(octets));
     let named = charset.unwrap_or("").trim_matches([' ', '"', '\'']).to_ascii_lowercase();
     let escapes = octets.windows(2).any(|pair| matches!(pair, b"\x1b$" | b"\x1b("));

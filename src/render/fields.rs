@@ -270,6 +270,10 @@ const REPORT_TIER: Shape = Object(&[
     ("has_queued", Value),
     ("has_uncertain", Value),
     ("has_parked", Value),
+    ("came_back", Value),
+    ("complaints", Value),
+    ("has_came_back", Value),
+    ("has_complaints", Value),
     // Where its mail can be read.
     ("proof", Value),
     // One number for each of report.columns.

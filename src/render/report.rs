@@ -68,6 +68,9 @@ pub struct ReportTier {
     pub skipped: u64,
     pub uncertain: u64,
     pub parked: u64,
+    /// Taken at first, and reported as undelivered since.
+    pub came_back: u64,
+    pub complaints: u64,
     /// Still in the queue, deferred ones among them.
     pub queued: u64,
     /// The whole address of a page that shows this tier's mail. Empty if there is none.
@@ -160,8 +163,12 @@ fn columns(input: &ReportInput<'_>) -> Vec<(&'static str, Count)> {
 
 /// What is shown only where there is any. In the HTML part it stands below the tier's name: a phone is four columns wide.
 fn doubtful(input: &ReportInput<'_>, total: &ReportTier) -> Vec<(&'static str, Count)> {
-    let doubtful: [(&'static str, Count); 2] =
-        [("Uncertain", |tier| tier.uncertain), ("Parked", |tier| tier.parked)];
+    let doubtful: [(&'static str, Count); 4] = [
+        ("Uncertain", |tier| tier.uncertain),
+        ("Parked", |tier| tier.parked),
+        ("Came back", |tier| tier.came_back),
+        ("Complaints", |tier| tier.complaints),
+    ];
     doubtful.into_iter().filter(|(_, count)| has_left(input.event) && count(total) > 0).collect()
 }
 
@@ -179,6 +186,8 @@ fn total(tiers: &[ReportTier]) -> ReportTier {
         skipped: sum(|tier| tier.skipped),
         uncertain: sum(|tier| tier.uncertain),
         parked: sum(|tier| tier.parked),
+        came_back: sum(|tier| tier.came_back),
+        complaints: sum(|tier| tier.complaints),
         queued: sum(|tier| tier.queued),
         proof: String::new(),
     }
@@ -200,6 +209,10 @@ fn of_tier(tier: &ReportTier, columns: &[(&'static str, Count)]) -> Value {
         "has_queued": tier.queued > 0,
         "has_uncertain": tier.uncertain > 0,
         "has_parked": tier.parked > 0,
+        "came_back": grouped(tier.came_back),
+        "complaints": grouped(tier.complaints),
+        "has_came_back": tier.came_back > 0,
+        "has_complaints": tier.complaints > 0,
         "proof": tier.proof,
         "cells": columns.iter().map(|(_, count)| grouped(count(tier))).collect::<Vec<_>>(),
     })

@@ -58,6 +58,9 @@ pub struct Waiting {
     pub recipient: String,
     pub raw: Vec<u8>,
     pub failures: i64,
+    /// Tries that were begun, and when the last one was.
+    pub tries: i64,
+    pub tried_at: Option<i64>,
 }
 
 /// The oldest message that waits after the given id. One at a time, because a message may be 25 MB.
@@ -65,9 +68,40 @@ pub struct Waiting {
 /// # Errors
 /// When the database fails.
 pub async fn next(tx: &mut Tx, after: i64) -> Result<Option<Waiting>, StoreError> {
-    const SQL: &str = "SELECT id, received_at, source, envelope_from, recipient, raw, failures FROM inbound \
+    const SQL: &str = "SELECT id, received_at, source, envelope_from, recipient, raw, failures, tries, tried_at FROM inbound \
         WHERE state = 'received' AND id > $1 ORDER BY id LIMIT 1";
     Ok(row!(tx, Waiting, SQL, after)?)
+}
+
+/// Marks messages that nobody has tried yet as being tried: this one and those behind it. Answers which.
+///
+/// # Errors
+/// When the database fails.
+pub async fn mark_new(tx: &mut Tx, from: i64, most: i64, now: Timestamp) -> Result<Vec<i64>, StoreError> {
+    const SQL: &str = "UPDATE inbound SET tries = 1, tried_at = $3 WHERE tries = 0 AND id IN \
+        (SELECT n.id FROM inbound n WHERE n.state = 'received' AND n.id >= $1 ORDER BY n.id LIMIT $2 + 0) RETURNING id";
+    Ok(rows!(tx, (i64,), SQL, from, most, now.millis())?.into_iter().map(|(id,)| id).collect())
+}
+
+/// Marks a message as being tried once more.
+///
+/// # Errors
+/// When the database fails.
+pub async fn mark_again(tx: &mut Tx, id: i64, now: Timestamp) -> Result<(), StoreError> {
+    const SQL: &str = "UPDATE inbound SET tries = tries + 1, tried_at = $2 WHERE id = $1";
+    run!(tx, SQL, id, now.millis())?;
+    Ok(())
+}
+
+/// Sets a message aside that waits.
+///
+/// # Errors
+/// When the database fails.
+pub async fn set_aside(tx: &mut Tx, id: i64, reason: &str) -> Result<(), StoreError> {
+    const SQL: &str =
+        "UPDATE inbound SET state = 'quarantined', reason = $2 WHERE id = $1 AND state = 'received'";
+    run!(tx, SQL, id, reason)?;
+    Ok(())
 }
 
 /// Marks a message as done, with its verdict. Belongs into the transaction of its effects. Answers whether it was still
@@ -104,8 +138,7 @@ pub async fn failed(tx: &mut Tx, id: i64, reason: &str) -> Result<bool, StoreErr
 /// # Errors
 /// When the database fails.
 pub async fn rerun(tx: &mut Tx, id: i64) -> Result<bool, StoreError> {
-    const SQL: &str =
-        "UPDATE inbound SET state = 'received', failures = 0 WHERE id = $1 AND state = 'quarantined'";
+    const SQL: &str = "UPDATE inbound SET state = 'received', failures = 0, tries = 0 WHERE id = $1 AND state = 'quarantined'";
     Ok(run!(tx, SQL, id)? > 0)
 }
 

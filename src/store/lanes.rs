@@ -200,6 +200,14 @@ pub async fn resume(tx: &mut Tx, lane: i64) -> Result<bool, StoreError> {
     Ok(run!(tx, SQL, lane)? > 0)
 }
 
+/// A lane's name, and why editions do not leave by it.
+///
+/// # Errors
+/// When the database fails.
+pub async fn standing(tx: &mut Tx, lane: i64) -> Result<Option<(String, Option<String>)>, StoreError> {
+    Ok(row!(tx, (String, Option<String>), "SELECT name, paused FROM lanes WHERE id = $1", lane)?)
+}
+
 /// The lane of that name.
 ///
 /// # Errors

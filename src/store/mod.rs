@@ -7,6 +7,7 @@
 pub mod alarms;
 pub mod answers;
 pub mod audit;
+pub mod bounces;
 pub mod claims;
 pub mod copies;
 pub mod deliveries;

@@ -255,7 +255,11 @@ pub async fn move_to(
 ) -> Result<bool, StoreError> {
     const SQL: &str = "UPDATE subscribers SET address = $2, address_key = $3, updated_at = $4 WHERE id = $1 \
         AND NOT EXISTS (SELECT 1 FROM subscribers o WHERE o.address_key = $3 AND o.id <> $1)";
-    Ok(run!(tx, SQL, subscriber, address.as_str(), address.key(), now.millis())? > 0)
+    let moved = run!(tx, SQL, subscriber, address.as_str(), address.key(), now.millis())? > 0;
+    if moved {
+        super::bounces::forgive(tx, subscriber).await?;
+    }
+    Ok(moved)
 }
 
 /// Takes everything personal off somebody who never confirmed: what is left is a row without a person. Deleting it would make

@@ -22,3 +22,14 @@ pub async fn enter(tx: &mut Tx, name: &str, now: Timestamp) -> Result<(), StoreE
     run!(tx, SQL, name, now.millis())?;
     Ok(())
 }
+
+/// The edition of this slot that was queued before this one.
+///
+/// # Errors
+/// When the database fails.
+pub async fn edition_before(tx: &mut Tx, name: &str, slug: &str) -> Result<Option<String>, StoreError> {
+    const SQL: &str = "SELECT e.slug FROM editions e WHERE e.slot = $1 AND e.queued_at IS NOT NULL \
+            AND e.id < coalesce((SELECT n.id FROM editions n WHERE n.slug = $2), 9223372036854775807) \
+        ORDER BY e.id DESC LIMIT 1";
+    Ok(row!(tx, (String,), SQL, name, slug)?.map(|(slug,)| slug))
+}

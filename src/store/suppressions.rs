@@ -37,7 +37,28 @@ pub async fn add(
 /// # Errors
 /// When the database fails.
 pub async fn remove(tx: &mut Tx, address: &Address) -> Result<bool, StoreError> {
-    Ok(run!(tx, "DELETE FROM suppressions WHERE address_key = $1", address.key())? > 0)
+    let was = run!(tx, "DELETE FROM suppressions WHERE address_key = $1", address.key())? > 0;
+    // What came back before does not stand against them any more, or the next soft bounce would suppress them again.
+    const FORGIVE: &str = "UPDATE bounces SET stands = 0 WHERE stands = 1 \
+        AND subscriber_id = (SELECT s.id FROM subscribers s WHERE s.address_key = $1)";
+    run!(tx, FORGIVE, address.key())?;
+    Ok(was)
+}
+
+/// A complaint outranks a wish to leave and a full mailbox: who complained comes back only by an operator's hand.
+///
+/// # Errors
+/// When the database fails.
+pub async fn complain(
+    tx: &mut Tx,
+    address: &Address,
+    source: &str,
+    now: Timestamp,
+) -> Result<bool, StoreError> {
+    const RAISE: &str = "UPDATE suppressions SET reason = 'complaint', at = $2, source = $3 \
+        WHERE address_key = $1 AND (reason = 'unsubscribed' OR reason = 'soft_limit')";
+    let new = add(tx, address, SuppressionReason::Complaint, source, now).await?;
+    Ok(new || run!(tx, RAISE, address.key(), now.millis(), source)? > 0)
 }
 
 /// # Errors

@@ -11,6 +11,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 
 use super::alarm::Alarms;
+use super::bounces;
 use super::breakers::Breakers;
 use super::content::Shelf;
 use super::traffic::{Caps, Dry, News, Seen, Traffic};
@@ -322,6 +323,7 @@ impl Gatherer {
         let settled: Vec<Settled> =
             asks.iter().filter_map(|ask| Some(ask.done.as_ref()?.settled.clone())).collect();
         deliveries::settle(&mut tx, &settled).await?;
+        bounces::refused(&mut tx, asks.iter().filter_map(|ask| ask.done.as_ref()), now).await?;
         if self.in_doubt {
             self.give_back(&mut tx, &settled).await?;
         }

@@ -3,26 +3,27 @@
 //! `Recorder` is what the doors deposit into: raw bytes are committed, many messages with one commit, before anything is
 //! acknowledged. `Receiver::step` then takes one recorded message: parsing runs off the reactor and cannot take the process
 //! with it, effects and the `done` mark are one transaction, and what fails three times is set aside with its reason.
-//!
-//! Known gap: delivery reports are recognised as such and kept, without effect.
 
 use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 use tokio::sync::{Notify, mpsc, oneshot};
 
+use super::bounces::{self, Reported, Told};
+use super::marks::Marks;
 use super::readers::{JoinAsk, JoinDoor, Readers};
 use super::report::Reporter;
 use super::{editors, staff_mail, threading};
 use crate::domain::address::Address;
 use crate::domain::sender::SenderProof;
+use crate::domain::subscriber::SubscriberStatus;
 use crate::domain::token::{Purpose, Subject};
 use crate::domain::verdict::{Facts, Verdict, classify, why_unanswered};
 use crate::intake::signature::Signatures;
 use crate::intake::{Deposit, DepositError, ReceivedMail};
 use crate::mail::parse::{self, Arrived, Own};
 use crate::mail::token::Keyring;
-use crate::mail::{authentication, author, forward};
+use crate::mail::{authentication, author, forward, report};
 use crate::runtime::{Masked, MaskedText, Timestamp};
 use crate::store::inbound::{self, NewInbound, Waiting};
 use crate::store::{Store, StoreError, Tx, people};
@@ -162,6 +163,7 @@ pub struct Receiver {
     pub reporter: Reporter,
     pub readers: Readers,
     pub proving: Proving,
+    pub marks: Marks,
     /// Something was queued.
     pub wake: Arc<Notify>,
 }
@@ -199,6 +201,9 @@ impl Receiver {
             return Ok((Step::Idle, 0));
         };
         let id = waiting.id;
+        if !self.marks.may_try(&self.store, &waiting, now).await? {
+            return Ok((Step::Failed { quarantined: true }, id));
+        }
         match self.understand(waiting, now).await {
             Ok(verdict) => Ok((Step::Done(verdict), id)),
             Err(EffectProblem::Store(error)) if error.is_away() => Err(error),
@@ -239,7 +244,8 @@ impl Receiver {
             let parsed = parse::parse_guarded(&bytes, limit);
             let arrived =
                 Arrived { envelope_from: envelope_from.as_deref(), recipient: recipient.as_deref() };
-            let facts = parse::facts(&parsed, arrived, &own, &keyring);
+            let mut facts = parse::facts(&parsed, arrived, &own, &keyring);
+            report::add(&mut facts, &bytes, &parsed, &keyring);
             let from = parse::sender(&parsed, arrived);
             (parsed, facts, from)
         });
@@ -254,6 +260,9 @@ impl Receiver {
             }
         }
         self.staff_facts(&mut facts, raw.clone(), &parsed, from.as_ref()).await;
+        self.leaving_facts(&mut facts, raw.clone(), &parsed, from.as_ref()).await?;
+        let mailed = bounces::named(&mut self.store.read().await?, &facts).await?;
+        facts.finding = bounces::finding(&facts, mailed.as_ref(), &self.reporter.settings.rules);
         let (verdict, reason) = classify(&facts);
         let files = match verdict == Verdict::StaffReply && staff_mail::may_carry_files(facts.token) {
             true => staff_mail::files_of(raw).await?,
@@ -271,11 +280,14 @@ impl Receiver {
             }),
             files: &files,
         };
-        let thread = self.effects(&mut tx, verdict, message, now).await?;
+        let mut reported =
+            Reported { inbound: waiting.id, facts: &facts, mailed, lost: None, told: Told::default() };
+        let thread = self.effects(&mut tx, verdict, message, &mut reported, now).await?;
         if !inbound::done(&mut tx, waiting.id, verdict, &reason, thread).await? {
             return Ok(verdict);
         }
         tx.commit().await?;
+        reported.told.tell(&self.readers.alarms, now);
         let from = from.as_ref().map_or("", |from| from.address.as_str());
         tracing::info!(inbound = waiting.id, verdict = verdict.as_str(), reason = %MaskedText(&reason), thread, from = %Masked(from), "received");
         self.wake.notify_waiters();
@@ -337,6 +349,24 @@ impl Receiver {
         self.reporter.shelf.get().publication.editors.iter().any(|editor| editor.key() == key)
     }
 
+    /// Whether a reader who asks to leave is who they say; asked for nobody else.
+    async fn leaving_facts(
+        &self,
+        facts: &mut Facts,
+        raw: Arc<[u8]>,
+        parsed: &parse::Parsed,
+        from: Option<&parse::Person>,
+    ) -> Result<(), EffectProblem> {
+        let for_nobody =
+            facts.token.is_none_or(|token| matches!(token.purpose, Purpose::Edition | Purpose::Thread));
+        facts.asks_to_leave &= for_nobody && reader(&mut self.store.read().await?, from).await?.is_some();
+        if facts.asks_to_leave {
+            let proof = self.proof(raw, parsed, facts.token).await;
+            facts.proof = proof.map_or_else(SenderProof::Unproven, SenderProof::Proven);
+        }
+        Ok(())
+    }
+
     /// Whether the sender is who the From says, and wrote to this address. Asks a name server where our own mail server has not
     /// said it; outside of any transaction. Known gap: where the server is believed, it does not say which fields were signed.
     async fn proof(
@@ -363,6 +393,7 @@ impl Receiver {
         tx: &mut Tx,
         verdict: Verdict,
         message: threading::Message<'_>,
+        reported: &mut Reported<'_>,
         now: Timestamp,
     ) -> Result<Option<i64>, EffectProblem> {
         match verdict {
@@ -371,6 +402,8 @@ impl Receiver {
             Verdict::Unsubscribe => {
                 if let Some(Subject { purpose: Purpose::Unsubscribe, row, .. }) = message.token {
                     people::unsubscribe(tx, row, "mail", now).await?;
+                } else if let Some(person) = reader(tx, message.from).await? {
+                    people::unsubscribe(tx, person, "mail", now).await?;
                 }
                 Ok(None)
             }
@@ -382,16 +415,26 @@ impl Receiver {
                 self.join(tx, message, now).await?;
                 Ok(None)
             }
-            // Kept raw with verdict and reason; their effects are not built yet.
-            Verdict::BounceHard
-            | Verdict::BounceSoft
-            | Verdict::BounceDelayed
-            | Verdict::Complaint
-            | Verdict::Receipt
-            | Verdict::Loop
-            | Verdict::Unreadable => Ok(None),
+            Verdict::BounceHard | Verdict::BounceSoft => {
+                let thread = bounces::came_back(tx, reported, now).await?;
+                if let Some((answer, why)) = reported.lost.take() {
+                    self.desk.bounced(tx, answer, &why, now).await?;
+                }
+                Ok(thread)
+            }
+            Verdict::Complaint => Ok(bounces::complained(tx, reported, now).await?),
+            // Kept raw with verdict and reason, and nothing follows.
+            Verdict::BounceDelayed | Verdict::Receipt | Verdict::Loop | Verdict::Unreadable => Ok(None),
         }
     }
+}
+
+/// The active subscriber who has this address.
+async fn reader(tx: &mut Tx, from: Option<&parse::Person>) -> Result<Option<i64>, StoreError> {
+    let Some(from) = from else { return Ok(None) };
+    let key = Address::trusted(from.address.clone()).key();
+    let person = people::by_key(tx, &key).await?;
+    Ok(person.filter(|person| person.status == SubscriberStatus::Active).map(|person| person.id))
 }
 
 /// Why a message's effects did not happen.

@@ -10,12 +10,14 @@ use super::content::{Content, Shelf};
 use super::frames;
 use crate::domain::address::Address;
 use crate::domain::delivery::DeliveryKind;
+use crate::domain::publication::TierId;
 use crate::domain::settings::Settings;
 use crate::render::{ReportEvent, ReportInput, ReportTier, render_report};
 use crate::runtime::Timestamp;
+use crate::store::bounces::{self, CameBack};
 use crate::store::deliveries::{self, DeskMail};
 use crate::store::editions::{self, EditionRow};
-use crate::store::{Store, StoreError, Tx};
+use crate::store::{Store, StoreError, Tx, slots};
 
 /// Tells editors.
 #[derive(Clone)]
@@ -66,7 +68,10 @@ impl Reporter {
         let counted = report.event != ReportEvent::Answered && !report.slug.is_empty();
         let row = if counted { editions::show(tx, report.slug).await? } else { None };
         let edition = editions::id(tx, report.slug).await?.unwrap_or(0);
-        let Some((frame, body)) = self.print(&content, report, (edition, row.as_ref())) else {
+        let back = if counted { bounces::of_edition(tx, report.slug).await? } else { Vec::new() };
+        let notes = [report.notes, &self.looking_back(tx, report).await?].concat();
+        let report = &Report { notes: &notes, ..report.clone() };
+        let Some((frame, body)) = self.print(&content, report, (edition, row.as_ref()), &back) else {
             return Ok(());
         };
         let body_id = editions::add_body(tx, &frame, &body).await?;
@@ -144,15 +149,27 @@ impl Reporter {
         Ok(())
     }
 
+    /// What came back of a slot's last edition, in the report of the next one: most of it comes after the first pass was reported.
+    async fn looking_back(&self, tx: &mut Tx, report: &Report<'_>) -> Result<Vec<String>, StoreError> {
+        let (Some(slot), ReportEvent::Queued | ReportEvent::WaitingApproval) = (report.slot, report.event)
+        else {
+            return Ok(Vec::new());
+        };
+        let Some(before) = slots::edition_before(tx, slot, report.slug).await? else { return Ok(Vec::new()) };
+        let back = bounces::of_edition(tx, &before).await?;
+        Ok(in_words(&before, &back).into_iter().collect())
+    }
+
     fn print(
         &self,
         content: &Content,
         report: &Report<'_>,
         (edition, row): (i64, Option<&EditionRow>),
+        back: &[CameBack],
     ) -> Option<(String, String)> {
         let publication = &content.publication;
         let date = |at: Timestamp| publication.date(at, "%A %-d %B, %H:%M %Z");
-        let tiers = row.map(|row| tiers(content, row)).unwrap_or_default();
+        let tiers = row.map(|row| tiers(content, row, back)).unwrap_or_default();
         let queued_at = row.and_then(|row| row.queued_at).map(date).unwrap_or_default();
         let input = ReportInput {
             publication,
@@ -184,8 +201,11 @@ impl Reporter {
 }
 
 /// Only what all of a tier's numbers are known of is shown per tier; the sums are in the notes.
-fn tiers(content: &Content, row: &EditionRow) -> Vec<ReportTier> {
+fn tiers(content: &Content, row: &EditionRow, back: &[CameBack]) -> Vec<ReportTier> {
     let number = |count: i64| count.unsigned_abs();
+    let of = |tier: &TierId, count: fn(&CameBack) -> i64| {
+        number(back.iter().filter(|one| one.tier == tier.0).map(count).sum())
+    };
     row.tiers
         .iter()
         .map(|(tier, counts)| ReportTier {
@@ -197,9 +217,32 @@ fn tiers(content: &Content, row: &EditionRow) -> Vec<ReportTier> {
             uncertain: number(counts.counts.uncertain),
             parked: number(counts.counts.parked),
             queued: number(counts.counts.open()),
+            came_back: of(tier, |one| one.hard + one.soft + one.ours),
+            complaints: of(tier, |one| one.complaints),
             proof: String::new(),
         })
         .collect()
+}
+
+/// What came back of an edition, as one sentence; `None`: nothing did.
+fn in_words(slug: &str, back: &[CameBack]) -> Option<String> {
+    let sum = |of: fn(&CameBack) -> i64| back.iter().map(of).sum::<i64>();
+    let counts = [
+        (sum(|one| one.hard), "for good"),
+        (sum(|one| one.soft), "for now"),
+        (sum(|one| one.ours), "because of us"),
+    ];
+    let complaints = sum(|one| one.complaints);
+    let parts: Vec<String> =
+        counts.iter().filter(|(count, _)| *count > 0).map(|(count, how)| format!("{count} {how}")).collect();
+    let came = (!parts.is_empty()).then(|| format!("came back {}", parts.join(", ")));
+    let readers = match complaints {
+        0 => None,
+        1 => Some("1 reader complained".to_owned()),
+        many => Some(format!("{many} readers complained")),
+    };
+    let all: Vec<String> = came.into_iter().chain(readers).collect();
+    (!all.is_empty()).then(|| format!("Of `{slug}` since it left: {}.", all.join("; ")))
 }
 
 fn notes(row: &EditionRow) -> Vec<String> {
@@ -218,4 +261,23 @@ fn notes(row: &EditionRow) -> Vec<String> {
         ));
     }
     notes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{CameBack, in_words};
+
+    #[test]
+    fn what_came_back_is_one_sentence_or_none() {
+        let free = CameBack { tier: "free".into(), hard: 4, soft: 2, ours: 0, complaints: 1 };
+        let paid = CameBack { tier: "yearly".into(), hard: 1, ..CameBack::default() };
+        let words = in_words("weekly", &[free, paid]).unwrap();
+        assert_eq!(words, "Of `weekly` since it left: came back 5 for good, 2 for now; 1 reader complained.");
+        assert_eq!(in_words("weekly", &[CameBack::default()]), None);
+        let complaints = CameBack { complaints: 2, ..CameBack::default() };
+        assert_eq!(
+            in_words("weekly", &[complaints]).unwrap(),
+            "Of `weekly` since it left: 2 readers complained."
+        );
+    }
 }

@@ -248,6 +248,14 @@ fn a_report_shows_what_happened_and_no_empty_columns() {
     assert!(text.contains("Tier      Audience  Accepted  Refused  Skipped\n"), "{text}");
     assert!(text.contains("All         12,052    12,031       19        2"), "{text}");
 
+    let mut returned = tiers.clone();
+    (returned[0].came_back, returned[1].complaints) = (12, 1);
+    let input = ReportInput { tiers: &returned, ..input };
+    let [_, html, text] = whole("editor-report-returned", &render_report(&shipped(), &input).unwrap());
+    assert_eq!(html.matches(">12 came back<").count(), 2, "{html}");
+    assert_eq!(html.matches(">1 complained<").count(), 2);
+    assert!(text.contains("Came back  Complaints\n"), "{text}");
+
     let mut doubtful = tiers.clone();
     doubtful[0].uncertain = 3;
     // A fifth number does not fit beside the others on a phone: words would be broken.

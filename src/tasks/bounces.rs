@@ -1,0 +1,324 @@
+//! What follows when mail comes back or a reader complains: who is not mailed any more, and which edition or lane stops.
+//!
+//! A failure is entered once, whether the relay said it in the dialogue, a report brought it later, or both (W147); then the person's
+//! history is read and `domain::bounce` says what it comes to. Reports weigh on the same breakers as refusals: numbers are asked of
+//! the store, because the reports of one edition may reach any process. All of it is in the transaction of what brought it.
+//!
+//! Known gap: a report without our token is not matched by its recipient, however well its sender is proven.
+
+use std::time::Duration;
+
+use super::alarm::Alarms;
+use super::ledger::Done;
+use super::traffic::News;
+use crate::domain::address::Address;
+use crate::domain::alarm::AlarmCause;
+use crate::domain::bounce::{self, Bounce, Evidence, Finding, standing};
+use crate::domain::breaker::{self, FALSE_HARD_WITHIN, Tally, Trouble};
+use crate::domain::complaint::{Alert, Effect, FeedbackType, Share};
+use crate::domain::delivery::{DeliveryKind, DeliveryState};
+use crate::domain::reply_rule::{ReplyClass, ReplyRules};
+use crate::domain::suppression::SuppressionReason;
+use crate::domain::verdict::Facts;
+use crate::runtime::Timestamp;
+use crate::store::bounces::{self, Entered, Mailed, Refused};
+use crate::store::{StoreError, Tx, editions, lanes, people, suppressions};
+
+/// What an operator has to know, once what caused it is committed.
+#[derive(Debug, Default)]
+pub struct Told {
+    alarms: Vec<(AlarmCause, String, String)>,
+    news: Vec<News>,
+}
+
+impl Told {
+    fn alarm(&mut self, cause: AlarmCause, subject: &str, text: String) {
+        self.alarms.push((cause, subject.to_owned(), text));
+    }
+
+    /// To the log and to the operators.
+    pub fn tell(&self, alarms: &Alarms, now: Timestamp) {
+        self.news.iter().for_each(|news| news.tell(alarms, now));
+        for (cause, subject, text) in &self.alarms {
+            tracing::warn!(cause = cause.as_str(), %subject, %text, "a report needs somebody");
+            alarms.raise(*cause, subject, text, now);
+        }
+    }
+}
+
+/// A report that was received, and what it is about.
+#[derive(Debug)]
+pub struct Reported<'a> {
+    pub inbound: i64,
+    pub facts: &'a Facts,
+    /// The mail that it names, where that is known.
+    pub mailed: Option<Mailed>,
+    /// An answer of the desk that came back, and what was said of it.
+    pub lost: Option<(i64, String)>,
+    pub told: Told,
+}
+
+/// Looks up the mail that a report names.
+///
+/// # Errors
+/// When the database fails.
+pub async fn named(tx: &mut Tx, facts: &Facts) -> Result<Option<Mailed>, StoreError> {
+    if facts.bounce.is_none() && facts.feedback.is_none() {
+        return Ok(None);
+    }
+    if let Some(delivery) = facts.delivery() {
+        return bounces::mailed(tx, delivery).await;
+    }
+    // A link to leave names the person; the mail was one of the newest.
+    let Some(subscriber) = facts.returned.subscriber.filter(|_| facts.feedback.is_some()) else {
+        return Ok(None);
+    };
+    match bounces::newest_taken(tx, subscriber).await? {
+        Some(delivery) => bounces::mailed(tx, delivery).await,
+        None => Ok(None),
+    }
+}
+
+/// What the report comes to for that mail.
+pub fn finding(facts: &Facts, mailed: Option<&Mailed>, rules: &ReplyRules) -> Option<Finding> {
+    let (report, mailed) = (facts.bounce.as_ref()?, mailed?);
+    let evidence = Evidence { by_envelope: facts.is_by_envelope(), address: Some(&mailed.address_key) };
+    Some(bounce::judge(report, evidence, rules))
+}
+
+/// A mail came back. Answers the conversation that it belonged to.
+///
+/// # Errors
+/// When the database fails.
+pub(super) async fn came_back(
+    tx: &mut Tx,
+    reported: &mut Reported<'_>,
+    now: Timestamp,
+) -> Result<Option<i64>, StoreError> {
+    let (Some(Finding::Failed(bounce)), Some(mailed)) = (&reported.facts.finding, &reported.mailed) else {
+        return Ok(None);
+    };
+    let known = match mailed.subscriber_id {
+        Some(subscriber) => bounces::took_before(tx, subscriber, mailed.id).await?,
+        None => false,
+    };
+    let entered = bounces::enter(tx, mailed, (reported.inbound, known), bounce, now).await?;
+    if entered == Entered::Known {
+        return Ok(mailed.thread_id);
+    }
+    if mailed.kind == DeliveryKind::Answer.as_str() {
+        reported.lost = Some((mailed.id, format!("{} {}", bounce.status, bounce.said).trim().to_owned()));
+    }
+    let source = format!("inbound {}: {} {}", reported.inbound, bounce.status, bounce.reason);
+    if bounce.is_hard() {
+        let address = Address::trusted(mailed.address_key.clone());
+        suppressions::add(tx, &address, SuppressionReason::HardBounce, &source, now).await?;
+    } else if let Some(subscriber) = mailed.subscriber_id.filter(|_| bounce.points > 0) {
+        weigh_person(tx, subscriber, &source, now).await?;
+    }
+    weigh_edition(tx, mailed, bounce, &mut reported.told).await?;
+    weigh_lane(tx, mailed, known, &mut reported.told, now).await?;
+    Ok(mailed.thread_id)
+}
+
+/// Failures that the dialogue settled for good. Belongs into the transaction that settles them, behind it.
+///
+/// # Errors
+/// When the database fails.
+pub(super) async fn refused(
+    tx: &mut Tx,
+    done: impl Iterator<Item = &Done>,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    for Done { settled, seen } in done {
+        let last = matches!(settled.settlement.state, DeliveryState::Refused | DeliveryState::Expired);
+        let Some(failed) = seen.weight.failed.filter(|_| last) else { continue };
+        let said = &settled.settlement.last_reply;
+        let refused = Refused {
+            delivery: settled.delivery,
+            attempt: settled.attempt,
+            at: settled.at,
+            class: failed.class,
+            status: if failed.bare { "550" } else { said.split(' ').nth(1).unwrap_or("") },
+            said,
+            points: failed.points,
+        };
+        let entered = bounces::enter_refused(tx, &refused).await?;
+        if let Some(subscriber) = seen.subscriber
+            && entered
+            && failed.class != ReplyClass::Hard
+            && failed.points > 0
+        {
+            let source = format!("delivery {}: {said}", settled.delivery);
+            weigh_person(tx, subscriber, &source, now).await?;
+        }
+    }
+    Ok(())
+}
+
+/// Whether a person's mailbox has failed often enough.
+async fn weigh_person(tx: &mut Tx, subscriber: i64, source: &str, now: Timestamp) -> Result<(), StoreError> {
+    let history = bounces::history(tx, subscriber).await?;
+    let Some(reason) = standing(&history) else { return Ok(()) };
+    let Some(person) = people::by_id(tx, subscriber).await? else { return Ok(()) };
+    suppressions::add(tx, &person.address, reason, source, now).await?;
+    Ok(())
+}
+
+/// An edition whose mails come back stops (W146). One that is out already has nothing to stop.
+async fn weigh_edition(
+    tx: &mut Tx,
+    mailed: &Mailed,
+    bounce: &Bounce,
+    told: &mut Told,
+) -> Result<(), StoreError> {
+    let Some(edition) = mailed.edition_id else { return Ok(()) };
+    let content = bounce.confirmed && bounce.class == Some(ReplyClass::Content);
+    if !bounce.is_hard() && !content {
+        return Ok(());
+    }
+    // It was counted as decided when the relay took it.
+    let tally = Tally { decided: 0, hard: i64::from(bounce.is_hard()), content: i64::from(content) };
+    let sums = editions::count(tx, edition, tally).await?.unwrap_or_default();
+    let Some(reason) = sums.verdict() else { return Ok(()) };
+    if let Some(slug) = editions::stop(tx, edition, &reason).await? {
+        told.news.push(News::Stopped { edition: slug, reason });
+    }
+    Ok(())
+}
+
+/// A lane whose provider refuses us, or says that people do not exist who took mail before, is paused; what it said within the hour
+/// is not believed (W145).
+async fn weigh_lane(
+    tx: &mut Tx,
+    mailed: &Mailed,
+    known: bool,
+    told: &mut Told,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    let (Some(edition), Some((name, paused))) = (mailed.edition_id, lanes::standing(tx, mailed.lane).await?)
+    else {
+        return Ok(());
+    };
+    let since = ago(now, FALSE_HARD_WITHIN);
+    let mut disbelieved = known && paused.is_some();
+    let (hard, refused) = bounces::reported_since(tx, mailed.lane, since).await?;
+    if paused.is_none()
+        && let Some(most) = breaker::worth_counting(hard, refused)
+    {
+        let decided = bounces::taken(tx, edition, Some(mailed.lane), most).await?;
+        if let Some(trouble) = breaker::trouble(hard, refused, decided) {
+            lanes::pause(tx, mailed.lane, &trouble.to_string(), now).await?;
+            disbelieved = matches!(trouble, Trouble::FalseBounces { .. });
+            told.news.push(News::Paused { lane: name, trouble });
+        }
+    }
+    if disbelieved {
+        let held = suppressions::hold(tx, mailed.lane, since, now).await?;
+        tracing::warn!(lane = mailed.lane, suppressions = held, "these suppressions are held");
+    }
+    Ok(())
+}
+
+/// A reader's provider says what the reader thinks of a mail.
+///
+/// # Errors
+/// When the database fails.
+pub(super) async fn complained(
+    tx: &mut Tx,
+    reported: &mut Reported<'_>,
+    now: Timestamp,
+) -> Result<Option<i64>, StoreError> {
+    let Some(feedback) = reported.facts.feedback else { return Ok(None) };
+    let place = format!("number {}: {feedback}", reported.inbound);
+    if feedback.effect() == Effect::Alarm {
+        reported.told.alarm(AlarmCause::AbuseReport, "", place);
+        return Ok(None);
+    }
+    let Some(mailed) = &reported.mailed else {
+        let Some(subscriber) = reported.facts.returned.subscriber else {
+            // The danger is a provider whose reports are not understood: then nobody ever complains.
+            reported.told.alarm(AlarmCause::ReportUnmatched, "", place);
+            return Ok(None);
+        };
+        leave(tx, feedback, subscriber, reported.inbound, now).await?;
+        return Ok(None);
+    };
+    let first = bounces::complain(tx, mailed, reported.inbound, feedback.as_str(), now).await?;
+    match mailed.subscriber_id {
+        Some(subscriber) => leave(tx, feedback, subscriber, reported.inbound, now).await?,
+        None => {
+            let address = Address::trusted(mailed.address_key.clone());
+            suppressions::complain(tx, &address, &source(reported.inbound, feedback), now).await?;
+        }
+    }
+    if first && let Some(edition) = mailed.edition_id {
+        weigh_complaints(tx, edition, mailed.lane, &mut reported.told, now).await?;
+    }
+    Ok(mailed.thread_id)
+}
+
+fn source(inbound: i64, feedback: FeedbackType) -> String {
+    format!("inbound {inbound}: {feedback}")
+}
+
+async fn leave(
+    tx: &mut Tx,
+    feedback: FeedbackType,
+    subscriber: i64,
+    inbound: i64,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    let source = source(inbound, feedback);
+    if feedback.effect() == Effect::Complained
+        && let Some(person) = people::by_id(tx, subscriber).await?
+    {
+        suppressions::complain(tx, &person.address, &source, now).await?;
+    }
+    people::unsubscribe(tx, subscriber, &source, now).await?;
+    Ok(())
+}
+
+/// Complaints of one provider's readers, and of all (W154).
+async fn weigh_complaints(
+    tx: &mut Tx,
+    edition: i64,
+    lane: i64,
+    told: &mut Told,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    let here = share(tx, edition, Some(lane)).await?;
+    let name = lanes::standing(tx, lane).await?.map_or_else(String::new, |(name, _)| name);
+    match here.alert() {
+        Some(Alert::Stop) => {
+            let Share { complaints, delivered } = here;
+            let trouble = Trouble::Complaints { complaints, delivered };
+            if lanes::pause(tx, lane, &trouble.to_string(), now).await? {
+                told.news.push(News::Paused { lane: name, trouble });
+            }
+        }
+        Some(Alert::Warn) => {
+            let text = format!("{} of {} readers of one edition", here.complaints, here.delivered);
+            told.alarm(AlarmCause::Complaints, &name, text);
+        }
+        None => {}
+    }
+    let all = share(tx, edition, None).await?;
+    if all.alert() == Some(Alert::Stop) {
+        let reason = format!("{} of {} readers complained", all.complaints, all.delivered);
+        if let Some(slug) = editions::stop(tx, edition, &reason).await? {
+            told.news.push(News::Stopped { edition: slug, reason });
+        }
+    }
+    Ok(())
+}
+
+async fn share(tx: &mut Tx, edition: i64, lane: Option<i64>) -> Result<Share, StoreError> {
+    let complaints = bounces::complaints(tx, edition, lane).await?;
+    let delivered = bounces::taken(tx, edition, lane, Share::enough(complaints)).await?;
+    Ok(Share { complaints, delivered })
+}
+
+fn ago(now: Timestamp, span: Duration) -> Timestamp {
+    Timestamp(now.millis().saturating_sub(span.as_millis() as i64))
+}
