@@ -8,6 +8,7 @@ pub mod bearing;
 pub mod body;
 pub mod breaker;
 pub mod delivery;
+pub mod doctor;
 pub mod edition;
 pub mod entitlement;
 pub mod inbound;
