@@ -15,6 +15,7 @@ pub mod inbound;
 pub mod joining;
 pub mod limit;
 pub mod problem;
+pub mod provider;
 pub mod publication;
 pub mod reply_rule;
 pub mod sender;

@@ -6,6 +6,7 @@
 
 pub mod alarms;
 pub mod audit;
+pub mod checkup;
 pub mod claims;
 pub mod copies;
 pub mod deliveries;

@@ -5,6 +5,7 @@ pub mod backup;
 pub mod bodies;
 pub mod breakers;
 pub mod content;
+pub mod doctor;
 pub mod editors;
 mod evidence;
 pub mod export;
