@@ -1,7 +1,7 @@
 //! `tidings doctor`: looks at everything that decides whether mail arrives, and says what repairs it.
 
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use clap::Args;
 
@@ -12,6 +12,7 @@ use crate::domain::address::Address;
 use crate::domain::doctor::{Check, Status};
 use crate::domain::problem::Problem;
 use crate::runtime::{Clock, SystemClock};
+use crate::store::deliveries::DeliveryRow;
 use crate::store::{Store, StoreError};
 use crate::tasks::doctor::test_mail::{self, TestProblem};
 use crate::tasks::doctor::{self, Patient, received};
@@ -99,16 +100,27 @@ async fn sent(setup: &Setup, to: &str, patience: Duration) -> Result<Vec<Check>,
 
 /// Waits until the relay has answered, or for as long as somebody wants to.
 async fn followed(store: &Store, delivery: i64, patience: Duration) -> Result<Check, Failure> {
-    let until = Instant::now() + patience;
-    loop {
-        let lives = lease::living(store, SystemClock.now()).await? > 0;
-        let gone = || StoreError::Corrupt { what: "a test mail", why: "its row is gone".to_owned() };
-        let row = test_mail::progress(store, delivery).await?.ok_or_else(gone)?;
-        if !lives || !test_mail::is_open(&row) || Instant::now() >= until {
-            return Ok(test_mail::told(&row, lives));
+    let settled = async {
+        loop {
+            let (row, lives) = state(store, delivery).await?;
+            if !lives || !test_mail::is_open(&row) {
+                return Ok(());
+            }
+            tokio::time::sleep(LOOK_EVERY).await;
         }
-        tokio::time::sleep(LOOK_EVERY).await;
+    };
+    if let Ok(Err(failure)) = tokio::time::timeout(patience, settled).await {
+        return Err(failure);
     }
+    let (row, lives) = state(store, delivery).await?;
+    Ok(test_mail::told(&row, lives))
+}
+
+/// Where the mail is, and whether somebody is there to send it.
+async fn state(store: &Store, delivery: i64) -> Result<(DeliveryRow, bool), Failure> {
+    let lives = lease::living(store, SystemClock.now()).await? > 0;
+    let gone = || StoreError::Corrupt { what: "a test mail", why: "its row is gone".to_owned() };
+    Ok((test_mail::progress(store, delivery).await?.ok_or_else(gone)?, lives))
 }
 
 /// Findings first and whole, then one line for each that is well.
