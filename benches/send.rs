@@ -162,6 +162,7 @@ fn line(
         rates: Vec::new(),
         messages_per_connection: 100,
         weight: 1,
+        sends_from: Vec::new(),
         rules: tidings::config::reply_rules::built_in(),
         hello: "news.example.org".into(),
     };

@@ -8,6 +8,7 @@ mod check;
 mod deliveries;
 mod desk;
 mod dkim;
+mod doctor;
 mod editions;
 mod export;
 mod inbox;
@@ -68,6 +69,8 @@ enum Command {
     Run(run::RunArgs),
     /// Checks config, articles and templates: all problems at once.
     Check,
+    /// DNS, DKIM, TLS, relays, intake, clock, storage: what is wrong, and the record or line that repairs it.
+    Doctor(doctor::DoctorArgs),
     /// Keys that sign mail.
     #[command(subcommand)]
     Dkim(dkim::DkimCommand),
@@ -150,6 +153,7 @@ async fn dispatch(command: Command, context: &Context) -> Result<(), Failure> {
         Command::Demo { .. } => Ok(()),
         Command::Run(args) => run::run(context, &args).await,
         Command::Check => check::check(context),
+        Command::Doctor(args) => doctor::doctor(context, &args).await,
         Command::Dkim(command) => dkim::dkim(context, command),
         Command::Schedule(args) => schedule::schedule(context, &args).await,
         Command::Preview(args) => preview::preview(context, &args).await,

@@ -12,6 +12,7 @@ mod mail_in;
 mod not_yet;
 mod operator;
 mod overrides;
+pub mod providers;
 pub mod reply_rules;
 mod secret;
 mod section;

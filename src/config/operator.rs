@@ -183,6 +183,7 @@ fn relay(
     let weight = section.optional("weight").and_then(|found| found.integer(1..=1000)).unwrap_or(1);
     let hello =
         section.optional("hello").map_or(Some(hello.to_owned()), |found| found.parse(syntax::host_name));
+    let sends_from = section.optional("sends_from").and_then(|found| found.parse_list(syntax::ip));
     section.finish();
     let (security, place): (RelaySecurity, _) = url?;
     Some(RelaySettings {
@@ -198,6 +199,7 @@ fn relay(
         messages_per_connection,
         weight,
         hello: hello?,
+        sends_from: sends_from.unwrap_or_default(),
         rules: rules.clone(),
     })
 }

@@ -229,6 +229,11 @@ pub(super) fn socket(text: &str) -> Result<SocketAddr, Wrong> {
     })
 }
 
+pub(super) fn ip(text: &str) -> Result<std::net::IpAddr, Wrong> {
+    text.parse()
+        .or_else(|_| wrong(format!("`{text}` is not an IP address"), "write for example \"192.0.2.1\""))
+}
+
 pub(super) fn network(text: &str) -> Result<Network, Wrong> {
     Network::parse(text).ok_or_else(|| Wrong {
         problem: format!("`{text}` is no IP address and no network"),

@@ -79,6 +79,8 @@ pub struct RelaySettings {
     pub weight: u32,
     /// What EHLO says; a name with at least two parts (W115).
     pub hello: String,
+    /// The addresses that mail by this relay reaches other servers from; empty: they are not ours to look after.
+    pub sends_from: Vec<std::net::IpAddr>,
     /// What its replies mean: the same for all relays.
     pub rules: Arc<ReplyRules>,
 }

@@ -1,7 +1,9 @@
 //! Layer 3: the doors that mail comes in by. A door hands on octets and envelope; it understands nothing of a message, and says
 //! "taken" only after the deposit said so.
 
+pub mod dns;
 pub mod file;
+pub mod knock;
 pub mod lmtp;
 mod session;
 pub mod signature;

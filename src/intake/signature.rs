@@ -8,9 +8,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mail_auth::common::crypto::Algorithm;
-use mail_auth::hickory_resolver::config::{ConnectionConfig, NameServerConfig, ResolverConfig, ResolverOpts};
-use mail_auth::{AuthenticatedMessage, DkimResult, MessageAuthenticator};
+use mail_auth::dkim::DkimError;
+use mail_auth::hickory_resolver::config::ResolverOpts;
+use mail_auth::{AuthenticatedMessage, DkimOutput, DkimResult, MessageAuthenticator};
 
+use super::dns;
 use crate::domain::sender::aligned;
 
 /// For all keys of one message: the next one waits meanwhile.
@@ -32,15 +34,7 @@ impl Signatures {
     /// When there is none.
     pub fn new(resolver: Option<SocketAddr>) -> Result<Signatures, String> {
         let authenticator = match resolver {
-            Some(place) => {
-                let mut connections = [ConnectionConfig::udp(), ConnectionConfig::tcp()];
-                for connection in &mut connections {
-                    connection.port = place.port();
-                }
-                let server = NameServerConfig::new(place.ip(), true, connections.into());
-                let config = ResolverConfig::from_parts(None, Vec::new(), vec![server]);
-                MessageAuthenticator::new(config, ResolverOpts::default())
-            }
+            Some(place) => MessageAuthenticator::new(dns::only(place), ResolverOpts::default()),
             None => MessageAuthenticator::new_system_conf(),
         };
         authenticator.map(Signatures).map_err(|error| error.to_string())
@@ -60,6 +54,62 @@ impl Signatures {
             tokio::task::spawn_blocking(move || handle.block_on(proves(&authenticator, &raw, &author)));
         checked.await.map_err(|error| format!("checking its signatures broke: {error}"))?
     }
+}
+
+/// One signature of a message, and what a receiver says of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Verdict {
+    /// `d=` and `s=`; empty where the field cannot be read.
+    pub domain: String,
+    pub selector: String,
+    /// Why it does not count.
+    pub result: Result<(), Unverified>,
+}
+
+/// Why a signature does not count.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Unverified {
+    /// The key could not be asked for: nobody knows.
+    #[error("the key could not be asked for: {0}")]
+    NotKnown(String),
+    #[error("body hash mismatch")]
+    Body,
+    #[error("{0}")]
+    Wrong(String),
+}
+
+impl Signatures {
+    /// What a receiver says of each signature of a message; none where it is not signed.
+    ///
+    /// # Errors
+    /// Why it cannot be looked at.
+    pub async fn verdicts(&self, raw: Arc<[u8]>) -> Result<Vec<Verdict>, String> {
+        let (authenticator, handle) = (self.0.clone(), tokio::runtime::Handle::current());
+        let looked = tokio::task::spawn_blocking(move || handle.block_on(verdicts(&authenticator, &raw)));
+        looked.await.map_err(|error| format!("checking its signatures broke: {error}"))?
+    }
+}
+
+async fn verdicts(authenticator: &MessageAuthenticator, raw: &[u8]) -> Result<Vec<Verdict>, String> {
+    let message = AuthenticatedMessage::parse(raw).ok_or("its header cannot be read")?;
+    let checked = tokio::time::timeout(LIMIT, authenticator.verify_dkim(&message)).await;
+    let checked = checked.map_err(|_| "no name server answered in time".to_owned())?;
+    let verdict = |output: &DkimOutput<'_>| {
+        let named = output.signature().map(|signature| (signature.d.clone(), signature.s.clone()));
+        let (domain, selector) = named.unwrap_or_default();
+        let result = match output.result() {
+            DkimResult::Pass => Ok(()),
+            DkimResult::TempError(error) => Err(Unverified::NotKnown(error.to_string())),
+            DkimResult::Fail(mail_auth::Error::Dkim(DkimError::FailedBodyHashMatch))
+            | DkimResult::PermError(mail_auth::Error::Dkim(DkimError::FailedBodyHashMatch))
+            | DkimResult::Neutral(mail_auth::Error::Dkim(DkimError::FailedBodyHashMatch)) => {
+                Err(Unverified::Body)
+            }
+            other => Err(Unverified::Wrong(told(other))),
+        };
+        Verdict { domain, selector, result }
+    };
+    Ok(checked.iter().map(verdict).collect())
 }
 
 async fn proves(authenticator: &MessageAuthenticator, raw: &[u8], author: &str) -> Result<String, String> {

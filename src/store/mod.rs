@@ -8,6 +8,7 @@ pub mod alarms;
 pub mod answers;
 pub mod audit;
 pub mod bounces;
+pub mod checkup;
 pub mod claims;
 pub mod copies;
 pub mod deliveries;

@@ -56,6 +56,33 @@ impl Dialect {
             Dialect::Postgres => Some("SELECT setval(pg_get_serial_sequence($1, 'id'), $2)"),
         }
     }
+
+    /// Rows of what does not fit together. PostgreSQL looks after itself.
+    pub(super) fn integrity(self) -> Option<&'static str> {
+        match self {
+            Dialect::Sqlite => Some("SELECT quick_check FROM pragma_quick_check LIMIT 10"),
+            Dialect::Postgres => None,
+        }
+    }
+
+    /// Name and value of what a commit waits for.
+    pub(super) fn durability(self) -> &'static str {
+        match self {
+            Dialect::Sqlite => "SELECT 'synchronous', CAST(synchronous AS TEXT) FROM pragma_synchronous",
+            Dialect::Postgres => {
+                "SELECT name, setting FROM pg_settings \
+                WHERE name IN ('fsync', 'full_page_writes', 'synchronous_commit') ORDER BY name"
+            }
+        }
+    }
+
+    /// Values with which nothing that was committed is lost: FULL and EXTRA; everything but `off`.
+    pub(super) fn safe_values(self) -> &'static [&'static str] {
+        match self {
+            Dialect::Sqlite => &["2", "3"],
+            Dialect::Postgres => &["on", "local", "remote_write", "remote_apply"],
+        }
+    }
 }
 
 #[derive(Clone, Debug)]

@@ -8,6 +8,7 @@ pub mod bodies;
 pub mod bounces;
 pub mod breakers;
 pub mod content;
+pub mod doctor;
 pub mod editors;
 mod evidence;
 pub mod export;

@@ -82,11 +82,15 @@ impl Offers {
     }
 }
 
+/// A connection that is ready for MAIL.
+pub(super) struct Opened {
+    pub link: Link,
+    pub offers: Offers,
+    pub greeting: String,
+}
+
 /// Opens a connection that is ready for MAIL.
-pub(super) async fn open(
-    relay: &RelaySettings,
-    timeouts: &Timeouts,
-) -> Result<(Link, Offers), ConnectProblem> {
+pub(super) async fn open(relay: &RelaySettings, timeouts: &Timeouts) -> Result<Opened, ConnectProblem> {
     let door = Door { relay, timeouts };
     let stream = door.connect().await?;
     let mut link = match relay.security {
@@ -95,7 +99,7 @@ pub(super) async fn open(
     };
     let banner =
         link.reply(timeouts.banner).await.map_err(|why| door.lost(Phase::Connect, "greeting", &why))?;
-    door.positive(Phase::Connect, "the greeting", banner, 2)?;
+    let greeting = door.positive(Phase::Connect, "the greeting", banner, 2)?.text;
     let mut offers = door.hello(&mut link).await?;
     if relay.security == RelaySecurity::StartTls {
         link = door.start_tls(link, &offers).await?;
@@ -104,7 +108,7 @@ pub(super) async fn open(
     if let Some((username, password)) = relay.username.as_deref().zip(relay.password.as_ref()) {
         door.log_in(&mut link, &offers, username, password).await?;
     }
-    Ok((link, offers))
+    Ok(Opened { link, offers, greeting })
 }
 
 struct Door<'a> {

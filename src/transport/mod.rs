@@ -6,6 +6,8 @@ mod body;
 mod hello;
 mod link;
 pub mod pacer;
+pub mod page;
+pub mod probe;
 mod reply;
 pub mod session;
 mod tls;

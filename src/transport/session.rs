@@ -11,7 +11,7 @@ use lettre::transport::smtp::commands::{Data, Quit, Rset};
 use lettre::transport::smtp::extension::{MailParameter, RcptParameter};
 
 use super::body::{dot_stuffed, wire_ready};
-use super::hello::{self, ConnectProblem, Offers};
+use super::hello::{self, ConnectProblem, Offers, Opened};
 use super::link::Link;
 use super::reply::Said;
 use crate::domain::address::Address;
@@ -83,9 +83,12 @@ impl Session {
     /// # Errors
     /// When the relay cannot be reached, is silent, is not whom the settings name, or refuses us.
     pub async fn connect(relay: &RelaySettings, timeouts: Timeouts) -> Result<Session, ConnectProblem> {
-        let (link, offers) = hello::open(relay, &timeouts).await?;
-        let rules = relay.rules.clone();
-        Ok(Session { link, offers, timeouts, accepted: 0, usable: true, rules, body: Vec::new() })
+        Ok(Session::of(hello::open(relay, &timeouts).await?, relay, timeouts))
+    }
+
+    pub(super) fn of(opened: Opened, relay: &RelaySettings, timeouts: Timeouts) -> Session {
+        let (Opened { link, offers, .. }, rules) = (opened, relay.rules.clone());
+        Session { link, offers, timeouts, accepted: 0, usable: true, rules, body: Vec::new() }
     }
 
     /// Whether another message may be tried on this connection.

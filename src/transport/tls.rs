@@ -52,7 +52,7 @@ pub(super) async fn handshake(
 /// What was made once, by the CA text that it trusts.
 static MADE: Mutex<Vec<(Option<String>, Arc<ClientConfig>)>> = Mutex::new(Vec::new());
 
-async fn config(ca: Option<&str>) -> Result<Arc<ClientConfig>, TlsProblem> {
+pub(super) async fn config(ca: Option<&str>) -> Result<Arc<ClientConfig>, TlsProblem> {
     let ca = ca.map(str::to_owned);
     let found = made().iter().find(|(made_of, _)| *made_of == ca).map(|(_, config)| config.clone());
     if let Some(config) = found {

@@ -16,6 +16,7 @@ mod database_goes_away;
 mod disk_is_full;
 mod dkim_by_another;
 mod dkim_keys;
+mod doctor_looks;
 mod edition_falls_due;
 mod edition_trips_breaker;
 mod editor_answers;

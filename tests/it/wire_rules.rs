@@ -1,5 +1,5 @@
-//! Where each rule about the message, its list headers and its signature is tested. The numbers are those of the wire rules that
-//! code and tests cite; M must, S should, P advised. Every test that is named here has to exist.
+//! Where each rule about the message, its list headers, its signature and the names behind it is tested. The numbers are those of
+//! the wire rules that code and tests cite; M must, S should, P advised. Every test that is named here has to exist.
 //!
 //! | W1 | M | w1_every_line_end_becomes_crlf, w1_w2_no_input_ends_a_line_or_the_message |
 //! | W2 | M | w1_w2_no_input_ends_a_line_or_the_message, w2_nothing_can_end_the_message_early |
@@ -53,7 +53,7 @@
 //! | W50 | M | w49_to_w51_each_kind_says_what_it_is |
 //! | W51 | M | w49_to_w51_each_kind_says_what_it_is |
 //! | W52 | M | w52_a_program_opens_nothing_and_reopens_nothing, some_people_get_no_automatic_answer |
-//! | W53 | S | elsewhere: asks DNS, so it is the doctor's |
+//! | W53 | S | w65_to_w84_each_fault_is_one_finding_with_its_fix |
 //! | W54 | S | w54_a_confirmation_says_who_asked_and_has_its_link_twice |
 //! | W55 | P | left out: CFBL-Address is an experiment, and no large provider reads it |
 //! | W56 | M | w56_the_rsa_vector_of_rfc_8463_reproduces, w37_w56_every_mail_of_the_demo_verifies |
@@ -65,16 +65,32 @@
 //! | W62 | S | w37_w56_to_w62_the_recorded_mail_verifies_and_nothing_of_it_may_change |
 //! | W63 | S | left out: Ed25519 is off by default in the rule itself, and with it DMARC is not certain to pass at Yahoo |
 //! | W64 | M | w64_every_key_leaves_its_own_signature |
-//! | W65 | M | elsewhere: the doctor compares DNS with the key; w65_w67_a_generated_key_is_private_and_its_settings_check has the record |
-//! | W66 | M | w57_w66_mistakes_are_told_with_their_place, w66_a_key_signs_for_the_domains_that_it_is_aligned_with |
-//! | W67 | P | w67_keys_change_in_the_middle_of_an_edition, w67_a_key_that_others_can_read_is_a_warning_with_its_remedy |
-//! | W68 | S | elsewhere: the doctor mails a mailbox and looks |
+//! | W65 | M | w65_to_w84_each_fault_is_one_finding_with_its_fix, w65_to_w84_each_record_that_is_broken_is_found_once_with_its_fix_and_its_code, w65_w67_a_generated_key_is_private_and_its_settings_check |
+//! | W66 | M | w57_w66_mistakes_are_told_with_their_place, w66_a_key_signs_for_the_domains_that_it_is_aligned_with, w66_w71_w83_alignment_by_the_tree_walk |
+//! | W67 | P | w67_keys_change_in_the_middle_of_an_edition, w67_a_key_that_others_can_read_is_a_warning_with_its_remedy, w67_w73_w117_keys_relays_and_lanes |
+//! | W68 | S | w68_a_test_mail_is_sent_by_the_queue_and_verified_after_the_relay, w68_a_test_mail_waits_for_a_daemon_and_says_so |
+//! | W69 | M | w65_to_w84_each_fault_is_one_finding_with_its_fix, w69_all_ways_to_pass |
+//! | W70 | M | w65_to_w84_each_fault_is_one_finding_with_its_fix, w70_ten_lookups_are_in_the_budget_and_a_circle_ends |
+//! | W71 | S | w65_to_w84_each_fault_is_one_finding_with_its_fix, w66_w71_w83_alignment_by_the_tree_walk |
+//! | W72 | M | w65_to_w84_each_fault_is_one_finding_with_its_fix, w69_all_ways_to_pass |
+//! | W73 | M | w67_w73_w117_keys_relays_and_lanes |
+//! | W74 | M | w65_to_w84_each_fault_is_one_finding_with_its_fix, w65_to_w84_each_record_that_is_broken_is_found_once_with_its_fix_and_its_code |
+//! | W75 | S | w65_to_w84_each_fault_is_one_finding_with_its_fix |
+//! | W76 | P | does not arise: ARC is for forwarders; nothing is forwarded |
+//! | W77 | P | w77_what_cannot_be_looked_up_is_unknown_once_and_never_well, w77_a_name_server_that_fails_or_is_silent_is_no_pass_and_no_failure |
+//! | W78 | P | w78_what_the_world_sees_of_the_pages, w78_a_database_that_cannot_be_opened_is_a_finding_beside_the_others, w78_a_clock_is_right_within_a_minute_of_every_other |
+//! | W79 | P | w79_a_whole_setup_has_no_finding_and_each_check_is_one_object |
+//! | W80 | M | w80_eight_names_are_asked_at_most |
+//! | W81 | M | w65_to_w84_each_fault_is_one_finding_with_its_fix, w65_to_w84_each_record_that_is_broken_is_found_once_with_its_fix_and_its_code |
+//! | W82 | S | w65_to_w84_each_fault_is_one_finding_with_its_fix, w82_a_test_lowers_the_policy_by_one |
+//! | W83 | M | w66_w71_w83_alignment_by_the_tree_walk |
+//! | W84 | S | w65_to_w84_each_fault_is_one_finding_with_its_fix, w84_reports_elsewhere_are_welcome_where_it_is_said |
 
 use std::collections::BTreeSet;
 use std::path::Path;
 
 const TABLE: &str = include_str!("wire_rules.rs");
-const LAST: usize = 68;
+const LAST: usize = 84;
 
 struct Rule {
     number: usize,

@@ -150,6 +150,7 @@ pub fn relay(peer: &Peer) -> RelaySettings {
         messages_per_connection: 100,
         weight: 1,
         hello: "news.example.org".into(),
+        sends_from: Vec::new(),
         rules: tidings::config::reply_rules::built_in(),
     }
 }
