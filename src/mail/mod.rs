@@ -11,6 +11,7 @@ pub mod dkim_key;
 mod enclosed;
 pub mod encode;
 pub mod files;
+mod flowed;
 pub mod forward;
 mod frame;
 pub mod header;
