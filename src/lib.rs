@@ -81,6 +81,8 @@
 //! | Leaving with one click is honoured each time, and counts from the next message on | `one_click_post` |
 //! | Nothing but one question is sent to an address that has not confirmed | `joins_by_form` |
 //! | A stranger gets into nobody's conversation | `answer_arrives` |
+//! | A subscriber reads the words of an answer and nothing else of who wrote it; what is not proven, or not understood, is told to staff and to nobody else | `staff_answers`, `staff_leaks`, `support_by_postfix` |
+//! | Automatic mail opens, reopens and answers nothing, and gets no automatic answer twice | `two_desks`, `answer_arrives` |
 //! | Only a proven editor approves or holds by mail, each word once; a proof reaches people of the house only and counts nowhere | `editor_answers`, `preview_is_what_is_sent` |
 //! | Nothing is sent that cannot be settled, and nothing is acknowledged that cannot be recorded, while the database is away or the disk full | `database_goes_away`, `disk_is_full` |
 //! | A restored backup sends nothing by itself that may have been sent since it was taken | `backup_is_restored` |

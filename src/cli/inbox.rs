@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use super::Context;
 use crate::app::{self, Failure};
+use crate::config;
 use crate::domain::thread::{PostKind, ThreadState};
 use crate::mail::files::{self, File, Shown};
 use crate::runtime::{Clock, SystemClock, Timestamp};
@@ -15,14 +16,14 @@ use crate::store::staff::StaffRow;
 use crate::store::threads::{NewPost, PostRow, ThreadRow};
 use crate::store::{Store, Tx, audit, threads};
 use crate::tasks::answer::{Answer, Answered};
-use crate::tasks::threading::Desk;
+use crate::tasks::threading::{Desk, paid_first};
 
 /// More rows than this are not listed; who needs them searches.
 const LISTED: i64 = 1000;
 
 #[derive(Debug, Subcommand)]
 pub enum InboxCommand {
-    /// Who waits for an answer, longest first.
+    /// Who waits for an answer: tiers that have answers first, then the longest wait.
     List {
         /// In subject, address, name and words.
         #[arg(long, default_value = "", hide_default_value = true)]
@@ -109,12 +110,17 @@ pub async fn inbox(context: &Context, command: InboxCommand) -> Result<(), Failu
 async fn list(context: &Context, search: &str, state: Option<ThreadState>) -> Result<(), Failure> {
     let store = context.store().await?;
     let mut tx = store.read().await?;
-    let rows = match state {
+    let mut rows = match state {
         Some(state) => threads::in_state(&mut tx, state, search, LISTED).await?,
         None => threads::inbox(&mut tx, search, LISTED).await?,
     };
     drop(tx);
     store.close().await;
+    // Only the order depends on the editors' file: a mistake in it keeps nobody from reading.
+    let loaded = config::load(&context.config, &config::process_environment(), &context.flags);
+    if let (Some(publication), None) = (loaded.publication, state) {
+        paid_first(&mut rows, &publication);
+    }
     if context.output.json {
         return context.output.document(&rows);
     }

@@ -13,8 +13,8 @@ use mail_parser::decoders::charsets::map::charset_decoder;
 use mail_parser::decoders::quoted_printable::quoted_printable_decode;
 use mail_parser::{ContentType, HeaderName, Message, MessageParser, MimeHeaders};
 
-use super::files;
 use super::html;
+use super::{files, flowed};
 
 pub(super) const DEPTH_MAX: usize = 10;
 pub(super) const PARTS_MAX: usize = 200;
@@ -129,6 +129,8 @@ pub(super) struct Nature {
     name: Option<String>,
     content_id: Option<String>,
     attached: bool,
+    /// `format=flowed`, and its `delsp`.
+    flowed: Option<bool>,
 }
 
 impl Walk {
@@ -194,7 +196,11 @@ impl Walk {
         if html && self.whole {
             self.content.html.push(text.clone());
         }
-        let text = if html { html::to_text(&text) } else { text };
+        let text = match (html, nature.flowed) {
+            (true, _) => html::to_text(&text),
+            (false, Some(delsp)) => flowed::joined(&text, delsp),
+            (false, None) => text,
+        };
         let text = clean(&text);
         if html {
             self.content.signature.extend(signature_lines(&text));
@@ -223,6 +229,9 @@ impl Nature {
         Nature {
             boundary: attribute("boundary").filter(|boundary| !boundary.is_empty()),
             charset: attribute("charset"),
+            flowed: attribute("format")
+                .filter(|format| format.eq_ignore_ascii_case("flowed"))
+                .map(|_| attribute("delsp").is_some_and(|delsp| delsp.eq_ignore_ascii_case("yes"))),
             encoding: message.content_transfer_encoding().unwrap_or("").trim().to_ascii_lowercase(),
             attached: name.is_some() || disposition.is_some_and(ContentType::is_attachment),
             // It is shown to staff: nothing but the letters of a media type (RFC 6838 section 4.2).
@@ -242,6 +251,7 @@ impl Nature {
             name: None,
             content_id: None,
             attached: false,
+            flowed: None,
         }
     }
 }

@@ -14,6 +14,7 @@ mod dsn;
 mod enclosed;
 pub mod encode;
 pub mod files;
+mod flowed;
 pub mod forward;
 mod frame;
 pub mod header;

@@ -222,12 +222,13 @@ pub enum Seen {
     Ours { delivery: i64, key: Option<i64> },
 }
 
-/// Everything that the subscriber wrote in a conversation, folded parts included.
+/// The newest words that the subscriber wrote in a conversation: more than a notice shows of them.
 ///
 /// # Errors
 /// When the database fails.
 pub async fn words_of_subscriber(tx: &mut Tx, thread: i64) -> Result<String, StoreError> {
-    const SQL: &str = "SELECT text FROM posts WHERE thread_id = $1 AND kind = 'subscriber' ORDER BY id";
+    const SQL: &str = "SELECT substr(text, 1, 20000) FROM posts WHERE thread_id = $1 AND kind = 'subscriber' \
+        ORDER BY id DESC LIMIT 5";
     let texts: Vec<String> = rows!(tx, (String,), SQL, thread)?.into_iter().map(|(text,)| text).collect();
     Ok(texts.join("\n"))
 }

@@ -336,7 +336,7 @@ pub async fn inbox(tx: &mut Tx, search: &str, limit: i64) -> Result<Vec<ThreadRo
     found.into_iter().map(read).collect()
 }
 
-/// Conversations in one state, the newest first.
+/// Conversations in one state, the newest first, without those that go on in another one.
 ///
 /// # Errors
 /// When the database fails.
@@ -347,7 +347,7 @@ pub async fn in_state(
     limit: i64,
 ) -> Result<Vec<ThreadRow>, StoreError> {
     let sql = format!(
-        "{ALL} WHERE t.state = $1 AND ($2 = '' OR lower(t.subject) LIKE $3 OR lower(t.address) LIKE $3 \
+        "{ALL} WHERE t.state = $1 AND t.merged_into IS NULL AND ($2 = '' OR lower(t.subject) LIKE $3 OR lower(t.address) LIKE $3 \
             OR lower(t.name) LIKE $3 \
             OR EXISTS (SELECT 1 FROM posts p WHERE p.thread_id = t.id AND lower(p.text) LIKE $3)) \
         ORDER BY t.last_post_at DESC, t.id DESC LIMIT $4 + 0"

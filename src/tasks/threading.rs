@@ -10,6 +10,7 @@ use super::alarm::Alarms;
 use super::receive::EffectProblem;
 use crate::domain::address::Address;
 use crate::domain::delivery::DeliveryKind;
+use crate::domain::publication::{Publication, TierId};
 use crate::domain::settings::Settings;
 use crate::domain::thread::{Belongs, Candidate, Link, PostKind, TOO_OLD, ThreadState, cited, find_thread};
 use crate::domain::token::{Purpose, Subject};
@@ -21,7 +22,7 @@ use crate::runtime::Timestamp;
 use crate::store::deliveries::{self, DeskMail, Origin};
 use crate::store::people;
 use crate::store::staff::StaffRow;
-use crate::store::threads::{self, Attachment, NewPost, NewThread};
+use crate::store::threads::{self, Attachment, NewPost, NewThread, ThreadRow};
 use crate::store::{StoreError, Tx, answers, editions};
 
 /// Conversations of people who are no subscribers that staff are told about in an hour.
@@ -188,7 +189,7 @@ impl Desk {
         let heir = self.staff.iter().find(|member| Some(member.id) == assigned);
         let readers: Vec<&StaffRow> = heir.map_or_else(|| self.staff.iter().collect(), |member| vec![member]);
         for member in readers {
-            self.notice(tx, (thread, post), member, now).await?;
+            self.notice(tx, (thread, post, post), member, now).await?;
         }
         Ok(())
     }
@@ -202,17 +203,18 @@ impl Desk {
         now: Timestamp,
     ) -> Result<(), EffectProblem> {
         let posts = threads::posts(tx, thread).await?;
-        let newest = posts.iter().rev().find(|post| post.kind == PostKind::Subscriber);
-        match newest {
-            Some(post) => self.notice(tx, (thread, post.id), member, now).await,
-            None => Ok(()),
+        let theirs = posts.iter().rev().find(|post| post.kind == PostKind::Subscriber);
+        match (theirs, posts.last()) {
+            (Some(post), Some(newest)) => self.notice(tx, (thread, post.id, newest.id), member, now).await,
+            _ => Ok(()),
         }
     }
 
+    /// `newest`: all that is in the conversation by now is in the notice or beside it, so an answer to it knows of that.
     async fn notice(
         &self,
         tx: &mut Tx,
-        (thread, post): (i64, i64),
+        (thread, post, newest): (i64, i64, i64),
         member: &StaffRow,
         now: Timestamp,
     ) -> Result<(), EffectProblem> {
@@ -230,10 +232,14 @@ impl Desk {
             body_id,
         };
         let delivery = deliveries::queue_desk_mail(tx, mail, now).await?;
-        // All that is in the conversation by now is in the notice or beside it: an answer to it knows of that.
-        let newest = threads::posts(tx, thread).await?.last().map_or(post, |newest| newest.id);
         Ok(answers::is_about(tx, delivery, newest).await?)
     }
+}
+
+/// Puts those first whose tier has answers from a person, each group in the order that it had. Who waits stays before who does not.
+pub fn paid_first(rows: &mut [ThreadRow], publication: &Publication) {
+    let paid = |tier: &str| publication.tier(&TierId::from(tier)).is_some_and(|tier| tier.chat_support);
+    rows.sort_by_key(|row| (row.waiting_since.is_none(), !row.tier.as_deref().is_some_and(paid)));
 }
 
 /// What is kept of the files of a message; the octets stay in the raw copy.

@@ -26,6 +26,7 @@ mod import_csv;
 mod import_into_store;
 mod inbound_corpus;
 mod inbound_rubbish;
+mod inbox_is_commanded;
 mod joins_by_form;
 mod kill_matrix;
 mod killed_and_restarted;
