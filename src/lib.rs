@@ -77,6 +77,7 @@
 //! | Import, export and import again loses nothing and changes nothing | `people_from_elsewhere` |
 //! | What is exported about one person holds nothing of anybody else | `people_are_exported` |
 //! | Opening a link changes nothing, whatever opens it; a form's page says nothing about who is on the list | `scanners_change_nothing`, `joins_by_form` |
+//! | The archive shows each reader what their tier of this moment gets by mail, an extra only to who got it, and no shared cache keeps a member's page | `archive_is_gated` |
 //! | A mailed link signs in once, by its button, and nothing tells who may; who has left the house is out at once | `signs_in_by_mail` |
 //! | Leaving with one click is honoured each time, and counts from the next message on | `one_click_post` |
 //! | Nothing but one question is sent to an address that has not confirmed | `joins_by_form` |

@@ -6,6 +6,7 @@
 
 pub mod alarms;
 pub mod answers;
+pub mod archive;
 pub mod audit;
 pub mod claims;
 pub mod copies;

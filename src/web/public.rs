@@ -21,7 +21,7 @@ use tokio::runtime::Handle;
 
 use super::book::Book;
 use super::sign_in::{self, Entrance, Gate, Signing};
-use super::{archive, join, leave, preferences, view};
+use super::{account, archive, feed, join, leave, plans, preferences, view};
 use crate::domain::address::Address;
 use crate::domain::allowance::{Allowance, Network, Quota};
 use crate::domain::joining::{Asked, Confirmed};
@@ -142,7 +142,9 @@ pub fn public(public: Public) -> Router {
         .route("/join", get(join::page).post(join::ask))
         .route("/archive", get(archive::list))
         .route("/archive/{id}", get(archive::article))
-        .route("/plans", get(archive::plans))
+        .route("/plans", get(plans::page))
+        .route("/feed.xml", get(feed::atom))
+        .route("/you", get(account::page))
         .route("/", get(archive::front))
         .route("/tokens.css", get(style))
         .route("/robots.txt", get(robots))
@@ -239,7 +241,15 @@ impl Site {
     }
 
     /// A page of the book, with what every page knows.
-    pub fn page(&self, status: StatusCode, name: &str, mut fields: Value) -> Response {
+    pub fn page(&self, status: StatusCode, name: &str, fields: Value) -> Response {
+        match self.html(name, fields) {
+            Ok(html) => (status, [(header::CONTENT_TYPE, "text/html; charset=utf-8")], html).into_response(),
+            Err(broken) => broken,
+        }
+    }
+
+    /// The same as text; the error is the answer that says so.
+    pub fn html(&self, name: &str, mut fields: Value) -> Result<String, Response> {
         let shown = self.shown();
         let publication = shown.publication();
         fields["publication"] = json!({
@@ -250,13 +260,10 @@ impl Site {
             "language": publication.language,
         });
         fields["base"] = self.base().into();
-        match self.0.book.page(name, &fields) {
-            Ok(html) => (status, [(header::CONTENT_TYPE, "text/html; charset=utf-8")], html).into_response(),
-            Err(error) => {
-                tracing::error!(%error, page = name, "a page cannot be rendered");
-                (StatusCode::INTERNAL_SERVER_ERROR, "This page is broken.\n").into_response()
-            }
-        }
+        self.0.book.page(name, &fields).map_err(|error| {
+            tracing::error!(%error, page = name, "a page cannot be rendered");
+            (StatusCode::INTERNAL_SERVER_ERROR, "This page is broken.\n").into_response()
+        })
     }
 
     /// What stands in front of every path where the publication's URL has one.
@@ -333,6 +340,6 @@ async fn style() -> impl IntoResponse {
 }
 
 async fn robots() -> impl IntoResponse {
-    let text = "User-agent: *\nDisallow: /u/\nDisallow: /p/\nDisallow: /c/\nDisallow: /v/\nDisallow: /s/\nDisallow: /sign-in\n";
+    let text = "User-agent: *\nDisallow: /u/\nDisallow: /p/\nDisallow: /c/\nDisallow: /v/\nDisallow: /s/\nDisallow: /sign-in\nDisallow: /you\n";
     ([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], text)
 }

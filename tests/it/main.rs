@@ -3,6 +3,7 @@
 mod alarms_reach_operators;
 mod answer_arrives;
 mod architecture;
+mod archive_is_gated;
 mod audience_rule;
 mod backup_is_restored;
 mod browser_subscribes;
