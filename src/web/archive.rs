@@ -125,8 +125,8 @@ fn shown(site: &Site, publication: &Publication, reading: &Reading, open: &Open<
 /// A page of the book that may be kept where it was made for nobody in particular.
 pub(super) fn kept(site: &Site, asked: &HeaderMap, name: &str, fields: Value) -> Response {
     match site.html(name, fields) {
-        Ok(html) => keep(asked, "text/html; charset=utf-8", 300, html),
-        Err(broken) => broken,
+        Some(html) => keep(asked, "text/html; charset=utf-8", 300, html),
+        None => (StatusCode::INTERNAL_SERVER_ERROR, "This page is broken.\n").into_response(),
     }
 }
 

@@ -243,13 +243,15 @@ impl Site {
     /// A page of the book, with what every page knows.
     pub fn page(&self, status: StatusCode, name: &str, fields: Value) -> Response {
         match self.html(name, fields) {
-            Ok(html) => (status, [(header::CONTENT_TYPE, "text/html; charset=utf-8")], html).into_response(),
-            Err(broken) => broken,
+            Some(html) => {
+                (status, [(header::CONTENT_TYPE, "text/html; charset=utf-8")], html).into_response()
+            }
+            None => (StatusCode::INTERNAL_SERVER_ERROR, "This page is broken.\n").into_response(),
         }
     }
 
-    /// The same as text; the error is the answer that says so.
-    pub fn html(&self, name: &str, mut fields: Value) -> Result<String, Response> {
+    /// The same as text; `None`: it cannot be rendered, and the log says why.
+    pub fn html(&self, name: &str, mut fields: Value) -> Option<String> {
         let shown = self.shown();
         let publication = shown.publication();
         fields["publication"] = json!({
@@ -260,10 +262,8 @@ impl Site {
             "language": publication.language,
         });
         fields["base"] = self.base().into();
-        self.0.book.page(name, &fields).map_err(|error| {
-            tracing::error!(%error, page = name, "a page cannot be rendered");
-            (StatusCode::INTERNAL_SERVER_ERROR, "This page is broken.\n").into_response()
-        })
+        let page = self.0.book.page(name, &fields);
+        page.inspect_err(|error| tracing::error!(%error, page = name, "a page cannot be rendered")).ok()
     }
 
     /// What stands in front of every path where the publication's URL has one.
