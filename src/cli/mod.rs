@@ -9,6 +9,7 @@ mod deliveries;
 mod desk;
 mod dkim;
 mod editions;
+mod erase;
 mod export;
 mod inbox;
 mod lanes;

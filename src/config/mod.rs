@@ -13,6 +13,7 @@ mod not_yet;
 mod operator;
 mod overrides;
 pub mod reply_rules;
+mod retention;
 mod secret;
 mod section;
 mod signing;

@@ -116,6 +116,17 @@ impl Keyring {
         self.keys.iter().map(hash).collect()
     }
 
+    /// What stands in the list of suppressions in place of an address that was erased, one for each key and the current one first.
+    pub fn erased_marks(&self, address_key: &str) -> Vec<String> {
+        let hashes = self.fingerprints(&format!("erased {address_key}"));
+        self.keys.iter().zip(hashes).map(|(key, hash)| format!("erased:{:02x}:{hash}", key.id)).collect()
+    }
+
+    /// Of all keys, the current one first.
+    pub fn key_ids(&self) -> impl Iterator<Item = u8> + '_ {
+        self.keys.iter().map(|key| key.id)
+    }
+
     fn signing_key(&self) -> &Key {
         self.keys.first().expect("the constructor refuses an empty keyring")
     }

@@ -85,6 +85,8 @@ pub async fn restore(
     let due_at = (policy == OnUncertain::Resend).then_some(resend_at.millis());
     let desk = run!(tx, DESK, copy.newest_delivery, due_at, now.millis())?;
     skip_ids(tx, now).await?;
+    // Who signed out since would be signed in again.
+    super::sessions::end_everything(tx).await?;
     run!(tx, "UPDATE copies SET restored_at = $1 WHERE restored_at IS NULL", now.millis())?;
     Ok(PutAside { editions, desk })
 }

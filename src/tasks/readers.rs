@@ -22,6 +22,7 @@ use crate::domain::joining::{self, Asked, CONSENT, Confirmed, JoinMail, RequestK
 use crate::domain::problem::Problem;
 use crate::domain::settings::Settings;
 use crate::domain::subscriber::{Subscriber, SubscriberStatus};
+use crate::domain::suppression::SuppressionReason;
 use crate::domain::token::{Purpose, Subject};
 use crate::mail::compose::Frame;
 use crate::mail::token::Keyring;
@@ -33,7 +34,7 @@ use crate::runtime::{Masked, Timestamp};
 use crate::store::deliveries::{self, DeskMail};
 use crate::store::people::Evidence;
 use crate::store::requests::{self, NewRequest, Request};
-use crate::store::{Store, StoreError, Tx, editions, people, suppressions};
+use crate::store::{Store, StoreError, Tx, editions, erasure, people, suppressions};
 
 const WEBSITE: &str = "website";
 
@@ -122,7 +123,7 @@ impl Readers {
             return Ok(Asked::Later);
         }
         let person = people::by_key(tx, &key).await?;
-        let suppression = suppressions::of(tx, ask.address).await?.map(|found| found.reason);
+        let suppression = self.suppression(tx, ask.address).await?;
         let mail = joining::join_mail(person.as_ref().map(|person| person.status), suppression, &asks);
         match (mail, person) {
             (JoinMail::Confirm, person) => {
@@ -179,7 +180,7 @@ impl Readers {
         let mut tx = self.store.write().await?;
         let asks = requests::asks(&mut tx, &fingerprints, now).await?;
         let taken = people::by_key(&mut tx, &address.key()).await?.is_some();
-        let suppressed = suppressions::of(&mut tx, address).await?.is_some();
+        let suppressed = self.suppression(&mut tx, address).await?.is_some();
         let free = !taken && !suppressed && !asks.is_spent() && !asks.is_flood();
         if free {
             let request = NewRequest {
@@ -289,7 +290,7 @@ impl Readers {
         now: Timestamp,
     ) -> Result<Confirmed, EffectProblem> {
         let Some(person) = people::by_id(tx, request.subscriber).await? else { return Ok(Confirmed::Gone) };
-        let suppressed = suppressions::of(tx, &request.address).await?.is_some();
+        let suppressed = self.suppression(tx, &request.address).await?.is_some();
         if suppressed || !people::move_to(tx, person.id, &request.address, now).await? {
             return Ok(Confirmed::Taken);
         }
@@ -365,6 +366,18 @@ impl Readers {
         let expired = requests::expire(&mut tx, now).await?;
         tx.commit().await?;
         Ok(expired)
+    }
+
+    /// Why an address must not be mailed, one that was erased included.
+    async fn suppression(
+        &self,
+        tx: &mut Tx,
+        address: &Address,
+    ) -> Result<Option<SuppressionReason>, StoreError> {
+        if erasure::is_erased(tx, &self.keyring.erased_marks(&address.key())).await? {
+            return Ok(Some(SuppressionReason::Erased));
+        }
+        Ok(suppressions::of(tx, address).await?.map(|found| found.reason))
     }
 
     fn confirmation(

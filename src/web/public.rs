@@ -232,7 +232,9 @@ impl Site {
     pub async fn reader(&self, id: i64) -> Result<Option<Reader>, Response> {
         self.read(|store| async move {
             let mut tx = store.read().await?;
-            let Some(person) = people::by_id(&mut tx, id).await? else { return Ok(None) };
+            // Who was erased, or never confirmed, has left a row without a person.
+            let person = people::by_id(&mut tx, id).await?.filter(|one| !one.address.as_str().is_empty());
+            let Some(person) = person else { return Ok(None) };
             let suppression = suppressions::of(&mut tx, &person.address).await?;
             let paused_until = people::paused_until(&mut tx, id).await?;
             Ok(Some(Reader { person, suppression, paused_until }))
