@@ -85,6 +85,8 @@
 //! | Only a proven editor approves or holds by mail, each word once; a proof reaches people of the house only and counts nowhere | `editor_answers`, `preview_is_what_is_sent` |
 //! | Nothing is sent that cannot be settled, and nothing is acknowledged that cannot be recorded, while the database is away or the disk full | `database_goes_away`, `disk_is_full` |
 //! | A restored backup sends nothing by itself that may have been sent since it was taken | `backup_is_restored` |
+//! | Who is erased is in no table, file or log, gets nothing, stays away after an import, and every sum still holds | `person_is_erased` |
+//! | Details that are too old are thrown away, in pieces that keep nobody waiting; sums, consents and open conversations stay | `too_old_is_thrown_away` |
 //! | No address is in a log, at any level | `logs_hold_no_address` |
 //! | Operators hear of a cause once an hour, even if the relay is what is broken | `alarms_reach_operators` |
 

@@ -191,7 +191,7 @@ impl Readers {
                 expires_at: later(now, joining::PENDING_FOR),
             };
             let id = requests::enter(&mut tx, &request, now).await?;
-            let confirm = self.link("c", Purpose::Confirm, id);
+            let confirm = self.confirm_link(id, address);
             let publication = &content.publication;
             let input = ConfirmInput {
                 publication,
@@ -213,18 +213,20 @@ impl Readers {
         Ok(Asked::Noted)
     }
 
-    /// Somebody pressed the button of a confirmation.
+    /// Somebody pressed the button of a confirmation. The link counts for the address that it was mailed to.
     ///
     /// # Errors
     /// When the database fails or the mail that follows cannot be rendered; nothing is confirmed then.
     pub async fn confirm(
         &self,
-        request: i64,
+        link: Subject,
         from: IpAddr,
         now: Timestamp,
     ) -> Result<Confirmed, EffectProblem> {
         let mut tx = self.store.write().await?;
-        let Some(request) = requests::by_id(&mut tx, request).await? else { return Ok(Confirmed::Gone) };
+        let request = requests::by_id(&mut tx, link.row).await?;
+        let theirs = request.filter(|request| Keyring::binding(&request.address.key()) == link.second);
+        let Some(request) = theirs else { return Ok(Confirmed::Gone) };
         let done = match request.kind {
             RequestKind::Join => Confirmed::Joined,
             RequestKind::Address => Confirmed::Moved,
@@ -396,7 +398,7 @@ impl Readers {
             asked_where: ask.door.as_said(),
             gets: "",
             expires: &publication.date(later(now, joining::PENDING_FOR), DAY),
-            confirm: &self.link("c", Purpose::Confirm, request),
+            confirm: &self.confirm_link(request, ask.address),
         };
         render_confirm(&content.templates, &input).map_err(unprintable)
     }
@@ -411,6 +413,12 @@ impl Readers {
             unsubscribe: &self.link("u", Purpose::Unsubscribe, person.id),
         };
         render_known(&content.templates, &input).map_err(unprintable)
+    }
+
+    fn confirm_link(&self, request: i64, address: &Address) -> String {
+        let second = Keyring::binding(&address.key());
+        let token = self.keyring.mint(Subject { purpose: Purpose::Confirm, row: request, second });
+        format!("{}/c/{token}", self.shelf.get().publication.url)
     }
 
     fn link(&self, path: &str, purpose: Purpose, row: i64) -> String {

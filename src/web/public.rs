@@ -82,7 +82,7 @@ pub trait Doors: Send + Sync {
         name: String,
         from: IpAddr,
     ) -> BoxFuture<'static, Result<Asked, Away>>;
-    fn confirm(self: Arc<Self>, request: i64, from: IpAddr) -> BoxFuture<'static, Result<Confirmed, Away>>;
+    fn confirm(self: Arc<Self>, link: Subject, from: IpAddr) -> BoxFuture<'static, Result<Confirmed, Away>>;
 }
 
 /// What the public pages need.
@@ -188,8 +188,12 @@ impl Site {
 
     /// The row that a token of this purpose names (W42, W207).
     pub fn row(&self, token: &str, purpose: Purpose) -> Option<i64> {
-        let subject = self.0.public.keyring.verify(token)?;
-        (subject.purpose == purpose).then_some(subject.row)
+        self.subject(token, purpose).map(|subject| subject.row)
+    }
+
+    /// The same with what binds it.
+    pub fn subject(&self, token: &str, purpose: Purpose) -> Option<Subject> {
+        self.0.public.keyring.verify(token).filter(|subject| subject.purpose == purpose)
     }
 
     pub fn mint(&self, purpose: Purpose, row: i64) -> String {
