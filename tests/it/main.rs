@@ -6,6 +6,7 @@ mod architecture;
 mod archive_is_gated;
 mod audience_rule;
 mod backup_is_restored;
+mod browser_reads;
 mod browser_subscribes;
 mod commands_answer;
 mod compose_wire;
