@@ -12,6 +12,7 @@ use common::world::{NOW, World, folder};
 use common::{Report, median, ratio, rounds, size};
 use tidings::domain::publication::TierId;
 use tidings::import;
+use tidings::mail::token::Keyring;
 use tidings::tasks::people::{ImportOptions, ImportReport};
 
 const TIERS: [&str; 4] = ["free", "monthly", "yearly", "lifetime"];
@@ -32,7 +33,9 @@ async fn import(world: &World, file: &Path) -> ImportReport {
     let tiers: Vec<TierId> = TIERS.iter().map(|tier| TierId::from(*tier)).collect();
     let rows = import::rows(std::fs::File::open(file).unwrap(), &tiers).unwrap();
     let rows = rows.map(Result::unwrap);
-    let options = ImportOptions { consent_source: Some("bench"), dry_run: false, now: NOW };
+    let keyring = Keyring::new(&["a secret of sixteen or more".to_owned().into()]).unwrap();
+    let options =
+        ImportOptions { consent_source: Some("bench"), dry_run: false, now: NOW, keyring: &keyring };
     tidings::tasks::people::import(&world.store, rows, options, |_| {}).await.unwrap()
 }
 

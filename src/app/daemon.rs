@@ -33,6 +33,7 @@ use crate::tasks::ledger::{self, Gatherer, Owner};
 use crate::tasks::receive::{self, Doors};
 use crate::tasks::report::Reporter;
 use crate::tasks::restore;
+use crate::tasks::retention::Retention;
 use crate::tasks::schedule::{Happened, Scheduler};
 use crate::tasks::send::{Connection, SendLine};
 use crate::tasks::shares::Shares;
@@ -387,6 +388,7 @@ impl Daemon {
             retry: setup.settings.retry.clone(),
             reporter: Reporter { shelf: setup.shelf.clone(), settings: setup.settings.clone() },
             watch: Watch::start(&teller).await?,
+            retention: Retention::new(self.store.clone(), setup.settings.retention.clone()),
             teller,
             vitals: self.vitals.clone(),
             wake,

@@ -12,6 +12,7 @@ use crate::store::{Store, StoreError};
 use crate::tasks::alarm::Teller;
 use crate::tasks::readers::Readers;
 use crate::tasks::report::Reporter;
+use crate::tasks::retention::Retention;
 use crate::tasks::watch::Watch;
 use crate::tasks::{lease, ledger};
 
@@ -23,6 +24,7 @@ pub(super) struct Keeping {
     pub reporter: Reporter,
     pub teller: Teller,
     pub watch: Watch,
+    pub retention: Retention,
     pub vitals: Vitals,
     /// Something became due.
     pub wake: Arc<Notify>,
@@ -73,7 +75,7 @@ impl Keeping {
     }
 
     /// A copy on hold is left as it is.
-    async fn keep(&self, now: Timestamp) -> Result<(), StoreError> {
+    async fn keep(&mut self, now: Timestamp) -> Result<(), StoreError> {
         if self.vitals.on_hold().is_some() {
             return Ok(());
         }
@@ -81,6 +83,7 @@ impl Keeping {
         self.reporter.first_passes(&self.store, now).await?;
         Readers::expire(&self.store, now).await?;
         self.reporter.stopped(&self.store, now).await?;
+        self.retention.step(now).await?;
         if ledger::has_work(&self.store, now).await? {
             self.wake.notify_waiters();
         }

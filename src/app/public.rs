@@ -10,6 +10,7 @@ use crate::domain::address::Address;
 use crate::domain::joining::{Asked, Confirmed};
 use crate::domain::publication::Publication;
 use crate::domain::sign_in::{Opened, Place, Session};
+use crate::domain::token::Subject;
 use crate::render::Article;
 use crate::runtime::{Clock, Timestamp};
 use crate::store::Store;
@@ -111,8 +112,8 @@ impl Doors for PublicDoors {
         })
     }
 
-    fn confirm(self: Arc<Self>, request: i64, from: IpAddr) -> BoxFuture<'static, Result<Confirmed, Away>> {
-        Box::pin(async move { self.readers.confirm(request, from, self.clock.now()).await.map_err(away) })
+    fn confirm(self: Arc<Self>, link: Subject, from: IpAddr) -> BoxFuture<'static, Result<Confirmed, Away>> {
+        Box::pin(async move { self.readers.confirm(link, from, self.clock.now()).await.map_err(away) })
     }
 }
 

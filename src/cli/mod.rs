@@ -10,6 +10,7 @@ mod desk;
 mod dkim;
 mod doctor;
 mod editions;
+mod erase;
 mod export;
 mod inbox;
 mod lanes;

@@ -17,7 +17,7 @@ use crate::domain::suppression::SuppressionReason;
 use crate::import;
 use crate::runtime::{Clock, SystemClock, Timestamp};
 use crate::store::people::Consent;
-use crate::store::{Store, audit, notes, people, suppressions};
+use crate::store::{Store, audit, erasure, notes, people, suppressions};
 use crate::tasks::people::{ImportOptions, ImportReport};
 
 #[derive(Debug, Subcommand)]
@@ -35,6 +35,8 @@ pub enum SubscribersCommand {
     SetTier(super::terms::SetTierArgs),
     /// Ends a subscription.
     Unsubscribe { address: String },
+    /// Takes everything about a person off the store, for good. What stays is a keyed hash that keeps them away.
+    Erase { address: String },
 }
 
 #[derive(Debug, Args)]
@@ -103,6 +105,7 @@ pub async fn subscribers(context: &Context, command: SubscribersCommand) -> Resu
         SubscribersCommand::Add(args) => add(context, &args).await,
         SubscribersCommand::Show { address } => show(context, &address).await,
         SubscribersCommand::Unsubscribe { address } => unsubscribe(context, &address).await,
+        SubscribersCommand::Erase { address } => super::erase::erase(context, &address).await,
     }
 }
 
@@ -147,6 +150,7 @@ async fn import_file(context: &Context, args: &ImportArgs) -> Result<(), Failure
         consent_source: args.consent_source.as_deref(),
         dry_run: args.dry_run,
         now: SystemClock.now(),
+        keyring: &setup.keyring,
     };
     let mut report = crate::tasks::people::import(&store, rows, options, |_| {}).await?;
     report.format = format.as_str();
@@ -215,6 +219,10 @@ async fn add(context: &Context, args: &AddArgs) -> Result<(), Failure> {
     let mut tx = store.write().await?;
     if people::by_key(&mut tx, &address.key()).await?.is_some() {
         return Err(Failure::No(format!("{address} is there already")));
+    }
+    if erasure::is_erased(&mut tx, &setup.keyring.erased_marks(&address.key())).await? {
+        let why = "the person was erased; `suppressions remove` lifts it, once they want that";
+        return Err(Failure::No(format!("{address}: {why}")));
     }
     let person = Subscriber {
         id: 0,
@@ -379,8 +387,10 @@ pub async fn suppressions(context: &Context, command: SuppressionsCommand) -> Re
         }
         SuppressionsCommand::Remove { address: text, reason } => {
             let address = address(&text)?;
+            let marks = context.setup()?.keyring.erased_marks(&address.key());
             let mut tx = store.write().await?;
-            if !suppressions::remove(&mut tx, &address).await? {
+            let listed = suppressions::remove(&mut tx, &address).await?;
+            if !erasure::lift(&mut tx, &marks).await? && !listed {
                 return Err(Failure::No(format!("{address} is not suppressed")));
             }
             audit::record(&mut tx, now, "cli", "suppression remove", &address.key(), &reason).await?;

@@ -14,6 +14,7 @@ mod operator;
 mod overrides;
 pub mod providers;
 pub mod reply_rules;
+mod retention;
 mod secret;
 mod section;
 mod signing;

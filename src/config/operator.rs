@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::mail_in;
 use super::not_yet;
 use super::reply_rules;
+use super::retention::retention;
 use super::secret::Sources;
 use super::section::{Found, Section};
 use super::signing;
@@ -56,6 +57,7 @@ pub(super) fn settings(mut root: Section<'_>, sources: &Sources<'_>) -> Option<S
         .required("desk", "add [desk] with the support address: address = \"support@news.example.org\"")
         .and_then(|found| mail_in::desk(found.section()?));
     let web = web(&mut root);
+    let retention = retention(&mut root);
     let templates = root.optional("templates").and_then(|found| {
         let folder = sources.base.join(found.text()?);
         if folder.is_dir() {
@@ -80,6 +82,7 @@ pub(super) fn settings(mut root: Section<'_>, sources: &Sources<'_>) -> Option<S
         intake: intake?,
         desk: desk?,
         web,
+        retention,
         templates,
     })
 }

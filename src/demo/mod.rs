@@ -340,7 +340,12 @@ async fn import_people(setup: &Setup, store: &Store, now: Timestamp) -> Result<(
     let rows = import::rows(csv.as_bytes(), &setup.content.publication.tier_ids())
         .map_err(|problem| Failure::Ours(problem.to_string()))?;
     let rows = rows.filter_map(Result::ok);
-    let options = ImportOptions { consent_source: Some("the demo's sample people"), dry_run: false, now };
+    let options = ImportOptions {
+        consent_source: Some("the demo's sample people"),
+        dry_run: false,
+        now,
+        keyring: &setup.keyring,
+    };
     let report = import_rows(store, rows, options, |_| {}).await?;
     match report.skipped.first() {
         Some(row) => Err(Failure::Ours(format!("line {} of the sample people: {}", row.line, row.reason))),

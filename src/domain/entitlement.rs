@@ -46,6 +46,8 @@ pub enum Skip {
     NotEntitled,
     #[error("no extras are left in this term")]
     ExtrasUsed,
+    #[error("erased before the send")]
+    Erased,
     #[error("no longer on the desk")]
     LeftTheDesk,
     #[error("a proof of an edition that is cancelled or missed")]

@@ -3,6 +3,7 @@
 pub mod address;
 pub mod alarm;
 pub mod allowance;
+pub mod archive;
 pub mod article_queue;
 pub mod bearing;
 pub mod body;

@@ -35,6 +35,7 @@ pub struct Settings {
     pub intake: IntakeSettings,
     pub desk: DeskSettings,
     pub web: WebSettings,
+    pub retention: RetentionSettings,
     /// A folder that overrides the embedded templates.
     pub templates: Option<PathBuf>,
 }
@@ -225,6 +226,18 @@ pub struct DeskSettings {
     /// The one address that a subscriber ever sees.
     pub mailbox: Mailbox,
     pub staff: Vec<StaffMember>,
+}
+
+/// How long details are kept (W191); `None`: for ever.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RetentionSettings {
+    /// The bytes of received mail, and who sent it, counted from its arrival. Those of an open conversation stay.
+    pub messages: Option<Duration>,
+    /// What peers said about each delivery, and the words of mails to one person, counted from the settlement.
+    pub replies: Option<Duration>,
+    pub audit: Option<Duration>,
+    /// From where in the network somebody asked or agreed.
+    pub networks: Option<Duration>,
 }
 
 #[derive(Clone, Debug)]

@@ -24,9 +24,11 @@ pub enum Purpose {
     Editors,
     /// Left part of a Message-ID, so that nobody can guess one and write into a foreign thread. Row: delivery.
     MessageId,
-    /// Button of a mail that asks for a confirmation. Row: request.
+    /// Button of a mail that asks for a confirmation. Rows: request, then what binds it to the address, because a request that
+    /// nobody confirms is deleted and its row may be another's.
     Confirm,
-    /// A form of somebody who is signed in, so that no other site sends it for them. Row: session.
+    /// A form of somebody who is signed in, so that no other site sends it for them. Rows: session, then
+    /// when it ends.
     Session,
     /// The form that asks for an address, so that one which was never shown does not count. Row: second of the epoch.
     Form,
@@ -41,7 +43,8 @@ pub struct Subject {
     pub purpose: Purpose,
     /// Which row this is, the purpose says.
     pub row: i64,
-    /// The staff member of a [`Purpose::Staff`] or [`Purpose::StaffNote`] token, else 0.
+    /// The staff member of a [`Purpose::Staff`] or [`Purpose::StaffNote`] token, what binds one of [`Purpose::Confirm`] or
+    /// [`Purpose::Session`], else 0.
     pub second: i64,
 }
 

@@ -19,6 +19,7 @@ const DECODE_MAX: usize = 56;
 /// Keeps these MACs apart from any other use of the same secret.
 const DOMAIN: &[u8] = b"tidings token 1\0";
 const FINGERPRINT_DOMAIN: &[u8] = b"tidings fingerprint 1\0";
+const BINDING_DOMAIN: &[u8] = b"tidings binding 1\0";
 const KEY_ID_DOMAIN: &[u8] = b"tidings key id 1\0";
 /// What a Message-ID starts with. The dot keeps it out of SpamAssassin's MSGID_RANDY, which wants letters and digits only.
 const MESSAGE_ID_PREFIX: &str = "m.";
@@ -114,6 +115,23 @@ impl Keyring {
             data_encoding::HEXLOWER.encode(&mac.finalize().into_bytes()[..16])
         };
         self.keys.iter().map(hash).collect()
+    }
+
+    /// A number for an address, to bind a token to it: a row's number may be given again, and then it names somebody else.
+    pub fn binding(address_key: &str) -> i64 {
+        let hash = Sha256::new().chain_update(BINDING_DOMAIN).chain_update(address_key).finalize();
+        i64::from_be_bytes(hash[..8].try_into().expect("SHA-256 has 32 octets"))
+    }
+
+    /// What stands in the list of suppressions in place of an address that was erased, one for each key and the current one first.
+    pub fn erased_marks(&self, address_key: &str) -> Vec<String> {
+        let hashes = self.fingerprints(&format!("erased {address_key}"));
+        self.keys.iter().zip(hashes).map(|(key, hash)| format!("erased:{:02x}:{hash}", key.id)).collect()
+    }
+
+    /// Of all keys, the current one first.
+    pub fn key_ids(&self) -> impl Iterator<Item = u8> + '_ {
+        self.keys.iter().map(|key| key.id)
     }
 
     fn signing_key(&self) -> &Key {

@@ -223,6 +223,11 @@ impl Article {
         })
     }
 
+    /// Whether `tier` gets less than the whole, or nothing.
+    pub fn is_cut_for(&self, tier: &Tier) -> bool {
+        self.gates.cuts_off(tier) || self.refusal(tier).is_some()
+    }
+
     /// What `tier` gets: the source is cut first, so what is rendered holds nothing else.
     pub fn for_tier(&self, tier: &Tier) -> TierArticle {
         let (html, text) = self.rendered(&self.gates.cut(&self.source, tier));

@@ -215,6 +215,7 @@ async fn body_now(
     let (DeliveryKind::Edition, Some(edition)) = (kind, row.edition_id) else {
         return Ok(match now.suppression {
             Some(reason) if reason != SuppressionReason::Unsubscribed => Err(Skip::Suppressed(reason)),
+            _ if person.person_address.as_deref() == Some("") => Err(Skip::Erased),
             _ => Ok((row.body_id, now.tier)),
         });
     };
@@ -264,6 +265,9 @@ async fn may_get_desk_mail(tx: &mut Tx, row: &LeasedRow) -> Result<Result<(), Sk
         }
     }
     let address = Address::trusted(row.address.clone().unwrap_or_default());
+    if address.as_str().is_empty() {
+        return Ok(Err(Skip::Erased));
+    }
     let suppression = super::suppressions::of(tx, &address).await?;
     // Who wants no newsletter any more, and works here, still hears of their work.
     let suppression = suppression.filter(|found| found.reason != SuppressionReason::Unsubscribed);

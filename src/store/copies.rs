@@ -8,11 +8,10 @@ use crate::domain::edition::EditionState;
 use crate::domain::settings::OnUncertain;
 use crate::runtime::Timestamp;
 
-/// More deliveries than the lost store can have made since its last backup.
-const DELIVERIES_SKIPPED: i64 = 10_000_000;
-
-/// The same for conversations, whose numbers people read.
-const THREADS_SKIPPED: i64 = 10_000;
+/// More rows than the lost store can have made since its last backup. Conversations and editions have numbers and names that people
+/// read, so those go on nearer.
+const SKIPPED: [(&str, i64); 4] =
+    [("deliveries", 10_000_000), ("threads", 10_000), ("subscribers", 10_000_000), ("editions", 1_000)];
 
 /// The mark of a copy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,22 +84,28 @@ pub async fn restore(
     let due_at = (policy == OnUncertain::Resend).then_some(resend_at.millis());
     let desk = run!(tx, DESK, copy.newest_delivery, due_at, now.millis())?;
     skip_ids(tx, now).await?;
+    // Who signed out since would be signed in again.
+    super::sessions::end_everything(tx).await?;
     run!(tx, "UPDATE copies SET restored_at = $1 WHERE restored_at IS NULL", now.millis())?;
     Ok(PutAside { editions, desk })
 }
 
-/// What the lost store numbered after the copy was taken is out there, in Message-IDs and addresses: a mailbox that has seen a
-/// Message-ID drops the next mail that carries it, and an answer finds its conversation by number. So ids go on far above.
+/// What the lost store numbered after the copy was taken is out there, in Message-IDs, addresses and links: a mailbox that has seen a
+/// Message-ID drops the next mail that carries it, an answer finds its conversation by number, and a link to unsubscribe its person.
+/// So ids go on far above. Wishes and sessions need none of it: their links name an address and a secret.
 async fn skip_ids(tx: &mut Tx, now: Timestamp) -> Result<(), StoreError> {
-    const DELIVERY: &str = "SELECT coalesce(max(id), 0) FROM deliveries";
-    const THREAD: &str = "SELECT coalesce(max(id), 0) FROM threads";
-    let delivery = row!(tx, (i64,), DELIVERY)?.unwrap_or_default().0 + DELIVERIES_SKIPPED;
-    let thread = row!(tx, (i64,), THREAD)?.unwrap_or_default().0 + THREADS_SKIPPED;
+    let mut floors = Vec::with_capacity(SKIPPED.len());
+    for (table, skipped) in SKIPPED {
+        let newest = sqlx::AssertSqlSafe(format!("SELECT coalesce(max(id), 0) FROM {table}"));
+        floors.push(row!(tx, (i64,), newest)?.unwrap_or_default().0 + skipped);
+    }
     if let Some(sql) = tx.dialect().skip_ids() {
-        run!(tx, sql, "deliveries", delivery)?;
-        run!(tx, sql, "threads", thread)?;
+        for ((table, _), floor) in SKIPPED.iter().zip(floors) {
+            run!(tx, sql, *table, floor)?;
+        }
         return Ok(());
     }
+    let [delivery, thread, subscriber, edition] = floors[..] else { return Ok(()) };
     const WHY: &str =
         "ids below are not given again: the database that this one is a copy of may have used them";
     const BODY: &str = "INSERT INTO bodies (audience, frame, body) VALUES (0, '', '') RETURNING id";
@@ -109,8 +114,14 @@ async fn skip_ids(tx: &mut Tx, now: Timestamp) -> Result<(), StoreError> {
         VALUES ($1, 'report', '', $2, 0, -1, 'skipped', 0, 0, $3, $4)";
     const CLOSED: &str = "INSERT INTO threads (id, state, address, address_key, name, subject, created_at, last_post_at) \
         VALUES ($1, 'closed', '', '', '', $2, $3, $3)";
+    const NOBODY: &str = "INSERT INTO subscribers (id, address, address_key, name, tier, status, created_at, updated_at) \
+        VALUES ($1, '', 'restored:' || $1, '', '', 'unsubscribed', $2, $2)";
+    const CANCELLED: &str = "INSERT INTO editions (id, slug, state, due_at, subject, audience, reason) \
+        VALUES ($1, 'restored-' || $1, 'cancelled', $2, '', 0, $3)";
     let (body,) = row!(tx, (i64,), BODY)?.unwrap_or_default();
     run!(tx, DELIVERED, delivery, body, WHY, now.millis())?;
     run!(tx, CLOSED, thread, WHY, now.millis())?;
+    run!(tx, NOBODY, subscriber, now.millis())?;
+    run!(tx, CANCELLED, edition, now.millis(), WHY)?;
     Ok(())
 }

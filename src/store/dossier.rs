@@ -9,9 +9,11 @@ use serde::Serialize;
 use super::people::Consent;
 use super::sql::rows;
 use super::suppressions::Suppression;
-use super::{StoreError, Tx, notes, people, suppressions};
+use super::threads::{Attachment, PostRow};
+use super::{StoreError, Tx, notes, people, suppressions, threads};
 use crate::domain::address::Address;
 use crate::domain::subscriber::{Subscriber, SubscriberStatus};
+use crate::domain::thread::PostKind;
 use crate::runtime::Timestamp;
 
 /// One person, whole.
@@ -23,6 +25,7 @@ pub struct Dossier {
     pub consent: Vec<Consent>,
     pub requests: Vec<Wish>,
     pub suppression: Option<Suppression>,
+    pub sessions: Vec<SignedIn>,
     pub deliveries: Vec<Delivery>,
     pub threads: Vec<Thread>,
     pub received: Vec<Received>,
@@ -52,6 +55,13 @@ pub struct Wish {
     pub confirmed_at: Option<Timestamp>,
 }
 
+/// Somebody signed in to the archive as them.
+#[derive(Debug, Serialize)]
+pub struct SignedIn {
+    pub opened_at: Timestamp,
+    pub expires_at: Timestamp,
+}
+
 /// A message to them.
 #[derive(Debug, Serialize)]
 pub struct Delivery {
@@ -62,6 +72,15 @@ pub struct Delivery {
     pub last_reply: Option<String>,
     pub first_attempt_at: Option<Timestamp>,
     pub settled_at: Option<Timestamp>,
+    /// What was said to tries that did not succeed.
+    pub attempts: Vec<Attempt>,
+}
+
+#[derive(Debug, Serialize)]
+pub struct Attempt {
+    pub at: Timestamp,
+    pub state: String,
+    pub reply: String,
 }
 
 /// A conversation with them.
@@ -76,11 +95,12 @@ pub struct Thread {
 
 #[derive(Debug, Serialize)]
 pub struct Post {
-    pub kind: String,
+    pub kind: PostKind,
     pub at: Timestamp,
     pub text: String,
     /// The quoted part.
     pub folded: String,
+    pub attachments: Vec<Attachment>,
 }
 
 /// A message from them, whatever it was found to be.
@@ -113,8 +133,9 @@ pub async fn of(tx: &mut Tx, address: &Address) -> Result<Option<Dossier>, Store
         consent: people::consents(tx, id).await?,
         requests: wishes(tx, id).await?,
         suppression: suppressions::of(tx, address).await?,
-        deliveries: deliveries(tx, id).await?,
-        threads: threads(tx, id, &key).await?,
+        sessions: sessions(tx, id).await?,
+        deliveries: deliveries(tx, id, &key).await?,
+        threads: conversations(tx, id, &key).await?,
         received: received(tx, &key).await?,
         changes: changes(tx, &key).await?,
         profile: match person {
@@ -127,6 +148,7 @@ pub async fn of(tx: &mut Tx, address: &Address) -> Result<Option<Dossier>, Store
     };
     let nothing = dossier.profile.is_none()
         && dossier.suppression.is_none()
+        && dossier.deliveries.is_empty()
         && dossier.threads.is_empty()
         && dossier.received.is_empty()
         && dossier.changes.is_empty();
@@ -162,38 +184,66 @@ async fn wishes(tx: &mut Tx, subscriber: i64) -> Result<Vec<Wish>, StoreError> {
         .collect())
 }
 
-async fn deliveries(tx: &mut Tx, subscriber: i64) -> Result<Vec<Delivery>, StoreError> {
-    // Notices to staff name a thread, not a subscriber.
-    const SQL: &str = "SELECT d.id, e.slug, d.kind, d.state, d.last_reply, d.first_attempt_at, d.settled_at \
-        FROM deliveries d LEFT JOIN editions e ON e.id = d.edition_id \
-        WHERE d.subscriber_id = $1 AND d.staff_id IS NULL ORDER BY d.id";
-    type Row = (i64, Option<String>, String, String, Option<String>, Option<i64>, Option<i64>);
-    let read = |(id, edition, kind, state, last_reply, first, settled): Row| Delivery {
-        id,
-        edition,
-        kind,
-        state,
-        last_reply,
-        first_attempt_at: first.map(Timestamp),
-        settled_at: settled.map(Timestamp),
+async fn sessions(tx: &mut Tx, subscriber: i64) -> Result<Vec<SignedIn>, StoreError> {
+    const SQL: &str = "SELECT opened_at, expires_at FROM sessions WHERE subscriber_id = $1 ORDER BY id";
+    let read = |(opened, expires): (i64, i64)| SignedIn {
+        opened_at: Timestamp(opened),
+        expires_at: Timestamp(expires),
     };
-    Ok(rows!(tx, Row, SQL, subscriber)?.into_iter().map(read).collect())
+    Ok(rows!(tx, (i64, i64), SQL, subscriber)?.into_iter().map(read).collect())
 }
 
-async fn threads(tx: &mut Tx, subscriber: i64, key: &str) -> Result<Vec<Thread>, StoreError> {
+/// Edition by edition, so that the ledger is not read from end to end. Mail to staff is about their work.
+async fn deliveries(tx: &mut Tx, subscriber: i64, key: &str) -> Result<Vec<Delivery>, StoreError> {
+    const EDITIONS: &str = "SELECT d.id, e.slug, d.kind, d.state, d.last_reply, d.first_attempt_at, d.settled_at \
+        FROM editions e CROSS JOIN deliveries d WHERE d.edition_id = e.id AND d.subscriber_id = $1";
+    const SINGLE: &str = "SELECT id, CAST(NULL AS TEXT), kind, state, last_reply, first_attempt_at, settled_at \
+        FROM deliveries WHERE edition_id IS NULL AND staff_id IS NULL AND subscriber_id = $1";
+    const ADDRESSED: &str = "SELECT id, CAST(NULL AS TEXT), kind, state, last_reply, first_attempt_at, settled_at \
+        FROM deliveries WHERE address IS NOT NULL AND lower(address) = $1 AND subscriber_id IS NULL \
+            AND staff_id IS NULL AND kind <> 'report'";
+    type Row = (i64, Option<String>, String, String, Option<String>, Option<i64>, Option<i64>);
+    let mut found = rows!(tx, Row, EDITIONS, subscriber)?;
+    found.extend(rows!(tx, Row, SINGLE, subscriber)?);
+    found.extend(rows!(tx, Row, ADDRESSED, key)?);
+    found.sort_unstable_by_key(|row| row.0);
+    let mut deliveries = Vec::with_capacity(found.len());
+    for (id, edition, kind, state, last_reply, first, settled) in found {
+        deliveries.push(Delivery {
+            id,
+            edition,
+            kind,
+            state,
+            last_reply,
+            first_attempt_at: first.map(Timestamp),
+            settled_at: settled.map(Timestamp),
+            attempts: attempts(tx, id).await?,
+        });
+    }
+    Ok(deliveries)
+}
+
+async fn attempts(tx: &mut Tx, delivery: i64) -> Result<Vec<Attempt>, StoreError> {
+    const SQL: &str = "SELECT at, state, reply FROM attempts WHERE delivery_id = $1 ORDER BY id";
+    let read = |(at, state, reply): (i64, String, String)| Attempt { at: Timestamp(at), state, reply };
+    Ok(rows!(tx, (i64, String, String), SQL, delivery)?.into_iter().map(read).collect())
+}
+
+async fn conversations(tx: &mut Tx, subscriber: i64, key: &str) -> Result<Vec<Thread>, StoreError> {
     const THREADS: &str = "SELECT id, state, subject, created_at FROM threads \
         WHERE address_key = $2 OR subscriber_id = $1 ORDER BY id";
-    const POSTS: &str =
-        "SELECT kind, from_address, at, text, folded FROM posts WHERE thread_id = $1 ORDER BY id";
     let mut found = Vec::new();
     for (number, state, subject, at) in rows!(tx, (i64, String, String, i64), THREADS, subscriber, key)? {
-        let posts = rows!(tx, (String, String, i64, String, String), POSTS, number)?;
-        // SQL's lower() knows ASCII only.
-        let theirs =
-            posts.into_iter().filter(|(kind, from, ..)| kind == "staff" || from.to_lowercase() == key);
-        let posts = theirs
-            .map(|(kind, _, at, text, folded)| Post { kind, at: Timestamp(at), text, folded })
-            .collect();
+        let posts = threads::posts(tx, number).await?;
+        let is_theirs = |post: &PostRow| post.kind == PostKind::Staff || post.from.to_lowercase() == key;
+        let posts = posts.into_iter().filter(is_theirs).map(|post| Post {
+            kind: post.kind,
+            at: post.at,
+            text: post.text,
+            folded: post.folded,
+            attachments: post.attachments,
+        });
+        let posts = posts.collect();
         found.push(Thread { number, state, subject, created_at: Timestamp(at), posts });
     }
     Ok(found)

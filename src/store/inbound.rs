@@ -138,7 +138,8 @@ pub async fn failed(tx: &mut Tx, id: i64, reason: &str) -> Result<bool, StoreErr
 /// # Errors
 /// When the database fails.
 pub async fn rerun(tx: &mut Tx, id: i64) -> Result<bool, StoreError> {
-    const SQL: &str = "UPDATE inbound SET state = 'received', failures = 0, tries = 0 WHERE id = $1 AND state = 'quarantined'";
+    const SQL: &str = "UPDATE inbound SET state = 'received', failures = 0, tries = 0 \
+            WHERE id = $1 AND state = 'quarantined' AND emptied_at IS NULL";
     Ok(run!(tx, SQL, id)? > 0)
 }
 

@@ -6,6 +6,7 @@
 
 pub mod alarms;
 pub mod answers;
+pub mod archive;
 pub mod audit;
 pub mod bounces;
 pub mod checkup;
@@ -15,6 +16,7 @@ pub mod deliveries;
 pub mod dossier;
 pub mod editions;
 pub mod editor_words;
+pub mod erasure;
 pub mod inbound;
 pub mod lanes;
 pub mod notes;
@@ -24,6 +26,7 @@ pub mod people;
 #[cfg(test)]
 mod query_plans;
 pub mod requests;
+pub mod retention;
 pub mod sessions;
 pub mod slots;
 mod sql;
@@ -189,6 +192,14 @@ impl Store {
     /// When the file cannot be read or `into` not be written.
     pub async fn copy_into(&self, into: &Path) -> Result<(), StoreError> {
         self.pool.copy_into(into).await
+    }
+
+    /// Empties the log of a SQLite file into it, as far as others who read let it.
+    ///
+    /// # Errors
+    /// When the database is away.
+    pub async fn flush(&self) -> Result<(), StoreError> {
+        self.pool.flush().await
     }
 
     pub fn dialect(&self) -> Dialect {

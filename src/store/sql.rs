@@ -209,6 +209,8 @@ impl Pool {
             .synchronous(SqliteSynchronous::Full)
             .foreign_keys(true)
             .busy_timeout(BUSY)
+            // What is deleted is overwritten, so that who is erased is not left in free pages (W190). The rest frees few pages.
+            .pragma("secure_delete", "ON")
             .statement_cache_capacity(256);
         let writer = Arc::new(Mutex::new(Some(options.connect().await?)));
         let readers = SqlitePoolOptions::new()
@@ -260,6 +262,15 @@ impl Pool {
         let mut reader = options.connect().await?;
         sqlx::query("VACUUM INTO $1").bind(into.to_string_lossy()).execute(&mut reader).await?;
         reader.close().await?;
+        Ok(())
+    }
+
+    /// Moves the log of a SQLite file into it and empties it, as far as readers let it.
+    pub(super) async fn flush(&self) -> Result<(), StoreError> {
+        let Pool::Sqlite { writer, .. } = self else { return Ok(()) };
+        let mut writer = writer.lock().await;
+        let writer = writer.as_mut().ok_or(sqlx::Error::PoolClosed)?;
+        sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").execute(writer).await?;
         Ok(())
     }
 

@@ -6,6 +6,7 @@
 //! An import never raises consent and never lifts a suppression. What it skips and why is part of its answer, and what it
 //! decided the careful way. An address that comes twice in a file is merged and reported; eight bytes a row remember it.
 
+use std::borrow::Cow;
 use std::collections::HashSet;
 use std::hash::{BuildHasher, RandomState};
 use std::time::Duration;
@@ -15,8 +16,9 @@ use tokio::time::Instant;
 
 use crate::domain::subscriber::{ImportRow, Subscriber, SubscriberStatus};
 use crate::import::Skipped;
+use crate::mail::token::Keyring;
 use crate::runtime::Timestamp;
-use crate::store::{Dialect, Store, StoreError, Tx, audit, people};
+use crate::store::{Dialect, Store, StoreError, Tx, audit, erasure, people};
 
 use super::evidence;
 
@@ -62,6 +64,8 @@ pub struct ImportOptions<'a> {
     pub consent_source: Option<&'a str>,
     pub dry_run: bool,
     pub now: Timestamp,
+    /// Knows whom the file names that was erased.
+    pub keyring: &'a Keyring,
 }
 
 /// Imports rows as they come. `told_rows` hears the number of rows so far after each chunk.
@@ -183,8 +187,13 @@ async fn write(
     options: ImportOptions<'_>,
     report: &mut ImportReport,
 ) -> Result<(), StoreError> {
-    let keys: Vec<&str> = chunk.iter().map(|(key, _)| key.as_str()).collect();
     let mut tx = if options.dry_run { store.read().await? } else { store.write().await? };
+    let chunk = match erasure::any(&mut tx).await? {
+        true => Cow::Owned(without_erased(&mut tx, chunk, options.keyring, report).await?),
+        false => Cow::Borrowed(chunk),
+    };
+    let chunk: &[Keyed] = &chunk;
+    let keys: Vec<&str> = chunk.iter().map(|(key, _)| key.as_str()).collect();
     let known = people::by_keys(&mut tx, &keys).await?;
     report.note_suppressed(chunk, &people::suppressed_keys(&mut tx, &keys).await?);
     let mut new = Vec::new();
@@ -216,6 +225,34 @@ async fn write(
     }
     evidence::keep(&mut tx, chunk, (source, options.now)).await?;
     tx.commit().await
+}
+
+/// Who was erased is not brought back by a file (W190).
+async fn without_erased(
+    tx: &mut Tx,
+    chunk: &[Keyed],
+    keyring: &Keyring,
+    report: &mut ImportReport,
+) -> Result<Vec<Keyed>, StoreError> {
+    let marks: Vec<Vec<String>> = chunk.iter().map(|(key, _)| keyring.erased_marks(key)).collect();
+    let all: Vec<&str> = marks.iter().flatten().map(String::as_str).collect();
+    let mut erased = HashSet::new();
+    for some in all.chunks(CHUNK) {
+        erased.extend(people::suppressed_keys(tx, some).await?);
+    }
+    let mut kept = Vec::with_capacity(chunk.len());
+    for ((key, row), marks) in chunk.iter().zip(&marks) {
+        if marks.iter().any(|mark| erased.contains(mark)) {
+            report.suppressed += 1;
+            report.skip(told(
+                row,
+                "the person was erased and stays so; `suppressions remove` lifts it".to_owned(),
+            ));
+        } else {
+            kept.push((key.clone(), row.clone()));
+        }
+    }
+    Ok(kept)
 }
 
 async fn change(

@@ -22,6 +22,7 @@ use crate::domain::joining::{self, Asked, CONSENT, Confirmed, JoinMail, RequestK
 use crate::domain::problem::Problem;
 use crate::domain::settings::Settings;
 use crate::domain::subscriber::{Subscriber, SubscriberStatus};
+use crate::domain::suppression::SuppressionReason;
 use crate::domain::token::{Purpose, Subject};
 use crate::mail::compose::Frame;
 use crate::mail::token::Keyring;
@@ -33,7 +34,7 @@ use crate::runtime::{Masked, Timestamp};
 use crate::store::deliveries::{self, DeskMail};
 use crate::store::people::Evidence;
 use crate::store::requests::{self, NewRequest, Request};
-use crate::store::{Store, StoreError, Tx, editions, people, suppressions};
+use crate::store::{Store, StoreError, Tx, editions, erasure, people, suppressions};
 
 const WEBSITE: &str = "website";
 
@@ -122,7 +123,7 @@ impl Readers {
             return Ok(Asked::Later);
         }
         let person = people::by_key(tx, &key).await?;
-        let suppression = suppressions::of(tx, ask.address).await?.map(|found| found.reason);
+        let suppression = self.suppression(tx, ask.address).await?;
         let mail = joining::join_mail(person.as_ref().map(|person| person.status), suppression, &asks);
         match (mail, person) {
             (JoinMail::Confirm, person) => {
@@ -179,7 +180,7 @@ impl Readers {
         let mut tx = self.store.write().await?;
         let asks = requests::asks(&mut tx, &fingerprints, now).await?;
         let taken = people::by_key(&mut tx, &address.key()).await?.is_some();
-        let suppressed = suppressions::of(&mut tx, address).await?.is_some();
+        let suppressed = self.suppression(&mut tx, address).await?.is_some();
         let free = !taken && !suppressed && !asks.is_spent() && !asks.is_flood();
         if free {
             let request = NewRequest {
@@ -190,7 +191,7 @@ impl Readers {
                 expires_at: later(now, joining::PENDING_FOR),
             };
             let id = requests::enter(&mut tx, &request, now).await?;
-            let confirm = self.link("c", Purpose::Confirm, id);
+            let confirm = self.confirm_link(id, address);
             let publication = &content.publication;
             let input = ConfirmInput {
                 publication,
@@ -212,18 +213,20 @@ impl Readers {
         Ok(Asked::Noted)
     }
 
-    /// Somebody pressed the button of a confirmation.
+    /// Somebody pressed the button of a confirmation. The link counts for the address that it was mailed to.
     ///
     /// # Errors
     /// When the database fails or the mail that follows cannot be rendered; nothing is confirmed then.
     pub async fn confirm(
         &self,
-        request: i64,
+        link: Subject,
         from: IpAddr,
         now: Timestamp,
     ) -> Result<Confirmed, EffectProblem> {
         let mut tx = self.store.write().await?;
-        let Some(request) = requests::by_id(&mut tx, request).await? else { return Ok(Confirmed::Gone) };
+        let request = requests::by_id(&mut tx, link.row).await?;
+        let theirs = request.filter(|request| Keyring::binding(&request.address.key()) == link.second);
+        let Some(request) = theirs else { return Ok(Confirmed::Gone) };
         let done = match request.kind {
             RequestKind::Join => Confirmed::Joined,
             RequestKind::Address => Confirmed::Moved,
@@ -289,7 +292,7 @@ impl Readers {
         now: Timestamp,
     ) -> Result<Confirmed, EffectProblem> {
         let Some(person) = people::by_id(tx, request.subscriber).await? else { return Ok(Confirmed::Gone) };
-        let suppressed = suppressions::of(tx, &request.address).await?.is_some();
+        let suppressed = self.suppression(tx, &request.address).await?.is_some();
         if suppressed || !people::move_to(tx, person.id, &request.address, now).await? {
             return Ok(Confirmed::Taken);
         }
@@ -367,6 +370,18 @@ impl Readers {
         Ok(expired)
     }
 
+    /// Why an address must not be mailed, one that was erased included.
+    async fn suppression(
+        &self,
+        tx: &mut Tx,
+        address: &Address,
+    ) -> Result<Option<SuppressionReason>, StoreError> {
+        if erasure::is_erased(tx, &self.keyring.erased_marks(&address.key())).await? {
+            return Ok(Some(SuppressionReason::Erased));
+        }
+        Ok(suppressions::of(tx, address).await?.map(|found| found.reason))
+    }
+
     fn confirmation(
         &self,
         content: &Content,
@@ -383,7 +398,7 @@ impl Readers {
             asked_where: ask.door.as_said(),
             gets: "",
             expires: &publication.date(later(now, joining::PENDING_FOR), DAY),
-            confirm: &self.link("c", Purpose::Confirm, request),
+            confirm: &self.confirm_link(request, ask.address),
         };
         render_confirm(&content.templates, &input).map_err(unprintable)
     }
@@ -398,6 +413,12 @@ impl Readers {
             unsubscribe: &self.link("u", Purpose::Unsubscribe, person.id),
         };
         render_known(&content.templates, &input).map_err(unprintable)
+    }
+
+    fn confirm_link(&self, request: i64, address: &Address) -> String {
+        let second = Keyring::binding(&address.key());
+        let token = self.keyring.mint(Subject { purpose: Purpose::Confirm, row: request, second });
+        format!("{}/c/{token}", self.shelf.get().publication.url)
     }
 
     fn link(&self, path: &str, purpose: Purpose, row: i64) -> String {

@@ -2,8 +2,9 @@
 //!
 //! The copy knows what was queued when it was taken, not what was sent since. So nothing that it has queued leaves by itself:
 //! editions pause, mail of the desk becomes uncertain, and what fell due in the meantime waits for approval
-//! (`Scheduler::after_restore`). Deliveries and conversations are numbered far above what the lost database can have used. Known
-//! gaps: who unsubscribed after the copy was taken is subscribed in it, and the numbers of people are given again.
+//! (`Scheduler::after_restore`). Deliveries, conversations, people and editions are numbered far above what the lost database can
+//! have used, so no link or address of a mail that it sent acts on somebody else; whoever was signed in signs in again. Known gap:
+//! who unsubscribed after the copy was taken is subscribed in it.
 
 use crate::domain::delivery;
 use crate::domain::settings::RetrySettings;

@@ -22,6 +22,7 @@ const PAGES: &[(&str, &str)] = &[
     ("preferences", include_str!("../../templates/pages/preferences.hbs")),
     ("archive", include_str!("../../templates/pages/archive.hbs")),
     ("article", include_str!("../../templates/pages/article.hbs")),
+    ("you", include_str!("../../templates/pages/you.hbs")),
     ("plans", include_str!("../../templates/pages/plans.hbs")),
 ];
 

@@ -16,6 +16,7 @@ use super::public::{Client, Site, masked};
 use crate::domain::address::Address;
 use crate::domain::joining::{Asked, CONSENT, Confirmed, RequestKind};
 use crate::domain::token::Purpose;
+use crate::mail::token::Keyring;
 use crate::store::requests;
 
 const NAME: usize = 100;
@@ -93,14 +94,16 @@ fn asked(site: &Site, address: &Address) -> Response {
 }
 
 pub(super) async fn confirmation(State(site): State<Site>, Path(token): Path<String>) -> Response {
-    let Some(row) = site.row(&token, Purpose::Confirm) else { return site.gone() };
-    let read = site.read(move |store| async move { requests::by_id(&mut store.read().await?, row).await });
+    let Some(link) = site.subject(&token, Purpose::Confirm) else { return site.gone() };
+    let read =
+        site.read(move |store| async move { requests::by_id(&mut store.read().await?, link.row).await });
     let request = match read.await {
         Ok(request) => request,
         Err(later) => return later,
     };
     let now = site.now();
-    let open = request.filter(|request| request.confirmed_at.is_some() || request.expires_at > now);
+    let theirs = request.filter(|request| Keyring::binding(&request.address.key()) == link.second);
+    let open = theirs.filter(|request| request.confirmed_at.is_some() || request.expires_at > now);
     let Some(request) = open else { return site.gone() };
     let address = masked(&request.address);
     if request.confirmed_at.is_some() {
@@ -134,12 +137,12 @@ pub(super) async fn confirm(
     Extension(Client(from)): Extension<Client>,
     request: Request,
 ) -> Response {
-    let Some(row) = site.row(&token, Purpose::Confirm) else { return site.gone() };
+    let Some(link) = site.subject(&token, Purpose::Confirm) else { return site.gone() };
     if let Err(status) = form::read(request).await {
         return refused(status);
     }
     let doors = site.public().doors.clone();
-    match site.ask(doors.confirm(row, from)).await {
+    match site.ask(doors.confirm(link, from)).await {
         Ok(done) => confirmed(&site, done),
         Err(later) => later,
     }

@@ -3,15 +3,19 @@
 //!
 //! [`serve`] bounds whatever a peer does. Pages have a thread of their own: only what they ask of the store runs beside sending.
 
+mod account;
 mod archive;
 mod book;
+mod feed;
 mod form;
 mod health;
 mod join;
 mod leave;
 mod numbers;
+mod plans;
 mod preferences;
 mod public;
+mod reading;
 mod server;
 mod sign_in;
 mod view;

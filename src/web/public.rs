@@ -21,7 +21,7 @@ use tokio::runtime::Handle;
 
 use super::book::Book;
 use super::sign_in::{self, Entrance, Gate, Signing};
-use super::{archive, join, leave, preferences, view};
+use super::{account, archive, feed, join, leave, plans, preferences, view};
 use crate::domain::address::Address;
 use crate::domain::allowance::{Allowance, Network, Quota};
 use crate::domain::joining::{Asked, Confirmed};
@@ -82,7 +82,7 @@ pub trait Doors: Send + Sync {
         name: String,
         from: IpAddr,
     ) -> BoxFuture<'static, Result<Asked, Away>>;
-    fn confirm(self: Arc<Self>, request: i64, from: IpAddr) -> BoxFuture<'static, Result<Confirmed, Away>>;
+    fn confirm(self: Arc<Self>, link: Subject, from: IpAddr) -> BoxFuture<'static, Result<Confirmed, Away>>;
 }
 
 /// What the public pages need.
@@ -142,7 +142,9 @@ pub fn public(public: Public) -> Router {
         .route("/join", get(join::page).post(join::ask))
         .route("/archive", get(archive::list))
         .route("/archive/{id}", get(archive::article))
-        .route("/plans", get(archive::plans))
+        .route("/plans", get(plans::page))
+        .route("/feed.xml", get(feed::atom))
+        .route("/you", get(account::page))
         .route("/", get(archive::front))
         .route("/tokens.css", get(style))
         .route("/robots.txt", get(robots))
@@ -186,8 +188,12 @@ impl Site {
 
     /// The row that a token of this purpose names (W42, W207).
     pub fn row(&self, token: &str, purpose: Purpose) -> Option<i64> {
-        let subject = self.0.public.keyring.verify(token)?;
-        (subject.purpose == purpose).then_some(subject.row)
+        self.subject(token, purpose).map(|subject| subject.row)
+    }
+
+    /// The same with what binds it.
+    pub fn subject(&self, token: &str, purpose: Purpose) -> Option<Subject> {
+        self.0.public.keyring.verify(token).filter(|subject| subject.purpose == purpose)
     }
 
     pub fn mint(&self, purpose: Purpose, row: i64) -> String {
@@ -230,7 +236,9 @@ impl Site {
     pub async fn reader(&self, id: i64) -> Result<Option<Reader>, Response> {
         self.read(|store| async move {
             let mut tx = store.read().await?;
-            let Some(person) = people::by_id(&mut tx, id).await? else { return Ok(None) };
+            // Who was erased, or never confirmed, has left a row without a person.
+            let person = people::by_id(&mut tx, id).await?.filter(|one| !one.address.as_str().is_empty());
+            let Some(person) = person else { return Ok(None) };
             let suppression = suppressions::of(&mut tx, &person.address).await?;
             let paused_until = people::paused_until(&mut tx, id).await?;
             Ok(Some(Reader { person, suppression, paused_until }))
@@ -239,7 +247,17 @@ impl Site {
     }
 
     /// A page of the book, with what every page knows.
-    pub fn page(&self, status: StatusCode, name: &str, mut fields: Value) -> Response {
+    pub fn page(&self, status: StatusCode, name: &str, fields: Value) -> Response {
+        match self.html(name, fields) {
+            Some(html) => {
+                (status, [(header::CONTENT_TYPE, "text/html; charset=utf-8")], html).into_response()
+            }
+            None => (StatusCode::INTERNAL_SERVER_ERROR, "This page is broken.\n").into_response(),
+        }
+    }
+
+    /// The same as text; `None`: it cannot be rendered, and the log says why.
+    pub fn html(&self, name: &str, mut fields: Value) -> Option<String> {
         let shown = self.shown();
         let publication = shown.publication();
         fields["publication"] = json!({
@@ -250,13 +268,8 @@ impl Site {
             "language": publication.language,
         });
         fields["base"] = self.base().into();
-        match self.0.book.page(name, &fields) {
-            Ok(html) => (status, [(header::CONTENT_TYPE, "text/html; charset=utf-8")], html).into_response(),
-            Err(error) => {
-                tracing::error!(%error, page = name, "a page cannot be rendered");
-                (StatusCode::INTERNAL_SERVER_ERROR, "This page is broken.\n").into_response()
-            }
-        }
+        let page = self.0.book.page(name, &fields);
+        page.inspect_err(|error| tracing::error!(%error, page = name, "a page cannot be rendered")).ok()
     }
 
     /// What stands in front of every path where the publication's URL has one.
@@ -333,6 +346,6 @@ async fn style() -> impl IntoResponse {
 }
 
 async fn robots() -> impl IntoResponse {
-    let text = "User-agent: *\nDisallow: /u/\nDisallow: /p/\nDisallow: /c/\nDisallow: /v/\nDisallow: /s/\nDisallow: /sign-in\n";
+    let text = "User-agent: *\nDisallow: /u/\nDisallow: /p/\nDisallow: /c/\nDisallow: /v/\nDisallow: /s/\nDisallow: /sign-in\nDisallow: /you\n";
     ([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], text)
 }

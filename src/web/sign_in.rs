@@ -96,13 +96,17 @@ impl Gate {
 
     /// What a form of this session carries.
     pub fn form(&self, session: &Session) -> String {
-        self.keyring.mint(Subject { purpose: Purpose::Session, row: session.id, second: 0 })
+        self.keyring.mint(Subject {
+            purpose: Purpose::Session,
+            row: session.id,
+            second: session.expires_at.millis(),
+        })
     }
 
     /// Whether a form was made for this session.
     pub fn is_own(&self, session: &Session, form: &Form) -> bool {
-        let expected = Subject { purpose: Purpose::Session, row: session.id, second: 0 };
-        self.keyring.verify(form.get("form")) == Some(expected)
+        let (row, second) = (session.id, session.expires_at.millis());
+        self.keyring.verify(form.get("form")) == Some(Subject { purpose: Purpose::Session, row, second })
     }
 
     fn now(&self) -> Timestamp {

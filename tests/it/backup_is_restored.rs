@@ -9,8 +9,11 @@ use secrecy::ExposeSecret;
 use tidings::domain::delivery::DeliveryKind;
 use tidings::domain::edition::EditionState;
 use tidings::domain::settings::{OnUncertain, StorageUrl};
+use tidings::domain::subscriber::SubscriberStatus;
+use tidings::domain::token::Purpose;
 use tidings::store::deliveries::{DeliveryRow, DeskMail};
 use tidings::store::{Store, copies, deliveries, editions};
+use tidings::tasks::export::export;
 use tidings::tasks::restore;
 use tidings::tasks::schedule::{Happened, Scheduler};
 
@@ -19,6 +22,7 @@ use crate::support::daemon::{EDITION, Site, until};
 use crate::support::http::get;
 use crate::support::lmtp::Lmtp;
 use crate::support::peer::Peer;
+use crate::support::public::Front;
 use crate::support::receiving::{example, message};
 use crate::support::sending::{FIRST_RETRY, queued_edition, retry};
 use crate::support::stores::{TestStore, on_every_store};
@@ -165,6 +169,44 @@ async fn mail_of_the_desk_that_the_copy_has_queued_is_uncertain() {
         })
         .await;
     }
+}
+
+/// Links of mails that the lost database sent after the copy was taken are out there, and act on nobody who came later.
+#[tokio::test]
+async fn a_link_from_the_lost_database_is_nobodys() {
+    on_every_store(|store| async move {
+        let front = Front::start(&store).await;
+        front.add("old@readers.example", "free").await;
+        let cookie = front.sign_in("old@readers.example").await;
+        let mut tx = store.write().await.unwrap();
+        copies::mark(&mut tx, TUESDAY).await.unwrap();
+        tx.commit().await.unwrap();
+        // In the lost one, the next number was somebody's; and so was the next edition's.
+        let lost = front.person("old@readers.example").await.unwrap().id + 1;
+        let links = [front.link(Purpose::Unsubscribe, lost), front.link(Purpose::Preferences, lost)];
+        restore::restore(&store, &retry(OnUncertain::Resend), TUESDAY).await.unwrap();
+        let new = front.add("new@readers.example", "free").await;
+        assert!(new > lost + 9_000_000, "{new}");
+        for link in &links {
+            assert_eq!(front.get(link).await.code, 404);
+        }
+        assert_eq!(front.post(&links[0], "List-Unsubscribe=One-Click").await.code, 404);
+        assert_eq!(front.status("new@readers.example").await, Some(SubscriberStatus::Active));
+        queued_edition(&store, 2).await;
+        let mut tx = store.read().await.unwrap();
+        let edition = editions::show(&mut tx, "weekly").await.unwrap().unwrap();
+        assert!(edition.id > 1_000 && edition.audience == 4, "{edition:?}");
+        drop(tx);
+        // Who signed out of the lost one is not signed in again by the copy.
+        assert!(front.get_as(&cookie, "/sign-out").await.body.contains("You are signed out"));
+        let mut csv = Vec::new();
+        assert_eq!(
+            export(&store, &mut csv, |_| {}).await.unwrap(),
+            4,
+            "the row that keeps the numbers is nobody"
+        );
+    })
+    .await;
 }
 
 /// What fell due after the copy was taken may have been sent by the one that was lost.

@@ -79,12 +79,12 @@ fn play(mut browser: Chromium, site: &Site, peer: &Peer) {
     daemon.stop();
 }
 
-fn local(here: SocketAddr, path: &str) -> String {
+pub fn local(here: SocketAddr, path: &str) -> String {
     format!("http://{here}{path}")
 }
 
 /// The page at both widths, by day and night, and narrower than any phone.
-fn shots(browser: &mut Chromium, name: &str) {
+pub fn shots(browser: &mut Chromium, name: &str) {
     let keep = std::env::var_os("TIDINGS_SHOTS").map(std::path::PathBuf::from);
     for width in [390, 1280] {
         for dark in [false, true] {

@@ -7,6 +7,7 @@ use tidings::store::{Store, people};
 use tidings::tasks::people::{ImportOptions, ImportReport, import};
 
 use crate::support::clock::TUESDAY;
+use crate::support::receiving::keyring;
 use crate::support::stores::on_every_store;
 
 fn row(address: &str, name: &str, tier: &str) -> ImportRow {
@@ -29,7 +30,8 @@ fn row(address: &str, name: &str, tier: &str) -> ImportRow {
 }
 
 async fn imported(store: &Store, rows: Vec<ImportRow>) -> ImportReport {
-    let options = ImportOptions { consent_source: Some("shop"), dry_run: false, now: TUESDAY };
+    let options =
+        ImportOptions { consent_source: Some("shop"), dry_run: false, now: TUESDAY, keyring: &keyring() };
     let rows = rows.into_iter().map(Ok::<_, Skipped>);
     import(store, rows, options, |_| {}).await.unwrap()
 }

@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use tidings::domain::subscriber::{Subscriber, SubscriberStatus};
 use tidings::domain::suppression::SuppressionReason;
-use tidings::domain::token::Purpose;
 use tidings::domain::verdict::Verdict;
 use tidings::store::{deliveries, editions, people, suppressions};
 use tidings::web::Limits;
@@ -102,12 +101,9 @@ async fn w210_w216_the_page_tells_nothing_and_the_mail_fits_who_asked() {
         }
         pages.dedup();
         assert_eq!(pages.len(), 1, "the same answer for all four");
-        let mut mails: Vec<(String, String)> = front
-            .mails()
-            .await
-            .iter()
-            .map(|mail| (mail.to.clone(), parsed(mail).subject().unwrap().to_owned()))
-            .collect();
+        let taken = front.mails().await;
+        let mut mails: Vec<(String, String)> =
+            taken.iter().map(|mail| (mail.to.clone(), parsed(mail).subject().unwrap().to_owned())).collect();
         mails.sort();
         let confirm = "Is this your address? One button is left for Example News".to_owned();
         assert_eq!(
@@ -119,7 +115,7 @@ async fn w210_w216_the_page_tells_nothing_and_the_mail_fits_who_asked() {
             ]
         );
         // Who comes back keeps the plan, and the list of those who left loses them.
-        let request = front.link(Purpose::Confirm, 1);
+        let request = link_in(taken.iter().find(|mail| mail.to == "n3@readers.example").unwrap(), "/c/");
         assert!(front.post(&request, "").await.body.contains("You are on the list"));
         let history = front.history(returning).await;
         assert!(!history.iter().any(|line| line.starts_with("suppressed")), "{history:?}");
@@ -144,6 +140,27 @@ async fn w212_an_address_gets_one_mail_a_day_and_three_that_it_does_not_answer()
     // Upper case is the same mailbox.
     assert_eq!(front.join("NORA@READERS.EXAMPLE", "").await.code, 200);
     assert_eq!(front.mails().await.len(), 0);
+}
+
+/// SQLite gives the number of a deleted row again when it was the last one.
+#[tokio::test]
+async fn a_link_of_a_wish_that_is_gone_confirms_nobody_elses() {
+    on_every_store(|store| async move {
+        let front = Front::start(&store).await;
+        front.join("mine@readers.example", "").await;
+        let link = link_in(&front.mails().await[0], "/c/");
+        front.clock.advance(DAY * 7);
+        assert_eq!(front.expire().await, 1);
+        // I ask for somebody else, and have a link from before.
+        front.join("victim@readers.example", "").await;
+        for answer in [front.get(&link).await, front.post(&link, "").await] {
+            assert_eq!(answer.code, 404, "{}", answer.body);
+        }
+        assert_eq!(front.status("victim@readers.example").await, Some(SubscriberStatus::Pending));
+        let own = link_in(&front.mails().await[0], "/c/");
+        assert!(front.post(&own, "").await.body.contains("You are on the list"));
+    })
+    .await;
 }
 
 #[tokio::test]

@@ -9,12 +9,14 @@ use tidings::store::{Store, people, suppressions};
 use tidings::tasks::people::{ImportOptions, ImportReport, import as import_rows};
 
 use crate::support::clock::TUESDAY;
+use crate::support::receiving::keyring;
 use crate::support::stores::on_every_store;
 
 async fn take(store: &Store, csv: &str, dry_run: bool) -> ImportReport {
     let tiers = ["free", "yearly"].map(TierId::from);
     let rows = import::rows(csv.as_bytes(), &tiers).unwrap().map(Result::unwrap);
-    let options = ImportOptions { consent_source: Some("sign-up form"), dry_run, now: TUESDAY };
+    let options =
+        ImportOptions { consent_source: Some("sign-up form"), dry_run, now: TUESDAY, keyring: &keyring() };
     import_rows(store, rows, options, |_| {}).await.unwrap()
 }
 

@@ -11,6 +11,7 @@ use tidings::tasks::export::export;
 use tidings::tasks::people::{ImportOptions, ImportReport, import as import_rows};
 
 use crate::support::clock::TUESDAY;
+use crate::support::receiving::keyring;
 use crate::support::stores::{TestStore, on_every_store};
 
 const FILES: &[(&str, &[u8], Format)] = &[
@@ -99,7 +100,12 @@ fn bytes_of(name: &str) -> &'static [u8] {
 
 async fn take(store: &Store, bytes: &[u8]) -> ImportReport {
     let (format, rows) = read(bytes);
-    let options = ImportOptions { consent_source: Some("old system"), dry_run: false, now: TUESDAY };
+    let options = ImportOptions {
+        consent_source: Some("old system"),
+        dry_run: false,
+        now: TUESDAY,
+        keyring: &keyring(),
+    };
     let mut report = import_rows(store, rows.into_iter(), options, |_| {}).await.unwrap();
     report.format = format.as_str();
     report

@@ -126,6 +126,14 @@ impl Chromium {
         self.settled();
     }
 
+    /// Presses the Tab key.
+    pub fn tab(&mut self) {
+        for kind in ["rawKeyDown", "keyUp"] {
+            let event = json!({ "type": kind, "key": "Tab", "code": "Tab", "windowsVirtualKeyCode": 9 });
+            self.call("Input.dispatchKeyEvent", event);
+        }
+    }
+
     /// Types into a field.
     pub fn write(&mut self, selector: &str, text: &str) {
         self.eval(&format!("document.querySelector('{selector}').select()"));

@@ -8,6 +8,7 @@ use tidings::app::{self, Setup};
 use tidings::domain::inbound::InboundSource;
 use tidings::domain::token::{Purpose, Subject};
 use tidings::intake::ReceivedMail;
+use tidings::mail::token::Keyring;
 use tidings::runtime::Timestamp;
 use tidings::store::inbound::InboundRow;
 use tidings::store::threads::{PostRow, ThreadRow};
@@ -120,4 +121,9 @@ pub fn message(from: &str, id: &str, more: &str, text: &str) -> Vec<u8> {
         text.replace('\n', "\r\n")
     )
     .into_bytes()
+}
+
+/// The keyring of the example.
+pub fn keyring() -> Keyring {
+    Keyring::new(&["a secret of sixteen or more".to_owned().into()]).unwrap()
 }

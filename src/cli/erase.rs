@@ -1,0 +1,33 @@
+//! `tidings subscribers erase`: takes everything about one person off the store, and keeps them away.
+
+use super::Context;
+use super::people::address;
+use crate::app::Failure;
+use crate::runtime::{Clock, SystemClock};
+use crate::store::Store;
+use crate::tasks::erase::Eraser;
+
+pub async fn erase(context: &Context, text: &str) -> Result<(), Failure> {
+    let setup = context.setup()?;
+    let address = address(text)?;
+    let store = Store::open(&setup.settings.storage).await?;
+    let eraser = Eraser { store: &store, keyring: &setup.keyring, addresses: &setup.settings.addresses };
+    let erased = eraser.erase(&address, SystemClock.now()).await?;
+    store.close().await;
+    let erased = erased.ok_or_else(|| Failure::No(format!("nothing is known about {address}")))?;
+    if context.output.json {
+        return context.output.document(&erased);
+    }
+    context.output.line(format!(
+        "{address} is erased: {} deliveries, {} received messages and {} conversations hold nothing of them any more",
+        erased.deliveries, erased.messages, erased.conversations
+    ));
+    if erased.in_flight > 0 {
+        context.output.line(format!(
+            "{} are on their way at this moment; the daemon wipes them once they are settled",
+            erased.in_flight
+        ));
+    }
+    context.output.line("Backups from before hold them until you throw them away.");
+    Ok(())
+}
