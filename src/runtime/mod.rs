@@ -1,4 +1,5 @@
-//! Layer 0: what every other layer may lean on. The clock, shutdown, telemetry, signs of life and the masking of addresses.
+//! Layer 0: what every other layer may lean on. The clock, shutdown, telemetry, signs of life, the masking of
+//! addresses, and whom TLS trusts.
 //!
 //! Nothing above this module reads the system clock or writes an address into a log unmasked.
 
@@ -8,6 +9,7 @@ pub mod init_system;
 pub mod redact;
 pub mod shutdown;
 pub mod telemetry;
+pub mod tls;
 pub mod vitals;
 
 pub use clock::{Clock, SystemClock, Timestamp};

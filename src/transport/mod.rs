@@ -8,7 +8,6 @@ mod link;
 pub mod pacer;
 mod reply;
 pub mod session;
-mod tls;
 
 pub use hello::ConnectProblem;
 pub use pacer::Pacer;
