@@ -22,6 +22,8 @@ words! {
         DiskLow = "disk_low",
         JoinFlood = "join_flood",
         StaffUnproven = "staff_unproven",
+        IntakeDown = "intake_down",
+        IntakeRefuses = "intake_refuses",
     }
 }
 
@@ -41,6 +43,8 @@ impl AlarmCause {
             AlarmCause::DiskLow => "The disk is nearly full",
             AlarmCause::JoinFlood => "Somebody floods the subscribe form",
             AlarmCause::StaffUnproven => "A mail in the name of staff is held",
+            AlarmCause::IntakeDown => "A mailbox cannot be read",
+            AlarmCause::IntakeRefuses => "A mailbox refuses us",
         }
     }
 
@@ -76,6 +80,9 @@ impl AlarmCause {
             }
             AlarmCause::StaffUnproven => {
                 "Nothing of it was sent, and the member was told. If it was theirs, their mail server signs for another domain or not at all; `tidings inbound show` has it."
+            }
+            AlarmCause::IntakeDown | AlarmCause::IntakeRefuses => {
+                "Answers wait there and nothing is lost; it is tried again and again, and after a change of settings at a restart."
             }
             AlarmCause::DiskLow => {
                 "Make room before it is full: then nothing can be sent and no mail can be taken."
