@@ -216,7 +216,7 @@ async fn record_files(
             envelope_from: args.sender.clone(),
             recipient: args.recipient.clone().unwrap_or_default(),
             source: InboundSource::File,
-            raw: raw.into(),
+            raw: Arc::new(raw),
         };
         let answer = recorder.record(mail).await.map_err(|problem| Failure::TryAgain(problem.to_string()))?;
         recorded.push((path, answer));

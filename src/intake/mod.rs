@@ -2,7 +2,9 @@
 //! "taken" only after the deposit said so.
 
 pub mod file;
+pub mod imap;
 pub mod lmtp;
+pub mod maildir;
 mod session;
 pub mod signature;
 
@@ -19,7 +21,7 @@ pub struct ReceivedMail {
     pub recipient: String,
     pub source: InboundSource,
     /// Shared between the recipients of one transaction.
-    pub raw: Arc<[u8]>,
+    pub raw: Arc<Vec<u8>>,
 }
 
 /// Why a message was not taken.

@@ -9,6 +9,7 @@ pub mod dkim;
 pub mod dkim_key;
 mod enclosed;
 pub mod encode;
+pub mod envelope;
 pub mod files;
 pub mod forward;
 mod frame;

@@ -14,6 +14,7 @@ use crate::domain::token::Subject;
 use crate::domain::verdict::{EnvelopeFrom, Facts};
 use crate::runtime::Timestamp;
 
+use super::envelope;
 pub use super::mime::Attachment;
 use super::mime::{self, clean, split_header, with_header};
 use super::token::Keyring;
@@ -23,21 +24,8 @@ const FIELDS_MAX: usize = 1_000;
 const VALUE_MAX: usize = 8 * 1024;
 const SUBJECT_MAX: usize = 1_000;
 const NAME_MAX: usize = 200;
-const RECIPIENTS_MAX: usize = 50;
 const REFERENCES_MAX: usize = 50;
 const ID_MAX: usize = 500;
-
-/// Where a message names its recipient when no envelope does, most dependable first.
-const RECIPIENT_FIELDS: [&str; 8] = [
-    "x-gm-original-to",
-    "delivered-to",
-    "x-original-to",
-    "envelope-to",
-    "resent-to",
-    "x-forwarded-to",
-    "to",
-    "cc",
-];
 
 /// Fields that only automatic answers carry, with the value that counts; an empty one means any but "no".
 const AUTO_FIELDS: [(&str, &str); 7] = [
@@ -119,7 +107,7 @@ pub fn parse(raw: &[u8]) -> Parsed {
     with_header(block, |message| read_header(message, &mut parsed));
     parsed.return_path =
         parsed.field("return-path").map(|path| path.trim_matches(['<', '>', ' ']).to_owned());
-    parsed.recipients = recipients(&parsed);
+    parsed.recipients = envelope::recipients(&parsed.fields);
     parsed.message_id = parsed.field("message-id").and_then(|value| ids(value).into_iter().next());
     parsed.in_reply_to = parsed.field("in-reply-to").map(ids).unwrap_or_default();
     parsed.references = parsed.field("references").map(ids).unwrap_or_default();
@@ -166,7 +154,7 @@ fn person(addresses: &Addresses<'_>) -> Option<Person> {
 }
 
 /// Fields in order, names in lower case, values unfolded and cut.
-fn split_fields(block: &[u8]) -> Vec<(String, String)> {
+pub(super) fn split_fields(block: &[u8]) -> Vec<(String, String)> {
     let mut fields: Vec<(String, String)> = Vec::new();
     for line in block.split(|octet| *octet == b'\n') {
         let folded = line.first().is_some_and(|octet| matches!(octet, b' ' | b'\t'));
@@ -222,20 +210,6 @@ fn ids(value: &str) -> Vec<String> {
         }
     }
     ids
-}
-
-fn recipients(parsed: &Parsed) -> Vec<String> {
-    let mut found: Vec<String> = Vec::new();
-    for name in RECIPIENT_FIELDS {
-        for (_, value) in parsed.fields.iter().filter(|(known, _)| known == name) {
-            for address in addresses(value) {
-                if found.len() < RECIPIENTS_MAX && !found.contains(&address) {
-                    found.push(address);
-                }
-            }
-        }
-    }
-    found
 }
 
 /// The addresses of a field, in lower case.

@@ -15,6 +15,7 @@ pub mod editions;
 pub mod editor_words;
 pub mod inbound;
 pub mod lanes;
+pub mod mailboxes;
 pub mod notes;
 pub mod numbers;
 pub mod owners;

@@ -108,15 +108,20 @@ pub struct Postfix {
 impl Postfix {
     /// Takes mail for everybody at `domain`.
     pub fn start(domain: &str) -> Postfix {
-        Postfix::start_with(domain, None)
+        Postfix::start_with(domain, None, None)
+    }
+
+    /// Hands all mail for `domain` to an LMTP server at this place, and tries again every second.
+    pub fn start_into(domain: &str, lmtp: &str) -> Postfix {
+        Postfix::start_with(domain, None, Some(lmtp))
     }
 
     /// With TLS and AUTH in front of everything, for `USERNAME` and `PASSWORD` of the scripted peer.
     pub fn start_secured(domain: &str, secured: Secured<'_>) -> Postfix {
-        Postfix::start_with(domain, Some(secured))
+        Postfix::start_with(domain, Some(secured), None)
     }
 
-    fn start_with(domain: &str, secured: Option<Secured<'_>>) -> Postfix {
+    fn start_with(domain: &str, secured: Option<Secured<'_>>, lmtp: Option<&str>) -> Postfix {
         let folder = open_folder();
         let address = free_address();
         let root = folder.path().display();
@@ -137,6 +142,14 @@ impl Postfix {
              virtual_gid_maps = static:{NOBODY}\n",
             base.display()
         );
+        if let Some(lmtp) = lmtp {
+            main.push_str(&format!(
+                "virtual_transport = lmtp:{lmtp}\nminimal_backoff_time = 1s\nmaximal_backoff_time = 1s\n\
+                 queue_run_delay = 1s\ntransport_retry_time = 1s\n\
+                 default_destination_concurrency_failed_cohort_limit = 0\n\
+                 lmtp_connection_cache_on_demand = no\n"
+            ));
+        }
         let mut smtpd = format!("{address} inet n - n - - smtpd");
         if let Some(secured) = secured {
             main.push_str(&secure(folder.path(), secured.identity));
@@ -160,6 +173,7 @@ impl Postfix {
             "error unix - - n - - error",
             "retry unix - - n - - error",
             "virtual unix - n n - - virtual",
+            "lmtp unix - - n - - lmtp",
             "anvil unix - - n - 1 anvil",
             "postlog unix-dgram n - n - 1 postlogd",
         ];
@@ -174,6 +188,11 @@ impl Postfix {
     /// What Postfix wrote into its log.
     pub fn log(&self) -> String {
         std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
+    }
+
+    /// Tries everything in the queue again.
+    pub fn flush(&self) {
+        self.says("flush");
     }
 
     fn says(&self, word: &str) -> bool {
