@@ -28,7 +28,7 @@ fn message(number: usize) -> Vec<u8> {
          Message-ID: <n{number}@readers.example>\r\nDate: Tue, 24 Nov 2026 14:00:00 +0000\r\nMIME-Version: 1.0\r\n"
     );
     let words = "How does quantisation change the calibration of the small model?\r\n".repeat(20);
-    if number % 2 == 0 {
+    if number.is_multiple_of(2) {
         return format!("{header}Content-Type: text/plain; charset=utf-8\r\n\r\n{words}").into_bytes();
     }
     let picture =
