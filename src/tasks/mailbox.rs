@@ -288,10 +288,10 @@ impl MailboxLine {
             return Ok(vec![(one.uid, Fetched::TooLarge(Vec::new()))]);
         }
         let fetched = mailbox.fetch(batch, self.max_message).await?;
-        let gone: Vec<u32> =
-            fetched.iter().filter(|(_, one)| *one == Fetched::Gone).map(|(uid, _)| *uid).collect();
-        // Nothing is left out because a server forgot it once.
-        if !gone.is_empty() && !mailbox.sizes(&gone).await?.is_empty() {
+        let nothing = |one: &Fetched| *one == Fetched::Gone || *one == Fetched::Whole(Vec::new());
+        let without: Vec<u32> = fetched.iter().filter(|(_, one)| nothing(one)).map(|(uid, _)| *uid).collect();
+        // Nothing is left out because a server forgot it once, or gave none of its octets.
+        if !without.is_empty() && mailbox.sizes(&without).await?.iter().any(|listed| listed.size > 0) {
             return Err(ImapProblem::Nonsense("the server lists a message and does not give it".to_owned()));
         }
         Ok(fetched)

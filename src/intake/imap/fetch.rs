@@ -8,10 +8,13 @@ use super::name::set;
 use super::{ImapProblem, Mailbox};
 use crate::runtime::Timestamp;
 
-/// UIDs that are asked for at once; more where there are none.
+/// UIDs that are asked for at once; more where there are none, up to a point: the library reads a list again with each packet.
 const WINDOW: u32 = 20_000;
+const WIDEST: u32 = 100_000;
 /// Octets of a UID in a list, with its space.
 const UID_OCTETS: usize = 11;
+/// Octets of a list whose end nobody knows, whatever the server says of how many messages it has.
+const LIST: usize = 16 << 20;
 /// Octets around one message in a response.
 const ENVELOPE: usize = 512;
 /// A message above this comes alone and in pieces.
@@ -71,21 +74,22 @@ impl Mailbox {
         // Behind what was there when the mailbox was opened: little, and nobody says where it ends.
         while let Some(next) = self.opened.next.filter(|next| first < *next) {
             let last = first.saturating_add(width - 1).min(next - 1);
-            let found = self.search(first, &format!("{first}:{last}{since}")).await?;
+            let most = UID_OCTETS.saturating_mul(width as usize);
+            let found = self.search(first, &format!("{first}:{last}{since}"), most).await?;
             if !found.is_empty() {
                 return Ok(found);
             }
-            (first, width) = (last + 1, width.saturating_mul(2));
+            (first, width) = (last + 1, width.saturating_mul(2).min(WIDEST));
         }
-        self.search(first, &format!("{first}:*{since}")).await
+        let most = UID_OCTETS.saturating_mul(self.opened.messages as usize).min(LIST);
+        self.search(first, &format!("{first}:*{since}"), most).await
     }
 
-    async fn search(&mut self, first: u32, what: &str) -> Result<Vec<u32>, ImapProblem> {
+    async fn search(&mut self, first: u32, what: &str, most: usize) -> Result<Vec<u32>, ImapProblem> {
         let mut found = Vec::new();
-        let most = usize::try_from(self.opened.messages).unwrap_or(usize::MAX).saturating_mul(UID_OCTETS);
         let command = format!("UID SEARCH UID {what}");
         self.wire
-            .ask(&command, most.saturating_add(1 << 20), |response| {
+            .ask(&command, most, |response| {
                 if let Response::MailboxData(MailboxDatum::Search(uids)) = response {
                     // `n:*` always names the last message, even one before n.
                     found.extend(uids.iter().copied().filter(|uid| *uid >= first));
