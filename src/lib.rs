@@ -14,7 +14,7 @@
 //! | 3 | [`store`], [`transport`], [`intake`] | SQL; sending; receiving. They never import each other |
 //! | 2 | [`mail`], [`render`], [`import`], [`config`] | bytes of mail; templates; other people's files; text to checked settings |
 //! | 1 | [`domain`] | rules and types, pure: no async, no clock, no SQL, no wire format |
-//! | 0 | [`runtime`] | clock, shutdown, telemetry, signs of life, redaction |
+//! | 0 | [`runtime`] | clock, shutdown, telemetry, signs of life, redaction, whom TLS trusts |
 //!
 //! What is absent keeps the house livable. No function reads the clock outside `runtime`. No network wait happens inside a
 //! transaction. There is no second path that sends mail. Nothing is acknowledged before it is committed. No address reaches a log
@@ -53,8 +53,9 @@
 //!
 //! # In
 //!
-//! [`tasks::receive`], fed by [`intake`]: record -> acknowledge -> parse -> classify -> thread -> effects. Raw bytes are committed
-//! before anything is acknowledged; parsing never fails and runs off the reactor; the verdict comes from a table of rules
+//! [`tasks::receive`], fed by [`intake`]: record -> acknowledge -> parse -> classify -> thread -> effects. Mail comes in by LMTP, from
+//! mailboxes on IMAP servers ([`tasks::mailbox`]), from Maildirs ([`tasks::maildir`]) and by `ingest`; behind all of them is one line
+//! ([`tasks::recording`]). Raw bytes are committed before anything is acknowledged, moved or flagged; parsing never fails and runs off the reactor; the verdict comes from a table of rules
 //! ([`domain::verdict`]); effects and the `done` mark are one transaction; what fails three times is set aside and can be run again.
 //!
 //! # Promises
@@ -73,6 +74,8 @@
 //! | Nothing is sent to a suppressed address after the suppression committed | `store_suite` |
 //! | With `[dkim]` every mail leaves signed or not at all, one-click unsubscribing is covered, and a retry has the same octets | `signed_mail`, `dkim_by_another` |
 //! | A received message is acknowledged only after it is recorded, and one bad message stops no other | `lmtp_dialogue`, `answer_arrives` |
+//! | However often it is killed, every mail that an MTA hands over or that lies in a mailbox is one row, and nobody's \\Seen changes | `real_dovecot`, `real_postfix_in`, `mailbox_is_read`, `maildir_is_read` |
+//! | What a server or an MTA sends takes bounded memory, whatever it says about its size | `mailbox_is_read`, `lmtp_dialogue` |
 //! | No file raises anybody: a plan that is not named gives no tier, a status that is not clearly active gives no mail, a suppression stays | `people_from_elsewhere`, `people_are_imported` |
 //! | Import, export and import again loses nothing and changes nothing | `people_from_elsewhere` |
 //! | What is exported about one person holds nothing of anybody else | `people_are_exported` |

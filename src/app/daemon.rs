@@ -16,11 +16,12 @@ use tokio::time::{Instant, timeout_at};
 use tokio_cron_scheduler::{Job, JobScheduler, JobSchedulerError};
 
 use super::Setup;
+use super::doors::{self, House};
 use super::keeping::{Keeping, told_of_dead};
 use super::operations::{self, PagesListener};
 use super::public;
 use super::receiving::receiver;
-use crate::intake::lmtp::{self, Listener, LmtpConfig};
+use crate::intake::lmtp::Listener;
 use crate::runtime::{Clock, Shutdown, Timestamp, Vitals, init_system};
 use crate::store::lanes::{self, Known};
 use crate::store::{DaemonLock, Store, StoreError};
@@ -30,7 +31,6 @@ use crate::tasks::health::Health;
 use crate::tasks::lease::{self, Entered};
 use crate::tasks::leaving;
 use crate::tasks::ledger::{self, Gatherer, Owner};
-use crate::tasks::receive::{self, Doors};
 use crate::tasks::report::Reporter;
 use crate::tasks::restore;
 use crate::tasks::retention::Retention;
@@ -125,10 +125,10 @@ impl Daemon {
     ) -> Result<Daemon, StartProblem> {
         let lock = store.lock_for_daemon()?;
         let listener = match (&setup.settings.intake.lmtp, parts.receive) {
-            (Some(listen), true) => Some(
-                Listener::bind(listen)
+            (Some(lmtp), true) => Some(
+                Listener::bind(lmtp)
                     .await
-                    .map_err(|error| StartProblem::Listen { place: format!("{listen:?}"), error })?,
+                    .map_err(|error| StartProblem::Listen { place: lmtp.listen.to_string(), error })?,
             ),
             _ => None,
         };
@@ -493,28 +493,15 @@ impl Daemon {
             }
             "receive"
         });
-        if let Some(listener) = listener {
-            self.start_door(setup, listener, hint);
-        }
+        let house = House {
+            store: self.store.clone(),
+            alarms: self.alarms.clone(),
+            clock: self.clock.clone(),
+            shutdown: self.shutdown.clone(),
+            recorded: hint,
+        };
+        doors::open(&mut self.workers, setup, listener, house);
         Ok(())
-    }
-
-    /// LMTP, and the line that records what it takes. Without a door nothing is recorded here: `ingest` brings its own line.
-    fn start_door(&mut self, setup: &Setup, listener: Listener, recorded: Arc<Notify>) {
-        let (recorder, line) = receive::recorder(self.store.clone(), recorded);
-        let clock = self.clock.clone();
-        self.workers.spawn(async move {
-            line.run(|| clock.now()).await;
-            "recording"
-        });
-        let doors = Arc::new(Doors { recorder, own: Arc::new(setup.own()) });
-        let settings = &setup.settings;
-        let config = LmtpConfig::new(settings.message_id_domain.clone(), settings.intake.max_message);
-        let shutdown = self.shutdown.clone();
-        self.workers.spawn(async move {
-            lmtp::serve(listener, config, doors, shutdown).await;
-            "lmtp"
-        });
     }
 }
 

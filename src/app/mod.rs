@@ -3,6 +3,7 @@
 
 mod conversation;
 pub mod daemon;
+mod doors;
 mod failure;
 pub mod gallery;
 mod keeping;

@@ -1,19 +1,16 @@
-//! `tidings inbound` and `tidings ingest`.
+//! `tidings inbound`.
 
 use std::io::Write;
-use std::path::PathBuf;
 use std::sync::Arc;
 
-use clap::{Args, Subcommand};
+use clap::Subcommand;
 use serde::Serialize;
 
 use super::Context;
 use crate::app::{self, Failure, Setup};
-use crate::domain::inbound::{InboundSource, InboundState};
-use crate::intake::{ReceivedMail, file};
+use crate::domain::inbound::InboundState;
 use crate::runtime::{Clock, SystemClock};
 use crate::store::{Store, audit, inbound};
-use crate::tasks::receive::{self, Recorded};
 
 /// More rows than this are not listed; who needs them searches.
 const LISTED: i64 = 1000;
@@ -35,18 +32,6 @@ pub enum InboundCommand {
     },
     /// Tries a quarantined message again.
     Rerun { id: i64 },
-}
-
-#[derive(Debug, Args)]
-pub struct IngestArgs {
-    /// Files with one raw message each; none, or `-`, is standard input.
-    files: Vec<PathBuf>,
-    /// The envelope recipient; without it, header fields decide.
-    #[arg(long, value_name = "ADDRESS")]
-    recipient: Option<String>,
-    /// The envelope sender; empty for the null sender.
-    #[arg(long, value_name = "ADDRESS")]
-    sender: Option<String>,
 }
 
 fn state(word: &str) -> Result<InboundState, String> {
@@ -145,7 +130,11 @@ async fn rerun(context: &Context, id: i64) -> Result<(), Failure> {
 }
 
 /// Takes one recorded message through the line, as often as the line itself would.
-async fn understand(setup: &Setup, store: &Store, id: i64) -> Result<inbound::InboundRow, Failure> {
+pub(super) async fn understand(
+    setup: &Setup,
+    store: &Store,
+    id: i64,
+) -> Result<inbound::InboundRow, Failure> {
     let receiver = app::receiver(setup, store, Default::default(), Arc::default()).await?;
     for _ in 0..inbound::FAILURES_MAX {
         receiver.step(id - 1, SystemClock.now()).await?;
@@ -156,72 +145,4 @@ async fn understand(setup: &Setup, store: &Store, id: i64) -> Result<inbound::In
     }
     let (row, _) = inbound::show(&mut store.read().await?, id).await?.ok_or_else(|| no_message(id))?;
     Ok(row)
-}
-
-/// Exit 0 means that every message is stored for good: an MTA may forget it. Everything that keeps one from being stored is "try
-/// again" (75), because a pipe's other codes make an MTA send the mail back. What is stored is understood here if the config
-/// allows, and by the daemon otherwise.
-pub async fn ingest(context: &Context, args: &IngestArgs) -> Result<(), Failure> {
-    let settings = context.settings().map_err(|failure| Failure::TryAgain(failure.to_string()))?;
-    let store = Store::open(&settings.storage).await.map_err(|error| Failure::TryAgain(error.to_string()))?;
-    let recorded = record_files(&store, args, settings.intake.max_message).await?;
-    let setup = context.setup();
-    for (path, answer) in recorded {
-        let Recorded::New(id) = answer else {
-            context.output.line(format!("{}: was received before", path.display()));
-            continue;
-        };
-        let understood = match &setup {
-            Ok(setup) => understand(setup, &store, id).await,
-            Err(failure) => Err(Failure::Config(failure.to_string())),
-        };
-        match understood {
-            Ok(row) => {
-                let thread = row.thread.map(|thread| format!(", conversation {thread}")).unwrap_or_default();
-                let verdict = row.verdict.map_or("not understood", |verdict| verdict.as_str());
-                context.output.line(format!("{}: {verdict}{thread} ({})", path.display(), row.reason));
-            }
-            Err(failure) => {
-                eprintln!("tidings: {failure}");
-                context
-                    .output
-                    .line(format!("{}: stored as {id}; the daemon will understand it", path.display()));
-            }
-        }
-    }
-    store.close().await;
-    Ok(())
-}
-
-async fn record_files(
-    store: &Store,
-    args: &IngestArgs,
-    limit: usize,
-) -> Result<Vec<(PathBuf, Recorded)>, Failure> {
-    let (recorder, line) = receive::recorder(store.clone(), Arc::default());
-    let recording = tokio::spawn(line.run(|| SystemClock.now()));
-    let files = if args.files.is_empty() { vec![PathBuf::from("-")] } else { args.files.clone() };
-    let mut recorded = Vec::new();
-    for path in files {
-        let raw = file::read_path(&path, limit).map_err(|problem| {
-            let text = format!("{}: {problem}", path.display());
-            // A message that is too large will be so tomorrow.
-            if matches!(problem, file::FileProblem::Io(_)) {
-                Failure::TryAgain(text)
-            } else {
-                Failure::No(text)
-            }
-        })?;
-        let mail = ReceivedMail {
-            envelope_from: args.sender.clone(),
-            recipient: args.recipient.clone().unwrap_or_default(),
-            source: InboundSource::File,
-            raw: raw.into(),
-        };
-        let answer = recorder.record(mail).await.map_err(|problem| Failure::TryAgain(problem.to_string()))?;
-        recorded.push((path, answer));
-    }
-    drop(recorder);
-    recording.await.map_err(|error| Failure::TryAgain(error.to_string()))?;
-    Ok(recorded)
 }

@@ -13,6 +13,7 @@ mod editions;
 mod erase;
 mod export;
 mod inbox;
+mod ingest;
 mod lanes;
 mod people;
 mod preview;
@@ -101,7 +102,7 @@ enum Command {
     #[command(subcommand)]
     Inbound(desk::InboundCommand),
     /// Takes raw messages into the inbound line, from files or standard input.
-    Ingest(desk::IngestArgs),
+    Ingest(ingest::IngestArgs),
     /// Writes a consistent copy of the SQLite file, beside a running daemon too.
     Backup(backup::BackupArgs),
     /// Brings a PostgreSQL database to the schema of this binary. SQLite files migrate themselves.
@@ -129,6 +130,7 @@ where
         Command::Run(_) => "info",
         _ => "warn",
     };
+    let is_pipe = matches!(cli.command, Command::Ingest(_));
     crate::runtime::telemetry::start(level);
     let context = Context { config: cli.config, flags: cli.set, output: Output { json: cli.json } };
     // Sockets, store and parsing each have threads of their own; one thread for the rest costs a fifth less CPU a message
@@ -142,7 +144,10 @@ where
         command => runtime.block_on(dispatch(command, &context)),
     };
     match done {
-        Ok(()) if answer::output_failed() => Failure::Ours("the answer could not be written".into()).report(),
+        // What it stored is stored, whoever listens: another code would make an MTA send the mail back.
+        Ok(()) if answer::output_failed() && !is_pipe => {
+            Failure::Ours("the answer could not be written".into()).report()
+        }
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => failure.report(),
     }
@@ -165,7 +170,7 @@ async fn dispatch(command: Command, context: &Context) -> Result<(), Failure> {
         Command::Suppressions(command) => people::suppressions(context, command).await,
         Command::Inbox(command) => inbox::inbox(context, command).await,
         Command::Inbound(command) => desk::inbound(context, command).await,
-        Command::Ingest(args) => desk::ingest(context, &args).await,
+        Command::Ingest(args) => ingest::ingest(context, &args).await,
         Command::Backup(args) => backup::backup(context, &args).await,
         Command::Migrate => run::migrate(context).await,
         Command::Completions { shell } => {

@@ -1,13 +1,29 @@
 //! Reads the parts of `tidings.toml` that concern what comes in: `[intake]` and `[desk]`.
 
+use std::time::Duration;
+
 use super::secret::Sources;
 use super::section::{Found, Section};
+use super::syntax::wrong;
 use super::{syntax, urls};
 use crate::domain::address::{Address, Mailbox};
-use crate::domain::settings::{DeskSettings, ImapSettings, IntakeSettings, StaffMember};
+use crate::domain::settings::{
+    AfterImap, AfterMaildir, DeskSettings, ImapSettings, IntakeSettings, Listen, LmtpSettings,
+    MaildirSettings, RelaySecurity, StaffMember,
+};
 
 /// What large providers take, in bytes.
 const MAX_MESSAGE: usize = 25_000_000;
+
+/// Sessions of LMTP at once: more than an MTA opens by itself (Postfix: 20).
+const SESSIONS: u32 = 64;
+
+/// A socket file that the MTA's group may write to.
+const SOCKET_MODE: u32 = 0o660;
+
+/// Where nobody tells of new mail.
+const IMAP_POLL: Duration = Duration::from_secs(60);
+const MAILDIR_POLL: Duration = Duration::from_secs(2);
 
 /// `None` when a part of it is there and unusable. A missing table means: nothing comes in by itself.
 pub(super) fn intake(root: &mut Section<'_>, sources: &Sources<'_>) -> Option<IntakeSettings> {
@@ -34,19 +50,26 @@ pub(super) fn intake(root: &mut Section<'_>, sources: &Sources<'_>) -> Option<In
     if let Some(size) = section.optional("max_message").and_then(|found| found.parse(syntax::size)) {
         intake.max_message = size;
     }
-    if let Some(mut lmtp) = section.optional("lmtp").and_then(|found| found.section()) {
-        let listen = lmtp.required("listen", "write listen = \"127.0.0.1:2424\"");
-        intake.lmtp = listen.and_then(|found| found.parse(|text| syntax::listen(text, sources.base)));
-        lmtp.finish();
-    }
+    intake.lmtp = section.optional("lmtp").and_then(|found| lmtp(found.section()?, sources));
     intake.imap = section.optional("imap").and_then(|found| imap(found.section()?, sources));
-    if let Some(mut maildir) = section.optional("maildir").and_then(|found| found.section()) {
-        let path = maildir.required("path", "write path = \"var/maildir\"");
-        intake.maildir = path.and_then(|found| found.text()).map(|path| sources.base.join(path));
-        maildir.finish();
-    }
+    intake.maildir = section.optional("maildir").and_then(|found| maildir(found.section()?, sources));
     section.finish();
     Some(intake)
+}
+
+fn lmtp(mut section: Section<'_>, sources: &Sources<'_>) -> Option<LmtpSettings> {
+    let listen = section
+        .required("listen", "write listen = \"127.0.0.1:2424\"")
+        .and_then(|found| found.parse(|text| syntax::listen(text, sources.base)));
+    let mode_found = section.optional("mode");
+    let mode = mode_found.as_ref().map_or(Some(SOCKET_MODE), |found| found.parse(syntax::mode));
+    if let (Some(found), Some(Listen::Tcp(_))) = (&mode_found, &listen) {
+        found
+            .wrong::<()>("is for socket files only", "leave it out, or listen on \"unix:/run/tidings/lmtp\"");
+    }
+    let sessions = section.optional("sessions").and_then(|found| found.integer(1..=1000)).unwrap_or(SESSIONS);
+    section.finish();
+    Some(LmtpSettings { listen: listen?, mode: mode?, sessions: sessions as usize })
 }
 
 fn imap(mut section: Section<'_>, sources: &Sources<'_>) -> Option<ImapSettings> {
@@ -58,16 +81,71 @@ fn imap(mut section: Section<'_>, sources: &Sources<'_>) -> Option<ImapSettings>
     let password = section
         .required("password", "write password = { env = \"IMAP_PASSWORD\" }")
         .and_then(|found| sources.secret(&found));
+    let ca = section.optional("ca").and_then(|found| match &url {
+        Some((RelaySecurity::None, _)) => {
+            found.wrong("has no use without TLS", "use imaps:// or imap+starttls://, or leave `ca` out")
+        }
+        _ => sources.certificates(&found),
+    });
     let mailbox = section.optional("mailbox").map_or(Some("INBOX"), |found| found.text());
+    let after_found = section.optional("after");
+    let after = after_found.as_ref().map_or(Some(AfterImap::Keep), |found| found.parse(after_imap));
+    if let (Some(found), Some(AfterImap::Move(folder)), Some(mailbox)) = (&after_found, &after, mailbox)
+        && folder.eq_ignore_ascii_case(mailbox)
+    {
+        found.wrong::<()>("moves messages to where they are", "name another folder, or write \"keep\"");
+    }
+    let backlog = section.optional("backlog").map_or(Some(true), |found| found.parse(backlog));
+    let poll = section.optional("poll").map_or(Some(IMAP_POLL), |found| found.parse(syntax::some_duration));
     section.finish();
-    let url = url?;
+    let (security, url) = url?;
     Some(ImapSettings {
+        security,
         host: url.host,
         port: url.port,
         username: username?.to_owned(),
         password: password?,
+        ca,
         mailbox: mailbox?.to_owned(),
+        after: after?,
+        backlog: backlog?,
+        poll: poll?,
     })
+}
+
+fn after_imap(text: &str) -> Result<AfterImap, syntax::Wrong> {
+    match (text, text.strip_prefix("move ").map(str::trim)) {
+        ("keep", _) => Ok(AfterImap::Keep),
+        ("flag", _) => Ok(AfterImap::Flag),
+        (_, Some(folder)) if !folder.is_empty() => Ok(AfterImap::Move(folder.to_owned())),
+        _ => wrong(format!("`{text}` is not a choice"), "write \"keep\", \"flag\" or \"move FOLDER\""),
+    }
+}
+
+fn backlog(text: &str) -> Result<bool, syntax::Wrong> {
+    match text {
+        "take" => Ok(true),
+        "skip" => Ok(false),
+        _ => wrong(format!("`{text}` is not a choice"), "write \"take\" or \"skip\""),
+    }
+}
+
+fn maildir(mut section: Section<'_>, sources: &Sources<'_>) -> Option<MaildirSettings> {
+    let path = section
+        .required("path", "write path = \"var/maildir\"")
+        .and_then(|found| found.text())
+        .map(|path| sources.base.join(path));
+    let after = section.optional("after").map_or(Some(AfterMaildir::Keep), |found| {
+        found.parse(|text| match text {
+            "keep" => Ok(AfterMaildir::Keep),
+            "delete" => Ok(AfterMaildir::Delete),
+            _ => wrong(format!("`{text}` is not a choice"), "write \"keep\" or \"delete\""),
+        })
+    });
+    let poll =
+        section.optional("poll").map_or(Some(MAILDIR_POLL), |found| found.parse(syntax::some_duration));
+    section.finish();
+    Some(MaildirSettings { path: path?, after: after?, poll: poll? })
 }
 
 /// The support address and who answers there.

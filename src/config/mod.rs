@@ -2,14 +2,12 @@
 //!
 //! Each file becomes a tree of values that know their place (`tree`); environment and flags are put into it (`overrides`);
 //! then two readers (`operator`, `editors`) walk it with a cursor (`section`) and small grammars (`syntax`, `urls`,
-//! `slot_rule`). Every reader goes on after a mistake, so one load reports all of them. What this version does not act
-//! on yet is said in `not_yet`.
+//! `slot_rule`). Every reader goes on after a mistake, so one load reports all of them.
 //!
 //! Limits: both files are read whole. Articles and templates are checked elsewhere.
 
 mod editors;
 mod mail_in;
-mod not_yet;
 mod operator;
 mod overrides;
 pub mod providers;

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::mail_in;
-use super::not_yet;
 use super::reply_rules;
 use super::retention::retention;
 use super::secret::Sources;
@@ -28,7 +27,6 @@ const DAY: Duration = Duration::from_secs(86_400);
 
 /// Reads the whole file. `None` when something that has no default is missing or wrong.
 pub(super) fn settings(mut root: Section<'_>, sources: &Sources<'_>) -> Option<Settings> {
-    not_yet::in_settings(&root);
     let secrets = root
         .required("secret", "write secret = { env = \"TIDINGS_SECRET\" }")
         .and_then(|found| sources.signing(found));

@@ -223,6 +223,16 @@ pub(super) fn listen(text: &str, base: &Path) -> Result<Listen, Wrong> {
     }
 }
 
+/// Permissions of a file, in octal: `0660`.
+pub(super) fn mode(text: &str) -> Result<u32, Wrong> {
+    let mode = u32::from_str_radix(text, 8).ok().filter(|mode| *mode <= 0o777 && mode & 0o600 == 0o600);
+    let octal = text.bytes().all(|digit| digit.is_ascii_digit()) && matches!(text.len(), 3 | 4);
+    mode.filter(|_| octal).ok_or_else(|| Wrong {
+        problem: format!("`{text}` is not a mode that we could listen with"),
+        hint: "write for example \"0660\": who may connect is in the second and third digit".to_owned(),
+    })
+}
+
 pub(super) fn socket(text: &str) -> Result<SocketAddr, Wrong> {
     text.parse().or_else(|_| {
         wrong(format!("`{text}` is not an IP address with a port"), "write for example \"127.0.0.1:8025\"")

@@ -40,13 +40,26 @@ pub(super) fn relay(text: &str) -> Result<(RelaySecurity, HostPort), Wrong> {
     Ok((security, place))
 }
 
-/// `imaps://imap.example.org`.
-pub(super) fn imap(text: &str) -> Result<HostPort, Wrong> {
-    const HINT: &str = "write \"imaps://imap.example.org\"";
-    match text.strip_prefix("imaps://") {
-        Some(rest) => host_port(rest, 993, HINT),
-        None => wrong("is not an imaps:// URL", HINT),
+const IMAP_HINT: &str =
+    "write \"imaps://imap.example.org\", \"imap+starttls://host:143\" or \"imap://127.0.0.1\"";
+
+/// The security, host and port of a mailbox. Plain IMAP only to this machine, as with relays.
+pub(super) fn imap(text: &str) -> Result<(RelaySecurity, HostPort), Wrong> {
+    let (security, rest, port) = match text.split_once("://") {
+        Some(("imaps", rest)) => (RelaySecurity::Implicit, rest, 993),
+        Some(("imap+starttls", rest)) => (RelaySecurity::StartTls, rest, 143),
+        Some(("imap", rest)) => (RelaySecurity::None, rest, 143),
+        Some((scheme, _)) => return wrong(format!("`{scheme}://` is not a kind of mailbox"), IMAP_HINT),
+        None => return wrong("is not a URL", IMAP_HINT),
+    };
+    let place = host_port(rest, port, IMAP_HINT)?;
+    if security == RelaySecurity::None && !is_loopback(&place.host) {
+        return wrong(
+            format!("plain imap:// would send the password unencrypted to {}", place.host),
+            "use imaps:// or imap+starttls://; imap:// is for loopback hosts only",
+        );
     }
+    Ok((security, place))
 }
 
 fn host_port(rest: &str, default_port: u16, hint: &str) -> Result<HostPort, Wrong> {

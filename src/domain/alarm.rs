@@ -25,6 +25,8 @@ words! {
         Complaints = "complaints",
         ReportUnmatched = "report_unmatched",
         AbuseReport = "abuse_report",
+        IntakeDown = "intake_down",
+        IntakeRefuses = "intake_refuses",
     }
 }
 
@@ -47,6 +49,8 @@ impl AlarmCause {
             AlarmCause::Complaints => "Readers complain",
             AlarmCause::ReportUnmatched => "A complaint names nobody",
             AlarmCause::AbuseReport => "A report about our mail needs reading",
+            AlarmCause::IntakeDown => "A mailbox cannot be read",
+            AlarmCause::IntakeRefuses => "A mailbox refuses us",
         }
     }
 
@@ -91,6 +95,9 @@ impl AlarmCause {
             }
             AlarmCause::AbuseReport => {
                 "It changed nothing; `tidings inbound show` has it: fraud or a virus in our name, or a type that nobody knows."
+            }
+            AlarmCause::IntakeDown | AlarmCause::IntakeRefuses => {
+                "Answers wait there and nothing is lost; it is tried again and again, and after a change of settings at a restart."
             }
             AlarmCause::DiskLow => {
                 "Make room before it is full: then nothing can be sent and no mail can be taken."

@@ -194,13 +194,77 @@ pub enum Listen {
     Unix(PathBuf),
 }
 
+impl std::fmt::Display for Listen {
+    /// As in the file.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Listen::Tcp(address) => address.fmt(f),
+            Listen::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
+}
+
+/// The LMTP listener.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LmtpSettings {
+    pub listen: Listen,
+    /// Permissions of a socket file.
+    pub mode: u32,
+    /// At once; one more is asked to come later.
+    pub sessions: usize,
+}
+
+/// What becomes of a message in a mailbox once it is recorded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AfterImap {
+    /// Nothing: the mailbox is not changed at all.
+    Keep,
+    /// It gets a keyword, which no mail program shows.
+    Flag,
+    /// It goes to this folder.
+    Move(String),
+}
+
 #[derive(Clone, Debug)]
 pub struct ImapSettings {
+    /// `None` on this machine only.
+    pub security: RelaySecurity,
     pub host: String,
     pub port: u16,
     pub username: String,
     pub password: SecretString,
+    /// PEM: the only certificates that are trusted; `None`: those that this machine trusts.
+    pub ca: Option<String>,
     pub mailbox: String,
+    pub after: AfterImap,
+    /// Whether what lies in the mailbox when it is first seen is taken too.
+    pub backlog: bool,
+    /// How often it is looked into where the server does not tell of new mail.
+    pub poll: Duration,
+}
+
+impl ImapSettings {
+    /// Names the mailbox in rows, logs and alarms: `INBOX of support at imap.example.org`. Not the port and not the kind of TLS:
+    /// moving to another of those is not another mailbox.
+    pub fn place(&self) -> String {
+        format!("{} of {} at {}", self.mailbox, self.username, self.host)
+    }
+}
+
+/// What becomes of a file in a Maildir once it is recorded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AfterMaildir {
+    /// It goes to `cur`, unseen.
+    Keep,
+    Delete,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MaildirSettings {
+    pub path: PathBuf,
+    pub after: AfterMaildir,
+    /// How often `new` is looked into.
+    pub poll: Duration,
 }
 
 #[derive(Clone, Debug)]
@@ -208,9 +272,9 @@ pub struct IntakeSettings {
     pub authserv_id: Option<String>,
     /// The name server for keys of signatures; `None`: the system's.
     pub resolver: Option<std::net::SocketAddr>,
-    pub lmtp: Option<Listen>,
+    pub lmtp: Option<LmtpSettings>,
     pub imap: Option<ImapSettings>,
-    pub maildir: Option<PathBuf>,
+    pub maildir: Option<MaildirSettings>,
     /// A larger message is refused at the door, in bytes.
     pub max_message: usize,
 }

@@ -40,6 +40,16 @@ pub fn read_path(path: &Path, max_message: usize) -> Result<Vec<u8>, FileProblem
     }
 }
 
+/// The first octets of a file, at most `most`.
+///
+/// # Errors
+/// When it cannot be read.
+pub fn start(path: &Path, most: usize) -> std::io::Result<Vec<u8>> {
+    let mut start = Vec::new();
+    std::fs::File::open(path)?.take(most as u64).read_to_end(&mut start)?;
+    Ok(start)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -3,8 +3,10 @@
 
 pub mod dns;
 pub mod file;
+pub mod imap;
 pub mod knock;
 pub mod lmtp;
+pub mod maildir;
 mod session;
 pub mod signature;
 
@@ -21,7 +23,7 @@ pub struct ReceivedMail {
     pub recipient: String,
     pub source: InboundSource,
     /// Shared between the recipients of one transaction.
-    pub raw: Arc<[u8]>,
+    pub raw: Arc<Vec<u8>>,
 }
 
 /// Why a message was not taken.

@@ -3,7 +3,8 @@
 //! It splits command lines itself, because a line that is too long must be skipped to its end and not read on as a command;
 //! smtp-proto reads the commands and takes the dots out of the data, and ends it at CRLF.CRLF only, so that a bare line end can
 //! smuggle nothing. Limits: command line, recipients, wrong commands, message size. A message that is too large is read to its
-//! end without being kept, and refused there.
+//! end without being kept, and refused there. Room for a message is asked for before it is let in, and again where it turns out
+//! larger than announced: without, it is for later.
 
 use smtp_proto::request::receiver::{DataReceiver, DummyDataReceiver};
 use smtp_proto::{MAIL_BODY_BINARYMIME, MailFrom, RcptTo, Request};
@@ -14,8 +15,12 @@ const LINE_MAX: usize = 2_048;
 const RECIPIENTS_MAX: usize = 100;
 /// After so many errors the peer is not one that delivers mail.
 const ERRORS_MAX: usize = 20;
+/// Asked for where a message announces no size, and the least that is asked for later.
+const ROOM_FIRST: usize = 64 * 1024;
 /// A message of more than so many times the limit is not worth reading to its end.
 const DISCARD_TIMES: usize = 8;
+
+const NO_ROOM: &str = "452 4.3.1 no memory for it now, try again later";
 
 /// What the listener has to do next.
 #[derive(Debug, PartialEq, Eq)]
@@ -24,6 +29,13 @@ pub(super) enum Step {
     More,
     /// A message is complete. Deposit it for each recipient, then give one reply each with [`Dialogue::answered`].
     Message { from: String, recipients: Vec<String>, raw: Vec<u8> },
+    /// A message wants in. Wait for so many octets of memory, then say [`Dialogue::room`]. They are kept until the message's
+    /// replies are given.
+    Room(usize),
+    /// It is larger than announced. Without waiting, take so many more if they are there, then say [`Dialogue::more_room`].
+    MoreRoom(usize),
+    /// A message was read to its end and refused: its octets are free again.
+    Dropped,
     /// Flush the replies and close.
     Close,
 }
@@ -32,14 +44,25 @@ enum State {
     Command,
     /// Behind a line that is too long, up to its end.
     SkipLine,
+    /// Behind DATA, before its reply.
+    Waiting,
     Data {
         receiver: DataReceiver,
         raw: Vec<u8>,
+        /// Octets that it may have.
+        room: usize,
     },
     Discard {
         receiver: DummyDataReceiver,
         seen: usize,
+        why: Discarded,
     },
+}
+
+#[derive(Clone, Copy)]
+enum Discarded {
+    TooLarge,
+    NoRoom,
 }
 
 /// One connection's dialogue.
@@ -50,6 +73,8 @@ pub(super) struct Dialogue<'a> {
     line: Vec<u8>,
     greeted: bool,
     from: Option<String>,
+    /// What MAIL announced; 0 where it did not.
+    size: usize,
     recipients: Vec<String>,
     errors: usize,
     /// Replies that were not sent yet.
@@ -65,6 +90,7 @@ impl<'a> Dialogue<'a> {
             line: Vec::new(),
             greeted: false,
             from: None,
+            size: 0,
             recipients: Vec::new(),
             errors: 0,
             out: Vec::new(),
@@ -78,12 +104,18 @@ impl<'a> Dialogue<'a> {
         matches!(self.state, State::Data { .. } | State::Discard { .. })
     }
 
+    /// Whether the peer has said LHLO.
+    pub(super) fn greeted(&self) -> bool {
+        self.greeted
+    }
+
     /// Uses up some of `octets`, which it shortens, until there is something to do.
     pub(super) fn take(&mut self, octets: &mut &[u8], accepts: &impl Fn(&str) -> bool) -> Step {
         while !octets.is_empty() {
             let step = match self.state {
                 State::Command => self.take_line(octets, accepts),
                 State::SkipLine => self.skip_line(octets),
+                State::Waiting => return Step::More,
                 State::Data { .. } | State::Discard { .. } => self.take_data(octets),
             };
             if let Some(step) = step {
@@ -226,6 +258,7 @@ impl<'a> Dialogue<'a> {
             return self.refuse("555 5.5.4 BINARYMIME is not offered");
         }
         self.from = Some(from.address.as_ref().to_owned());
+        self.size = from.size;
         self.reply("250 2.1.0 go on");
         None
     }
@@ -253,33 +286,63 @@ impl<'a> Dialogue<'a> {
         if self.recipients.is_empty() {
             return self.refuse("503 5.5.1 there is no recipient yet");
         }
+        self.state = State::Waiting;
+        // What is announced is an estimate (RFC 1870 section 6).
+        let likely = self.size.saturating_add(self.size / 16).saturating_add(1024);
+        Some(Step::Room(if self.size == 0 { ROOM_FIRST } else { likely.min(self.max_message + 1) }))
+    }
+
+    /// The answer to [`Step::Room`]: how many octets there are for the message; none means that it has to come later.
+    pub(super) fn room(&mut self, room: Option<usize>) {
+        let Some(room) = room else {
+            self.state = State::Command;
+            self.reset();
+            return self.reply(NO_ROOM);
+        };
         let mut receiver = DataReceiver::new();
         // The line end of DATA itself counts: a dot on the first line is a dot at the start of a line.
         receiver.ingest(&mut b"\r\n".iter(), &mut Vec::new());
-        self.state = State::Data { receiver, raw: Vec::new() };
+        // Pages that nothing is written to take no memory.
+        self.state = State::Data { receiver, raw: Vec::with_capacity(room), room };
         self.reply("354 send it, end with a dot");
-        None
+    }
+
+    /// The answer to [`Step::MoreRoom`]: how many octets more there are. Without any, the message is read to its end and has to
+    /// come later.
+    pub(super) fn more_room(&mut self, more: Option<usize>) {
+        let State::Data { receiver, raw, room } = &mut self.state else { return };
+        match more {
+            Some(more) => *room += more,
+            None => {
+                let (receiver, seen) = (DummyDataReceiver::new_data(receiver), raw.len());
+                self.state = State::Discard { receiver, seen, why: Discarded::NoRoom };
+            }
+        }
     }
 
     fn take_data(&mut self, octets: &mut &[u8]) -> Option<Step> {
         let mut bytes = octets.iter();
         let before = octets.len();
         let (ended, abuse) = match &mut self.state {
-            State::Data { receiver, raw } => {
+            State::Data { raw, room, .. } if raw.len() + before > *room && *room <= self.max_message => {
+                let wanted = (*room / 2).min(self.max_message + 1 - *room);
+                return Some(Step::MoreRoom(wanted.max(before)));
+            }
+            State::Data { receiver, raw, .. } => {
                 let ended = receiver.ingest(&mut bytes, raw);
                 let seen = raw.len();
                 if seen > self.max_message && !ended {
                     let receiver = DummyDataReceiver::new_data(receiver);
-                    self.state = State::Discard { receiver, seen };
+                    self.state = State::Discard { receiver, seen, why: Discarded::TooLarge };
                 }
                 (ended, false)
             }
-            State::Discard { receiver, seen } => {
+            State::Discard { receiver, seen, .. } => {
                 let ended = receiver.ingest(&mut bytes);
                 *seen += before - bytes.len();
                 (ended, *seen > self.max_message.saturating_mul(DISCARD_TIMES))
             }
-            State::Command | State::SkipLine => (false, false),
+            State::Command | State::SkipLine | State::Waiting => (false, false),
         };
         *octets = bytes.as_slice();
         if abuse && !ended {
@@ -294,16 +357,17 @@ impl<'a> Dialogue<'a> {
         let state = std::mem::replace(&mut self.state, State::Command);
         let from = self.from.take().unwrap_or_default();
         let recipients = std::mem::take(&mut self.recipients);
-        match state {
+        let refusal = match state {
             State::Data { raw, .. } if raw.len() <= self.max_message => {
-                Some(Step::Message { from, recipients, raw })
+                return Some(Step::Message { from, recipients, raw });
             }
-            _ => {
-                let refusal = self.too_large();
-                recipients.iter().for_each(|_| self.reply(&refusal));
-                None
+            State::Discard { seen, why: Discarded::NoRoom, .. } if seen <= self.max_message => {
+                NO_ROOM.to_owned()
             }
-        }
+            _ => self.too_large(),
+        };
+        recipients.iter().for_each(|_| self.reply(&refusal));
+        Some(Step::Dropped)
     }
 
     fn too_large(&self) -> String {
@@ -312,6 +376,7 @@ impl<'a> Dialogue<'a> {
 
     fn reset(&mut self) {
         self.from = None;
+        self.size = 0;
         self.recipients.clear();
     }
 }

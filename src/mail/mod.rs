@@ -13,6 +13,7 @@ pub mod dkim_key;
 mod dsn;
 mod enclosed;
 pub mod encode;
+pub mod envelope;
 pub mod files;
 mod flowed;
 pub mod forward;

@@ -14,6 +14,7 @@ use crate::domain::token::Subject;
 use crate::domain::verdict::{EnvelopeFrom, Facts};
 use crate::runtime::Timestamp;
 
+use super::envelope;
 pub use super::mime::Attachment;
 use super::mime::{self, clean, split_header, with_header};
 use super::signs;
@@ -24,21 +25,8 @@ const FIELDS_MAX: usize = 1_000;
 const VALUE_MAX: usize = 8 * 1024;
 const SUBJECT_MAX: usize = 1_000;
 const NAME_MAX: usize = 200;
-const RECIPIENTS_MAX: usize = 50;
 const REFERENCES_MAX: usize = 50;
 const ID_MAX: usize = 500;
-
-/// Where a message names its recipient when no envelope does, most dependable first.
-const RECIPIENT_FIELDS: [&str; 8] = [
-    "x-gm-original-to",
-    "delivered-to",
-    "x-original-to",
-    "envelope-to",
-    "resent-to",
-    "x-forwarded-to",
-    "to",
-    "cc",
-];
 
 /// A name with its address, as a message gives them. The address is not checked.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -109,7 +97,7 @@ pub fn parse(raw: &[u8]) -> Parsed {
     with_header(block, |message| read_header(message, &mut parsed));
     parsed.return_path =
         parsed.field("return-path").map(|path| path.trim_matches(['<', '>', ' ']).to_owned());
-    parsed.recipients = recipients(&parsed);
+    parsed.recipients = envelope::recipients(&parsed.fields);
     parsed.message_id = parsed.field("message-id").and_then(|value| ids(value).into_iter().next());
     parsed.in_reply_to = parsed.field("in-reply-to").map(ids).unwrap_or_default();
     parsed.references = parsed.field("references").map(ids).unwrap_or_default();
@@ -217,20 +205,6 @@ fn ids(value: &str) -> Vec<String> {
         }
     }
     ids
-}
-
-fn recipients(parsed: &Parsed) -> Vec<String> {
-    let mut found: Vec<String> = Vec::new();
-    for name in RECIPIENT_FIELDS {
-        for (_, value) in parsed.fields.iter().filter(|(known, _)| known == name) {
-            for address in addresses(value) {
-                if found.len() < RECIPIENTS_MAX && !found.contains(&address) {
-                    found.push(address);
-                }
-            }
-        }
-    }
-    found
 }
 
 /// The addresses of a field, in lower case.

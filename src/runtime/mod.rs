@@ -1,4 +1,5 @@
-//! Layer 0: what every other layer may lean on. The clock, shutdown, telemetry, signs of life and the masking of addresses.
+//! Layer 0: what every other layer may lean on. The clock, shutdown, telemetry, signs of life, the masking of
+//! addresses, and whom TLS trusts.
 //!
 //! Nothing above this module reads the system clock or writes an address into a log unmasked.
 
@@ -9,6 +10,7 @@ pub mod redact;
 pub mod short_wait;
 pub mod shutdown;
 pub mod telemetry;
+pub mod tls;
 pub mod vitals;
 
 pub use clock::{Clock, SystemClock, Timestamp};

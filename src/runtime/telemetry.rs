@@ -25,18 +25,23 @@ static COUNTERS: OnceLock<PrometheusHandle> = OnceLock::new();
 /// Starts logging for this process. `TIDINGS_LOG` filters (default `info`), `TIDINGS_LOG_FORMAT=json` writes one JSON
 /// object a line. A second call does nothing.
 ///
-/// lettre is held at `warn`: at debug level it writes whole messages, and with them people's addresses.
+/// lettre is held at `warn`: at debug level it writes whole messages, and with them people's addresses. What libraries say through
+/// the `log` crate is not heard at all: the IMAP one writes every command there, and with it the password.
 pub fn start(default_level: &str) {
     let filter = std::env::var("TIDINGS_LOG").unwrap_or_else(|_| default_level.to_owned());
     let filter = EnvFilter::try_new(format!("{filter},lettre=warn,sqlx=warn,tokio_cron_scheduler=warn"))
         .unwrap_or_else(|_| EnvFilter::new("info,lettre=warn,sqlx=warn,tokio_cron_scheduler=warn"));
-    let builder = tracing_subscriber::fmt()
+    let builder = tracing_subscriber::fmt::Subscriber::builder()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal())
         .with_target(false);
     let json = std::env::var("TIDINGS_LOG_FORMAT").is_ok_and(|format| format == "json");
-    let started = if json { builder.json().try_init() } else { builder.try_init() };
+    // Not `try_init`, which listens to the `log` crate too.
+    let started = match json {
+        true => tracing::subscriber::set_global_default(builder.json().finish()),
+        false => tracing::subscriber::set_global_default(builder.finish()),
+    };
     drop(started);
 }
 

@@ -10,7 +10,7 @@ use crate::runtime::Timestamp;
 pub const FAILURES_MAX: i64 = 3;
 
 /// A message as it came through a door, for one of its recipients.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct NewInbound<'a> {
     pub source: InboundSource,
     /// `None`: the door has no envelope; empty: the null sender.
@@ -18,7 +18,8 @@ pub struct NewInbound<'a> {
     pub recipient: &'a str,
     /// Hex of SHA-256 over the raw bytes.
     pub hash: &'a str,
-    pub raw: &'a [u8],
+    /// Given away, because a copy for the driver may be 25 MB.
+    pub raw: Vec<u8>,
 }
 
 /// Records one message. Answers its id, or `None` where the same bytes came for the same recipient before: a peer that did not
@@ -26,11 +27,7 @@ pub struct NewInbound<'a> {
 ///
 /// # Errors
 /// When the database fails; the door must not acknowledge then.
-pub async fn record(
-    tx: &mut Tx,
-    message: &NewInbound<'_>,
-    now: Timestamp,
-) -> Result<Option<i64>, StoreError> {
+pub async fn record(tx: &mut Tx, message: NewInbound<'_>, now: Timestamp) -> Result<Option<i64>, StoreError> {
     const SQL: &str = "INSERT INTO inbound (received_at, source, envelope_from, recipient, hash, raw, state, \
             failures, reason) VALUES ($1, $2, $3, $4, $5, $6, 'received', 0, '') \
         ON CONFLICT (hash, recipient) DO NOTHING RETURNING id";
@@ -46,6 +43,27 @@ pub async fn record(
         message.raw
     )?;
     Ok(entered.map(|(id,)| id))
+}
+
+/// Whether a message with these octets came through this door before, whatever its recipient was taken to be. For doors without an
+/// envelope: there the recipient is read from the message, by settings that may have changed.
+///
+/// # Errors
+/// When the database fails.
+pub async fn is_known(tx: &mut Tx, source: InboundSource, hash: &str) -> Result<bool, StoreError> {
+    const SQL: &str = "SELECT id FROM inbound WHERE hash = $1 AND source = $2 LIMIT 1";
+    Ok(row!(tx, (i64,), SQL, hash, source.as_str())?.is_some())
+}
+
+/// Sets a message aside that waits: its row says why, and an operator decides.
+///
+/// # Errors
+/// When the database fails.
+pub async fn set_aside(tx: &mut Tx, id: i64, reason: &str) -> Result<(), StoreError> {
+    const SQL: &str = "UPDATE inbound SET state = 'quarantined', failures = $3, reason = $2 \
+        WHERE id = $1 AND state = 'received'";
+    run!(tx, SQL, id, reason, FAILURES_MAX)?;
+    Ok(())
 }
 
 /// A recorded message, waiting to be understood.
@@ -90,17 +108,6 @@ pub async fn mark_new(tx: &mut Tx, from: i64, most: i64, now: Timestamp) -> Resu
 pub async fn mark_again(tx: &mut Tx, id: i64, now: Timestamp) -> Result<(), StoreError> {
     const SQL: &str = "UPDATE inbound SET tries = tries + 1, tried_at = $2 WHERE id = $1";
     run!(tx, SQL, id, now.millis())?;
-    Ok(())
-}
-
-/// Sets a message aside that waits.
-///
-/// # Errors
-/// When the database fails.
-pub async fn set_aside(tx: &mut Tx, id: i64, reason: &str) -> Result<(), StoreError> {
-    const SQL: &str =
-        "UPDATE inbound SET state = 'quarantined', reason = $2 WHERE id = $1 AND state = 'received'";
-    run!(tx, SQL, id, reason)?;
     Ok(())
 }
 

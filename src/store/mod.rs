@@ -19,6 +19,7 @@ pub mod editor_words;
 pub mod erasure;
 pub mod inbound;
 pub mod lanes;
+pub mod mailboxes;
 pub mod notes;
 pub mod numbers;
 pub mod owners;

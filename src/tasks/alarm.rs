@@ -43,7 +43,7 @@ struct State {
     raised: BTreeMap<Key, Occurred>,
     /// When the log said so last.
     logged: BTreeMap<Key, Timestamp>,
-    /// Since when a relay cannot be used.
+    /// Since when a relay or a mailbox cannot be used.
     down: BTreeMap<String, Timestamp>,
 }
 
@@ -76,6 +76,19 @@ impl Alarms {
     /// A relay can be used.
     pub fn relay_works(&self, relay: &str) {
         self.lock().down.remove(relay);
+    }
+
+    /// A mailbox could not be read. It is an alarm once that lasts.
+    pub fn intake_failed(&self, place: &str, why: &dyn Display, now: Timestamp) {
+        let since = *self.lock().down.entry(place.to_owned()).or_insert(now);
+        if now.since(since) >= DOWN_FOR {
+            self.raise(AlarmCause::IntakeDown, place, why, now);
+        }
+    }
+
+    /// A mailbox can be read.
+    pub fn intake_works(&self, place: &str) {
+        self.lock().down.remove(place);
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

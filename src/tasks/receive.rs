@@ -1,17 +1,17 @@
 //! Receiving: record -> acknowledge -> parse -> classify -> thread -> effects.
 //!
-//! `Recorder` is what the doors deposit into: raw bytes are committed, many messages with one commit, before anything is
-//! acknowledged. `Receiver::step` then takes one recorded message: parsing runs off the reactor and cannot take the process
-//! with it, effects and the `done` mark are one transaction, and what fails three times is set aside with its reason.
+//! Doors deposit into `recording`: raw bytes are committed before anything is acknowledged. `Receiver::step` then takes one
+//! recorded message: parsing runs off the reactor and cannot take the process with it, effects and the `done` mark are one
+//! transaction, and what fails three times is set aside with its reason.
 
 use std::sync::Arc;
 
-use sha2::{Digest, Sha256};
-use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::sync::Notify;
 
 use super::bounces::{self, Reported, Told};
 use super::marks::Marks;
 use super::readers::{JoinAsk, JoinDoor, Readers};
+pub use super::recording::{Doors, Recorded, Recorder, RecordingLine, recorder};
 use super::report::Reporter;
 use super::{editors, staff_mail, threading};
 use crate::domain::address::Address;
@@ -20,138 +20,15 @@ use crate::domain::subscriber::SubscriberStatus;
 use crate::domain::token::{Purpose, Subject};
 use crate::domain::verdict::{Facts, Verdict, classify, why_unanswered};
 use crate::intake::signature::Signatures;
-use crate::intake::{Deposit, DepositError, ReceivedMail};
 use crate::mail::parse::{self, Arrived, Own};
 use crate::mail::token::Keyring;
 use crate::mail::{authentication, author, forward, report};
 use crate::runtime::{Masked, MaskedText, Timestamp};
-use crate::store::inbound::{self, NewInbound, Waiting};
+use crate::store::inbound::{self, Waiting};
 use crate::store::{Store, StoreError, Tx, people};
-
-/// Messages waiting for their commit; a door waits when there are more.
-const RECORDING: usize = 64;
-
-/// Bytes of one group commit. Above it the next message waits for the next commit.
-const GROUP_BYTES: usize = 8 << 20;
 
 /// Characters of a name that is kept.
 const NAME: usize = 100;
-
-/// What became of a deposit.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Recorded {
-    New(i64),
-    /// The same bytes for the same recipient were recorded before.
-    Known,
-}
-
-/// The store is away; the door answers "later".
-#[derive(Clone, Debug, thiserror::Error)]
-#[error("the message could not be recorded: {0}")]
-pub struct RecordProblem(String);
-
-type Recording = (ReceivedMail, oneshot::Sender<Result<Recorded, RecordProblem>>);
-
-/// A door's side of recording. Cheap to clone.
-#[derive(Clone, Debug)]
-pub struct Recorder(mpsc::Sender<Recording>);
-
-/// The store's side.
-pub struct RecordingLine {
-    store: Store,
-    incoming: mpsc::Receiver<Recording>,
-    recorded: Arc<Notify>,
-}
-
-/// A recorder with the line that serves it; `recorded` is notified after each commit.
-pub fn recorder(store: Store, recorded: Arc<Notify>) -> (Recorder, RecordingLine) {
-    let (sender, incoming) = mpsc::channel(RECORDING);
-    (Recorder(sender), RecordingLine { store, incoming, recorded })
-}
-
-impl Recorder {
-    /// Returns after the message is committed.
-    ///
-    /// # Errors
-    /// When it is not: the door must not acknowledge it.
-    pub async fn record(&self, mail: ReceivedMail) -> Result<Recorded, RecordProblem> {
-        let gone = || RecordProblem("recording has stopped".into());
-        let (answer, answered) = oneshot::channel();
-        self.0.send((mail, answer)).await.map_err(|_| gone())?;
-        answered.await.map_err(|_| gone())?
-    }
-}
-
-/// What doors with an envelope deposit into.
-pub struct Doors {
-    pub recorder: Recorder,
-    pub own: Arc<Own>,
-}
-
-impl Deposit for Doors {
-    /// Any address of ours, whether or not its token is sound: a broken token is found out later, with a reason, and the mail of
-    /// a person is not refused for it.
-    fn accepts(&self, recipient: &str) -> bool {
-        self.own.is_ours(recipient)
-    }
-
-    async fn deposit(&self, mail: ReceivedMail) -> Result<(), DepositError> {
-        self.recorder.record(mail).await.map(drop).map_err(|_| DepositError::Later)
-    }
-}
-
-impl RecordingLine {
-    /// Records until every recorder is gone.
-    pub async fn run(mut self, now: impl Fn() -> Timestamp) {
-        while let Some(first) = self.incoming.recv().await {
-            let mut group = vec![first];
-            let mut bytes = group[0].0.raw.len();
-            while bytes < GROUP_BYTES && group.len() < RECORDING {
-                let Ok(next) = self.incoming.try_recv() else { break };
-                bytes += next.0.raw.len();
-                group.push(next);
-            }
-            self.record(group, now()).await;
-        }
-    }
-
-    async fn record(&self, group: Vec<Recording>, now: Timestamp) {
-        match self.commit(&group, now).await {
-            Ok(recorded) => {
-                for ((_, answer), recorded) in group.into_iter().zip(recorded) {
-                    // A door that went away asks again: the hash knows the message.
-                    let _ = answer.send(Ok(recorded));
-                }
-                self.recorded.notify_one();
-            }
-            Err(error) => {
-                tracing::error!(%error, messages = group.len(), "received mail cannot be recorded; peers are asked to come later");
-                for (_, answer) in group {
-                    let _ = answer.send(Err(RecordProblem(error.to_string())));
-                }
-            }
-        }
-    }
-
-    async fn commit(&self, group: &[Recording], now: Timestamp) -> Result<Vec<Recorded>, StoreError> {
-        let mut tx = self.store.write().await?;
-        let mut recorded = Vec::with_capacity(group.len());
-        for (mail, _) in group {
-            let hash = data_encoding::HEXLOWER.encode(&Sha256::digest(&mail.raw));
-            let new = NewInbound {
-                source: mail.source,
-                envelope_from: mail.envelope_from.as_deref(),
-                recipient: &mail.recipient,
-                hash: &hash,
-                raw: &mail.raw,
-            };
-            let id = inbound::record(&mut tx, &new, now).await?;
-            recorded.push(id.map_or(Recorded::Known, Recorded::New));
-        }
-        tx.commit().await?;
-        Ok(recorded)
-    }
-}
 
 /// What understanding a message needs to know.
 pub struct Receiver {

@@ -18,10 +18,10 @@ use tokio::net::TcpStream;
 use super::link::{Link, Stream};
 use super::reply::Said;
 use super::session::Timeouts;
-use super::tls;
 use crate::domain::delivery::{Phase, Reply};
 use crate::domain::reply_rule::ReplyClass;
 use crate::domain::settings::{RelaySecurity, RelaySettings};
+use crate::runtime::tls;
 
 /// Why no connection could be had. It says nothing about any message.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -139,7 +139,7 @@ impl Door<'_> {
     }
 
     async fn encrypt(&self, stream: TcpStream) -> Result<Link, ConnectProblem> {
-        let shaking = tls::handshake(self.relay, stream);
+        let shaking = tls::handshake(&self.relay.host, self.relay.ca.as_deref(), stream);
         match tokio::time::timeout(self.timeouts.banner, shaking).await {
             Ok(Ok(stream)) => Ok(Link::new(Stream::Tls(Box::new(stream)))),
             Ok(Err(problem)) if problem.needs_operator() => {

@@ -10,7 +10,6 @@ pub mod page;
 pub mod probe;
 mod reply;
 pub mod session;
-mod tls;
 
 pub use hello::ConnectProblem;
 pub use pacer::Pacer;

@@ -13,7 +13,7 @@ use rustls::pki_types::ServerName;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
-use super::tls;
+use crate::runtime::tls;
 
 const LIMIT: Duration = Duration::from_secs(10);
 

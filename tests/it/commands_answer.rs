@@ -208,6 +208,25 @@ fn raw_messages_are_taken_from_files_and_shown() {
     let again = site.run(&["ingest", "a.eml", "--recipient", "support@news.example.org"]);
     assert!(again.code == 0 && again.out.contains("received before"), "{again:?}");
     ends(&site.run(&["ingest", "missing.eml"]), 75, "missing.eml");
+    // Several files: one that is missing or too large stops no other, and what can be tried again decides about the code.
+    std::fs::write(site.path().join("large.eml"), vec![b'x'; 25_000_001]).unwrap();
+    std::fs::write(
+        site.path().join("b.eml"),
+        "From: b@readers.example\r\nSubject: list\r\nPrecedence: bulk\r\n\r\nx\r\n",
+    )
+    .unwrap();
+    ends(&site.run(&["ingest", "large.eml"]), 1, "larger than 25000000 octets");
+    let several = site.run(&[
+        "ingest",
+        "large.eml",
+        "missing.eml",
+        "b.eml",
+        "a.eml",
+        "--recipient",
+        "x@elsewhere.example",
+    ]);
+    assert!(several.code == 75 && several.err.contains("missing.eml"), "{several:?}");
+    assert_eq!(several.out.lines().count(), 2, "{several:?}");
 
     let threads = site.json(&["inbox", "list", "--json"]);
     has(&threads[0], THREAD_KEYS);

@@ -261,9 +261,9 @@ async fn the_report_and_the_proofs_of_a_waiting_edition_can_be_answered() {
             envelope_from: Some(EDITOR),
             recipient: &to,
             hash: word,
-            raw: &raw,
+            raw,
         };
-        inbound::record(&mut tx, &new, due).await.unwrap().unwrap();
+        inbound::record(&mut tx, new, due).await.unwrap().unwrap();
         tx.commit().await.unwrap();
         receiver.drain(|| due).await.unwrap();
         assert_eq!(state().await, expected, "{word}");

@@ -11,7 +11,7 @@ use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
 use tidings::domain::inbound::InboundSource;
-use tidings::domain::settings::Listen;
+use tidings::domain::settings::{Listen, LmtpSettings};
 use tidings::intake::lmtp::{Listener, LmtpConfig, serve};
 use tidings::intake::{Deposit, DepositError, ReceivedMail};
 use tidings::runtime::Shutdown;
@@ -381,15 +381,102 @@ async fn shutdown_lets_the_message_in_flight_finish() {
 }
 
 #[tokio::test]
-async fn a_socket_file_left_behind_is_replaced() {
+async fn who_says_nothing_loses_the_place_sooner() {
+    let world = world(|config| config.greeting = Duration::from_millis(20)).await;
+    let silent = Peer::connect(&world).await;
+    assert!(silent.rest().await.ends_with("421 4.3.2 idle for too long\r\n"));
+    // With LHLO there is all the time that RFC 5321 gives.
+    let mut peer = Peer::greeted(&world).await;
+    let silent = Peer::connect(&world).await;
+    assert!(silent.rest().await.ends_with("421 4.3.2 idle for too long\r\n"));
+    assert_eq!(peer.say("NOOP\r\n").await, "250 2.0.0 here");
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn a_message_that_trickles_in_is_cut_off() {
+    let world = world(|config| {
+        config.max_message = 100_000_000;
+        config.message = Duration::from_millis(50);
+    })
+    .await;
+    let mut peer = Peer::greeted(&world).await;
+    peer.send(ENVELOPE).await;
+    assert_eq!(peer.codes(3).await, ["250", "250", "354"]);
+    // Each octet comes long before the idle time is over.
+    let (mut reader, mut writer) = peer.0.into_inner().into_split();
+    let trickle = tokio::spawn(async move { while writer.write_all(b"x").await.is_ok() {} });
+    let mut rest = String::new();
+    // Closed with octets of ours unread, the connection may be reset.
+    let _ = reader.read_to_string(&mut rest).await;
+    assert!(rest.is_empty() || rest == "421 4.3.2 this message takes too long\r\n", "{rest}");
+    trickle.await.unwrap();
+    assert!(world.raws().is_empty());
+    world.stop().await;
+}
+
+/// All sessions share one sum of octets: who finds none waits, and who announced too little is asked to come later.
+#[tokio::test]
+async fn memory_for_messages_is_shared_and_bounded() {
+    let world = world(|config| {
+        config.max_message = 200_000;
+        config.room = 120_000;
+    })
+    .await;
+    world.mailbox.held.store(true, Ordering::SeqCst);
+    let big = "x".repeat(80_000);
+    let announced = ENVELOPE.replace("example.com>", "example.com> SIZE=80000");
+    assert!(announced.contains("SIZE="));
+    let mut first = Peer::greeted(&world).await;
+    first.send(&announced).await;
+    assert_eq!(first.codes(3).await, ["250", "250", "354"]);
+    first.send(&format!("{big}\r\n.\r\n")).await;
+    world.mailbox.arrived.notified().await;
+    // The first one still has its octets: the second one waits before it is let in.
+    let mut second = Peer::greeted(&world).await;
+    second.send(&announced).await;
+    assert_eq!(second.codes(2).await, ["250", "250"]);
+    let mut small = Peer::greeted(&world).await;
+    assert_eq!(small.say("NOOP\r\n").await, "250 2.0.0 here");
+    world.mailbox.held.store(false, Ordering::SeqCst);
+    world.mailbox.release.notify_one();
+    assert_eq!(first.codes(1).await, ["250"]);
+    assert_eq!(second.codes(1).await, ["354"]);
+    // A message that announced nothing and turns out large finds nothing more; it is for later, and its connection goes on.
+    let mut liar = Peer::greeted(&world).await;
+    liar.send("MAIL FROM:<a@x.example> SIZE=1\r\nRCPT TO:<a@news.example.org>\r\nDATA\r\n").await;
+    assert_eq!(liar.codes(3).await, ["250", "250", "354"]);
+    liar.send(&format!("{big}\r\n.\r\n")).await;
+    assert_eq!(liar.line().await, "452 4.3.1 no memory for it now, try again later");
+    second.send(&format!("{big}\r\n.\r\n")).await;
+    assert_eq!(second.codes(1).await, ["250"]);
+    liar.send(&format!("{ENVELOPE}{big}\r\n.\r\n")).await;
+    assert_eq!(liar.codes(4).await, ["250", "250", "354", "250"]);
+    let sizes: Vec<usize> = world.raws().iter().map(String::len).collect();
+    assert_eq!(sizes, [80_002; 3]);
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn a_socket_file_is_for_whom_its_mode_names_and_one_left_behind_is_replaced() {
+    use std::os::unix::fs::PermissionsExt;
     let folder = tempfile::tempdir().unwrap();
-    let listen = Listen::Unix(folder.path().join("lmtp"));
-    drop(Listener::bind(&listen).await.unwrap());
-    let second = Listener::bind(&listen).await.unwrap();
+    let at = |name: &str| LmtpSettings {
+        listen: Listen::Unix(folder.path().join(name)),
+        mode: 0o620,
+        sessions: 1,
+    };
+    drop(Listener::bind(&at("lmtp")).await.unwrap());
+    let second = Listener::bind(&at("lmtp")).await.unwrap();
+    let mode = std::fs::metadata(folder.path().join("lmtp")).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o620);
     // A live one is not taken over.
-    assert!(Listener::bind(&listen).await.is_err());
+    assert!(Listener::bind(&at("lmtp")).await.is_err());
+    tokio::net::UnixStream::connect(folder.path().join("lmtp")).await.unwrap();
     drop(second);
-    let plain = folder.path().join("file");
-    std::fs::write(&plain, "x").unwrap();
-    assert!(Listener::bind(&Listen::Unix(plain)).await.is_err());
+    std::fs::write(folder.path().join("file"), "x").unwrap();
+    assert!(Listener::bind(&at("file")).await.is_err());
+    assert_eq!(std::fs::read(folder.path().join("file")).unwrap(), b"x");
+    let left: Vec<_> = std::fs::read_dir(folder.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
+    assert_eq!(left.len(), 2, "{left:?}");
 }

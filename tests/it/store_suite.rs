@@ -433,12 +433,12 @@ async fn inbound_is_recorded_once_per_recipient_and_quarantined_after_three_fail
             envelope_from: Some(""),
             recipient,
             hash: "ab12",
-            raw: b"Subject: \0 raw\r\n\r\n\xff",
+            raw: b"Subject: \0 raw\r\n\r\n\xff".to_vec(),
         };
         let mut tx = store.write().await.unwrap();
-        let first = inbound::record(&mut tx, &message("a@x.example"), TUESDAY).await.unwrap().unwrap();
-        assert_eq!(inbound::record(&mut tx, &message("a@x.example"), TUESDAY).await.unwrap(), None);
-        let second = inbound::record(&mut tx, &message("b@x.example"), TUESDAY).await.unwrap().unwrap();
+        let first = inbound::record(&mut tx, message("a@x.example"), TUESDAY).await.unwrap().unwrap();
+        assert_eq!(inbound::record(&mut tx, message("a@x.example"), TUESDAY).await.unwrap(), None);
+        let second = inbound::record(&mut tx, message("b@x.example"), TUESDAY).await.unwrap().unwrap();
         tx.commit().await.unwrap();
 
         let mut tx = store.write().await.unwrap();

@@ -158,7 +158,7 @@ fn key_files(warnings: &[Problem]) -> Check {
 
 /// W78: whether mail that comes back finds an open door.
 async fn intake(intake: &crate::domain::settings::IntakeSettings) -> Check {
-    let Some(listen) = &intake.lmtp else {
+    let Some(listen) = intake.lmtp.as_ref().map(|lmtp| &lmtp.listen) else {
         if intake.imap.is_some() || intake.maildir.is_some() {
             return Check::skipped("W78", "intake", "intake")
                 .found("a mailbox, which the daemon itself reports on");

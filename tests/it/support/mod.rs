@@ -7,10 +7,13 @@ pub mod cluster;
 pub mod daemon;
 pub mod dns;
 pub mod doubles;
+pub mod dovecot;
 pub mod http;
 pub mod stores;
 
+pub mod imap;
 pub mod lmtp;
+pub mod mailbox;
 pub mod peer;
 pub mod postfix;
 pub mod public;

@@ -97,6 +97,15 @@ pub struct Secured<'a> {
     pub implicit: bool,
 }
 
+/// What it hands on to an LMTP door.
+enum Onward<'a> {
+    Nothing,
+    /// What is for this domain.
+    Domain(&'a str, SocketAddr),
+    /// Everything; as Postfix writes the place.
+    All(&'a str),
+}
+
 /// A Postfix of our own.
 pub struct Postfix {
     pub address: SocketAddr,
@@ -108,20 +117,25 @@ pub struct Postfix {
 impl Postfix {
     /// Takes mail for everybody at `domain`.
     pub fn start(domain: &str) -> Postfix {
-        Postfix::start_with(domain, None, None)
+        Postfix::start_with(domain, Onward::Nothing, None)
     }
 
     /// Takes mail for everybody at `domains`, and hands what is for another domain to an LMTP door.
     pub fn start_for(domains: &[&str], handed: (&str, SocketAddr)) -> Postfix {
-        Postfix::start_with(&domains.join(", "), Some(handed), None)
+        Postfix::start_with(&domains.join(", "), Onward::Domain(handed.0, handed.1), None)
+    }
+
+    /// Hands all mail for `domain` to an LMTP server at this place, and tries again every second.
+    pub fn start_into(domain: &str, lmtp: &str) -> Postfix {
+        Postfix::start_with(domain, Onward::All(lmtp), None)
     }
 
     /// With TLS and AUTH in front of everything, for `USERNAME` and `PASSWORD` of the scripted peer.
     pub fn start_secured(domain: &str, secured: Secured<'_>) -> Postfix {
-        Postfix::start_with(domain, None, Some(secured))
+        Postfix::start_with(domain, Onward::Nothing, Some(secured))
     }
 
-    fn start_with(domain: &str, handed: Option<(&str, SocketAddr)>, secured: Option<Secured<'_>>) -> Postfix {
+    fn start_with(domain: &str, onward: Onward<'_>, secured: Option<Secured<'_>>) -> Postfix {
         let folder = open_folder();
         let address = free_address();
         let root = folder.path().display();
@@ -142,8 +156,17 @@ impl Postfix {
              virtual_gid_maps = static:{NOBODY}\n",
             base.display()
         );
-        if let Some((domain, door)) = handed {
-            main.push_str(&format!("transport_maps = inline:{{{domain}=lmtp:inet:{door}}}\n"));
+        match onward {
+            Onward::Nothing => {}
+            Onward::Domain(domain, door) => {
+                main.push_str(&format!("transport_maps = inline:{{{domain}=lmtp:inet:{door}}}\n"));
+            }
+            Onward::All(lmtp) => main.push_str(&format!(
+                "virtual_transport = lmtp:{lmtp}\nminimal_backoff_time = 1s\nmaximal_backoff_time = 1s\n\
+                 queue_run_delay = 1s\ntransport_retry_time = 1s\n\
+                 default_destination_concurrency_failed_cohort_limit = 0\n\
+                 lmtp_connection_cache_on_demand = no\n"
+            )),
         }
         let mut smtpd = format!("{address} inet n - n - - smtpd");
         if let Some(secured) = secured {
@@ -183,6 +206,11 @@ impl Postfix {
     /// What Postfix wrote into its log.
     pub fn log(&self) -> String {
         std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
+    }
+
+    /// Tries everything in the queue again.
+    pub fn flush(&self) {
+        self.says("flush");
     }
 
     fn says(&self, word: &str) -> bool {

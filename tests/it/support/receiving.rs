@@ -84,7 +84,7 @@ impl Receiving {
             envelope_from: Some(envelope_from.to_owned()),
             recipient: recipient.to_owned(),
             source: InboundSource::Lmtp,
-            raw: raw.into(),
+            raw: Arc::new(raw.to_vec()),
         };
         self.recorder.record(mail).await.unwrap()
     }

@@ -1,7 +1,7 @@
-//! TLS to a relay: what is trusted, and the handshake.
+//! TLS to a server, a relay or a mailbox: what is trusted, and the handshake.
 //!
-//! With a CA file of the operator's only that file is trusted for the relay, else the roots of this machine. The certificate must
-//! be valid now and for the relay's name; there is no switch for less (W112). Roots are parsed once, not per connection: that takes
+//! With a CA file of the operator's only that file is trusted for the server, else the roots of this machine. The certificate must
+//! be valid now and for the server's name; there is no switch for less (W112). Roots are parsed once, not per connection: that takes
 //! milliseconds, and the session cache that comes with them makes later handshakes short.
 
 use std::sync::{Arc, Mutex, PoisonError};
@@ -13,33 +13,40 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-use crate::domain::settings::RelaySettings;
-
 /// Why there is no encrypted connection.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum TlsProblem {
+pub enum TlsProblem {
     /// The other side, or its certificate, is not what the operator named. Waiting does not help.
     #[error("its certificate is not accepted: {0}")]
     Untrusted(rustls::CertificateError),
+    /// This machine, or the CA file, holds no roots.
     #[error("nobody's certificate could be checked: {0}")]
     NoRoots(String),
+    /// Anything else; it may go better next time.
     #[error("TLS handshake: {0}")]
     Failed(String),
 }
 
 impl TlsProblem {
+    /// Settings or certificates have to change, here or there.
     pub fn needs_operator(&self) -> bool {
         !matches!(self, TlsProblem::Failed(_))
     }
 }
 
-pub(super) async fn handshake(
-    relay: &RelaySettings,
+/// Encrypts a connection to `host`, whose certificate must say so. `ca`: PEM, the only certificates that are trusted; without it
+/// those that this machine trusts. Has no timer of its own.
+///
+/// # Errors
+/// When the certificate is not accepted, or the handshake fails.
+pub async fn handshake(
+    host: &str,
+    ca: Option<&str>,
     stream: TcpStream,
 ) -> Result<TlsStream<TcpStream>, TlsProblem> {
-    let config = config(relay.ca.as_deref()).await?;
-    let name = ServerName::try_from(relay.host.clone())
-        .map_err(|_| TlsProblem::Failed(format!("`{}` is no name for a certificate", relay.host)))?;
+    let config = config(ca).await?;
+    let name = ServerName::try_from(host.to_owned())
+        .map_err(|_| TlsProblem::Failed(format!("`{host}` is no name for a certificate")))?;
     TlsConnector::from(config).connect(name, stream).await.map_err(|error| {
         let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
         match inner {
@@ -52,7 +59,11 @@ pub(super) async fn handshake(
 /// What was made once, by the CA text that it trusts.
 static MADE: Mutex<Vec<(Option<String>, Arc<ClientConfig>)>> = Mutex::new(Vec::new());
 
-pub(super) async fn config(ca: Option<&str>) -> Result<Arc<ClientConfig>, TlsProblem> {
+/// Settings that trust `ca` (PEM) alone, or without it what this machine trusts. Made once for each.
+///
+/// # Errors
+/// When there are no roots to trust.
+pub async fn config(ca: Option<&str>) -> Result<Arc<ClientConfig>, TlsProblem> {
     let ca = ca.map(str::to_owned);
     let found = made().iter().find(|(made_of, _)| *made_of == ca).map(|(_, config)| config.clone());
     if let Some(config) = found {

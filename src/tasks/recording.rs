@@ -1,0 +1,206 @@
+//! Recording: what the doors deposit into. Raw bytes are committed, many messages with one commit, before anything is acknowledged.
+//!
+//! A message is known by its octets: for one recipient where the door has an envelope, for the door where it has none. A message of
+//! a mailbox moves the mailbox's position in the same transaction, and one that is not next in line is not recorded.
+
+use std::sync::Arc;
+
+use sha2::{Digest, Sha256};
+use tokio::sync::{Notify, mpsc, oneshot};
+
+use crate::domain::inbound::InboundSource;
+use crate::intake::{Deposit, DepositError, ReceivedMail};
+use crate::mail::parse::Own;
+use crate::runtime::Timestamp;
+use crate::store::inbound::{self, NewInbound};
+use crate::store::mailboxes::{self, Place};
+use crate::store::{Store, StoreError, Tx};
+
+/// Messages waiting for their commit; a door waits when there are more.
+const RECORDING: usize = 64;
+
+/// Bytes of one group commit. Above it the next message waits for the next commit.
+const GROUP_BYTES: usize = 8 << 20;
+
+/// What became of a deposit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Recorded {
+    New(i64),
+    /// The same bytes for the same recipient were recorded before.
+    Known,
+    /// It was not its turn: another process reads the mailbox too, or a message before it could not be recorded. Nothing
+    /// happened; the door has to ask again where to go on.
+    OutOfTurn,
+}
+
+/// The store is away; the door answers "later".
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("the message could not be recorded: {0}")]
+pub struct RecordProblem(String);
+
+impl RecordProblem {
+    fn stopped() -> RecordProblem {
+        RecordProblem("recording has stopped".into())
+    }
+}
+
+/// A message that a door found by looking, instead of being handed it.
+#[derive(Clone, Debug)]
+pub struct Found {
+    pub mail: ReceivedMail,
+    /// Where it is in a mailbox whose messages have an order.
+    pub place: Option<Place>,
+    /// Why the message is not whole; an operator decides about it.
+    pub set_aside: Option<String>,
+}
+
+type Recording = (Found, oneshot::Sender<Result<Recorded, RecordProblem>>);
+
+/// A door's side of recording. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Recorder(mpsc::Sender<Recording>);
+
+/// Resolves when a message is committed, or is not going to be.
+#[derive(Debug)]
+pub struct Answer(oneshot::Receiver<Result<Recorded, RecordProblem>>);
+
+/// The store's side.
+pub struct RecordingLine {
+    store: Store,
+    incoming: mpsc::Receiver<Recording>,
+    recorded: Arc<Notify>,
+}
+
+/// A recorder with the line that serves it; `recorded` is notified after each commit.
+pub fn recorder(store: Store, recorded: Arc<Notify>) -> (Recorder, RecordingLine) {
+    let (sender, incoming) = mpsc::channel(RECORDING);
+    (Recorder(sender), RecordingLine { store, incoming, recorded })
+}
+
+impl Recorder {
+    /// Returns after the message is committed.
+    ///
+    /// # Errors
+    /// When it is not: the door must not acknowledge it.
+    pub async fn record(&self, mail: ReceivedMail) -> Result<Recorded, RecordProblem> {
+        self.hand_in(Found { mail, place: None, set_aside: None }).await?.recorded().await
+    }
+
+    /// Hands in a message, those of one mailbox in the order of their UIDs. Returns when there is room for the next one.
+    ///
+    /// # Errors
+    /// When nothing is recorded any more.
+    pub async fn hand_in(&self, found: Found) -> Result<Answer, RecordProblem> {
+        let (answer, answered) = oneshot::channel();
+        self.0.send((found, answer)).await.map_err(|_| RecordProblem::stopped())?;
+        Ok(Answer(answered))
+    }
+}
+
+impl Answer {
+    /// # Errors
+    /// When the message is not committed.
+    pub async fn recorded(self) -> Result<Recorded, RecordProblem> {
+        self.0.await.map_err(|_| RecordProblem::stopped())?
+    }
+}
+
+/// What doors with an envelope deposit into.
+pub struct Doors {
+    pub recorder: Recorder,
+    pub own: Arc<Own>,
+}
+
+impl Deposit for Doors {
+    /// Any address of ours, whether or not its token is sound: a broken token is found out later, with a reason, and the mail of
+    /// a person is not refused for it.
+    fn accepts(&self, recipient: &str) -> bool {
+        self.own.is_ours(recipient)
+    }
+
+    async fn deposit(&self, mail: ReceivedMail) -> Result<(), DepositError> {
+        self.recorder.record(mail).await.map(drop).map_err(|_| DepositError::Later)
+    }
+}
+
+impl RecordingLine {
+    /// Records until every recorder is gone.
+    pub async fn run(mut self, now: impl Fn() -> Timestamp) {
+        while let Some(first) = self.incoming.recv().await {
+            let mut bytes = first.0.mail.raw.len();
+            let mut group = vec![first];
+            while bytes < GROUP_BYTES && group.len() < RECORDING {
+                let Ok(next) = self.incoming.try_recv() else { break };
+                bytes += next.0.mail.raw.len();
+                group.push(next);
+            }
+            self.record(group, now()).await;
+        }
+    }
+
+    async fn record(&self, group: Vec<Recording>, now: Timestamp) {
+        let (messages, answers): (Vec<Found>, Vec<_>) = group.into_iter().unzip();
+        match self.commit(messages, now).await {
+            Ok(recorded) => {
+                for (answer, recorded) in answers.into_iter().zip(recorded) {
+                    // A door that went away asks again: the hash knows the message.
+                    let _ = answer.send(Ok(recorded));
+                }
+                self.recorded.notify_one();
+            }
+            Err(error) => {
+                tracing::error!(%error, messages = answers.len(), "received mail cannot be recorded; peers are asked to come later");
+                for answer in answers {
+                    let _ = answer.send(Err(RecordProblem(error.to_string())));
+                }
+            }
+        }
+    }
+
+    async fn commit(&self, messages: Vec<Found>, now: Timestamp) -> Result<Vec<Recorded>, StoreError> {
+        let mut tx = self.store.write().await?;
+        let mut recorded = Vec::with_capacity(messages.len());
+        for found in messages {
+            recorded.push(enter(&mut tx, found, now).await?);
+        }
+        tx.commit().await?;
+        Ok(recorded)
+    }
+}
+
+async fn enter(tx: &mut Tx, found: Found, now: Timestamp) -> Result<Recorded, StoreError> {
+    let Found { mail, place, set_aside } = found;
+    if let Some(place) = &place
+        && !mailboxes::advance(tx, place).await?
+    {
+        return Ok(Recorded::OutOfTurn);
+    }
+    let hash = match place {
+        // Without an octet of it only its place tells it from others.
+        Some(Place { mailbox, validity, uid, .. }) if mail.raw.is_empty() => {
+            hex(format!("{mailbox} {validity} {uid}").as_bytes())
+        }
+        _ => hex(&mail.raw),
+    };
+    let has_envelope = !matches!(mail.source, InboundSource::Imap | InboundSource::Maildir);
+    if !has_envelope && inbound::is_known(tx, mail.source, &hash).await? {
+        return Ok(Recorded::Known);
+    }
+    let new = NewInbound {
+        source: mail.source,
+        envelope_from: mail.envelope_from.as_deref(),
+        recipient: &mail.recipient,
+        hash: &hash,
+        // The driver takes it as it is, unless it is for several recipients.
+        raw: Arc::unwrap_or_clone(mail.raw),
+    };
+    let Some(id) = inbound::record(tx, new, now).await? else { return Ok(Recorded::Known) };
+    if let Some(reason) = set_aside {
+        inbound::set_aside(tx, id, &reason).await?;
+    }
+    Ok(Recorded::New(id))
+}
+
+fn hex(octets: &[u8]) -> String {
+    data_encoding::HEXLOWER.encode(&Sha256::digest(octets))
+}
