@@ -78,7 +78,8 @@ fn builder(tags: HashSet<&'static str>) -> Builder<'static> {
 pub fn plain_html(html: &str) -> String {
     static PLAIN: LazyLock<Builder<'static>> = LazyLock::new(|| {
         let mut builder = builder(INLINE.iter().chain(BLOCK).copied().chain(["span"]).collect());
-        builder.generic_attributes(["class"].into_iter().collect());
+        // The role tells tables that lay something out from those that hold figures.
+        builder.generic_attributes(["class", "role"].into_iter().collect());
         builder
     });
     PLAIN.clean(html).to_string()

@@ -145,9 +145,12 @@ async fn wipe(tx: &mut Tx, delivery: i64, now: Timestamp) -> Result<bool, StoreE
     // A notice to staff about their words goes too; its row and whom it went to stay.
     const BODY: &str = "UPDATE bodies SET frame = '{}', body = '{}' WHERE edition_id IS NULL \
         AND id = (SELECT d.body_id FROM deliveries d WHERE d.id = $1 AND d.state <> 'leased')";
+    const FILES: &str = "DELETE FROM body_files WHERE body_id = \
+        (SELECT d.body_id FROM deliveries d WHERE d.id = $1 AND d.edition_id IS NULL AND d.state <> 'leased')";
     run!(tx, SETTLE, delivery, now.millis())?;
     run!(tx, WIPE, delivery)?;
     run!(tx, BODY, delivery)?;
+    run!(tx, FILES, delivery)?;
     run!(tx, "DELETE FROM attempts WHERE delivery_id = $1", delivery)?;
     Ok(run!(tx, NOTE, delivery)? == 0)
 }
@@ -270,13 +273,20 @@ pub async fn conversations(tx: &mut Tx, who: &Erasing<'_>) -> Result<u64, StoreE
         WHERE thread_id = $1";
     const ATTACHMENTS: &str =
         "DELETE FROM attachments WHERE post_id IN (SELECT id FROM posts WHERE thread_id = $1)";
+    // Answers that wait for a word of their author.
+    const HELD_FILES: &str =
+        "DELETE FROM body_files WHERE body_id IN (SELECT body_id FROM held_answers WHERE thread_id = $1)";
+    const HELD_BODIES: &str = "UPDATE bodies SET frame = '{}', body = '{}' WHERE edition_id IS NULL \
+        AND id IN (SELECT body_id FROM held_answers WHERE thread_id = $1)";
+    const HELD: &str = "UPDATE held_answers SET text = '', files = '[]', \
+        state = CASE WHEN state = 'held' THEN 'dropped' ELSE state END WHERE thread_id = $1";
     const ELSEWHERE: &str = "SELECT id FROM posts WHERE (lower(from_address) = $1 OR lower(from_address) = $2) \
         AND from_address <> '' AND kind = 'subscriber' ORDER BY id LIMIT $3 + 0";
     const POST: &str = "UPDATE posts SET from_name = '', from_address = '', text = '', folded = '', message_id = NULL \
         WHERE id = $1";
     let found = rows!(tx, (i64,), FIND, who.key, who.id(), THREADS)?;
     for (thread,) in &found {
-        for sql in [ATTACHMENTS, POSTS, THREAD] {
+        for sql in [ATTACHMENTS, HELD_FILES, HELD_BODIES, HELD, POSTS, THREAD] {
             run!(tx, sql, *thread)?;
         }
     }

@@ -80,8 +80,13 @@ pub async fn replies(tx: &mut Tx, before: Timestamp) -> Result<u64, StoreError> 
         "UPDATE bodies SET frame = '{{}}', body = '{{}}' WHERE edition_id IS NULL AND id IN \
             (SELECT body_id FROM deliveries WHERE id > $1 AND id <= $2 AND edition_id IS NULL AND {FINAL})"
     ));
+    let files = sqlx::AssertSqlSafe(format!(
+        "DELETE FROM body_files WHERE body_id IN \
+            (SELECT body_id FROM deliveries WHERE id > $1 AND id <= $2 AND edition_id IS NULL AND {FINAL})"
+    ));
     run!(tx, reply, after, *last)?;
     run!(tx, words, after, *last)?;
+    run!(tx, files, after, *last)?;
     reach(tx, "deliveries", *last).await?;
     Ok(count as u64)
 }
