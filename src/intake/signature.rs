@@ -51,7 +51,7 @@ impl Signatures {
     ///
     /// # Errors
     /// Why it is not proven, for the operator.
-    pub async fn proves(&self, raw: Arc<[u8]>, author: &str) -> Result<String, String> {
+    pub async fn proves(&self, raw: Arc<Vec<u8>>, author: &str) -> Result<String, String> {
         let (authenticator, author) = (self.0.clone(), author.to_owned());
         let handle = tokio::runtime::Handle::current();
         // Off the reactor, because the whole message is hashed; and a fault of the library must not take the line of received

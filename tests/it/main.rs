@@ -32,6 +32,7 @@ mod lmtp_dialogue;
 mod logs_hold_no_address;
 mod mailbox_is_read;
 mod maildir_is_read;
+mod mta_pipes_in;
 mod notice_to_staff;
 mod one_click_post;
 mod one_off_mails;
