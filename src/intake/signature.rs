@@ -45,7 +45,7 @@ impl Signatures {
     ///
     /// # Errors
     /// Why it is not proven, for the operator.
-    pub async fn proves(&self, raw: Arc<[u8]>, author: &str) -> Result<String, String> {
+    pub async fn proves(&self, raw: Arc<Vec<u8>>, author: &str) -> Result<String, String> {
         let (authenticator, author) = (self.0.clone(), author.to_owned());
         let handle = tokio::runtime::Handle::current();
         // Off the reactor, because the whole message is hashed; and a fault of the library must not take the line of received
@@ -83,7 +83,7 @@ impl Signatures {
     ///
     /// # Errors
     /// Why it cannot be looked at.
-    pub async fn verdicts(&self, raw: Arc<[u8]>) -> Result<Vec<Verdict>, String> {
+    pub async fn verdicts(&self, raw: Arc<Vec<u8>>) -> Result<Vec<Verdict>, String> {
         let (authenticator, handle) = (self.0.clone(), tokio::runtime::Handle::current());
         let looked = tokio::task::spawn_blocking(move || handle.block_on(verdicts(&authenticator, &raw)));
         looked.await.map_err(|error| format!("checking its signatures broke: {error}"))?

@@ -115,7 +115,8 @@ impl Receiver {
         let (own, keyring, limit) = (self.own.clone(), self.keyring.clone(), self.max_message);
         let recipient = Some(waiting.recipient.clone()).filter(|recipient| !recipient.is_empty());
         let envelope_from = waiting.envelope_from.clone();
-        let raw: Arc<[u8]> = waiting.raw.into();
+        // Not copied: it may be 25 MB.
+        let raw = Arc::new(waiting.raw);
         let bytes = raw.clone();
         let read = tokio::task::spawn_blocking(move || {
             let parsed = parse::parse_guarded(&bytes, limit);
@@ -176,7 +177,7 @@ impl Receiver {
     async fn staff_facts(
         &self,
         facts: &mut Facts,
-        raw: Arc<[u8]>,
+        raw: Arc<Vec<u8>>,
         parsed: &parse::Parsed,
         from: Option<&parse::Person>,
     ) {
@@ -230,7 +231,7 @@ impl Receiver {
     async fn leaving_facts(
         &self,
         facts: &mut Facts,
-        raw: Arc<[u8]>,
+        raw: Arc<Vec<u8>>,
         parsed: &parse::Parsed,
         from: Option<&parse::Person>,
     ) -> Result<(), EffectProblem> {
@@ -248,7 +249,7 @@ impl Receiver {
     /// said it; outside of any transaction. Known gap: where the server is believed, it does not say which fields were signed.
     async fn proof(
         &self,
-        raw: Arc<[u8]>,
+        raw: Arc<Vec<u8>>,
         parsed: &parse::Parsed,
         token: Option<Subject>,
     ) -> Result<String, String> {

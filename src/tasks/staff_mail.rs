@@ -408,7 +408,7 @@ pub(super) fn may_carry_files(token: Option<Subject>) -> bool {
 }
 
 /// The files of a message, off the reactor.
-pub(super) async fn files_of(raw: std::sync::Arc<[u8]>) -> Result<Vec<File>, EffectProblem> {
+pub(super) async fn files_of(raw: std::sync::Arc<Vec<u8>>) -> Result<Vec<File>, EffectProblem> {
     let read = tokio::task::spawn_blocking(move || crate::mail::files::read(&raw)).await;
     read.map_err(|error| EffectProblem::Message(format!("reading its files broke: {error}")))
 }

@@ -1,14 +1,17 @@
 //! A mailbox on an IMAP server that does odd things: every message is one row, whatever breaks, and nothing is read without a bound.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+
+use tokio::sync::Notify;
 
 use tidings::domain::settings::{AfterImap, ImapSettings};
 use tidings::intake::imap::ImapProblem;
 use tidings::store::mailboxes;
-use tidings::tasks::mailbox::Stopped;
+use tidings::tasks::mailbox::{MailboxLine, Stopped};
 
 use crate::support::imap::{Do, Held, ImapPeer};
-use crate::support::mailbox::{assert_each_once, line, numbered, rows};
+use crate::support::mailbox::{assert_each_once, common, line, numbered, rows};
 use crate::support::stores::{TestStore, on_every_store};
 
 fn messages(count: usize) -> Held {
@@ -112,7 +115,7 @@ async fn what_a_server_does_not_give_is_asked_for_again_and_then_set_aside() {
 #[tokio::test]
 async fn a_message_of_a_gigabyte_is_not_loaded() {
     let test = TestStore::sqlite().await;
-    let asked = std::sync::Arc::new(AtomicUsize::new(0));
+    let asked = Arc::new(AtomicUsize::new(0));
     let count = asked.clone();
     let peer = ImapPeer::start(messages(3), move |_, command| {
         if command == "UID FETCH 1:3 (UID RFC822.SIZE)" {
@@ -358,4 +361,54 @@ async fn a_message_out_of_turn_is_not_recorded() {
         tx.commit().await.unwrap();
     })
     .await;
+}
+
+/// A folder that cannot be had is no reason to stop reading, and moves are made up for.
+#[tokio::test]
+async fn a_refused_move_keeps_no_message_out() {
+    let test = TestStore::sqlite().await;
+    let held = Held { capabilities: "IMAP4rev1 MOVE", ..messages(4) };
+    let peer = ImapPeer::start(held, |connection, command| {
+        let refused = connection < 3 && (command.starts_with("UID MOVE") || command.starts_with("CREATE"));
+        if refused { Do::Say(b"TAG NO [TRYCREATE] not here\r\n".to_vec()) } else { Do::Go }
+    })
+    .await;
+    let mut line = line(&test.store, peer.settings(AfterImap::Move("Done".into())), MAX);
+    for _ in 0..2 {
+        assert_eq!(line.step().await.unwrap(), 4);
+        assert_each_once(&test.store, 4).await;
+        assert_eq!(peer.left().len(), 4);
+    }
+    assert_eq!(line.step().await.unwrap(), 4);
+    assert_eq!(peer.left(), [0; 0]);
+    test.remove().await;
+}
+
+/// Without IDLE the server is asked now and then, by NOOP.
+#[tokio::test]
+async fn a_server_without_idle_is_asked_now_and_then() {
+    let test = TestStore::sqlite().await;
+    let (asked, recorded) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+    let (asks, records) = (asked.clone(), recorded.clone());
+    let peer = ImapPeer::start(messages(1), move |_, command| {
+        match command {
+            "NOOP" => asks.notify_one(),
+            // It looks behind the second message: that one is recorded.
+            "UID SEARCH UID 3:*" => records.notify_one(),
+            _ => {}
+        }
+        Do::Go
+    })
+    .await;
+    let common = common(&test.store, MAX);
+    let shutdown = common.shutdown.clone();
+    let running = tokio::spawn(MailboxLine::new(peer.settings(AfterImap::Keep), common).run());
+    asked.notified().await;
+    peer.change(|held| drop(held.messages.insert(2, numbered(2))));
+    recorded.notified().await;
+    shutdown.ask();
+    running.await.unwrap();
+    assert_each_once(&test.store, 2).await;
+    assert_eq!(peer.count("IDLE"), 0);
+    test.remove().await;
 }

@@ -41,6 +41,7 @@ mod mail_comes_back;
 mod mailbox_is_read;
 mod maildir_is_read;
 mod message_ends_the_process;
+mod mta_pipes_in;
 mod notice_to_staff;
 mod one_click_post;
 mod one_off_mails;

@@ -35,8 +35,8 @@ async fn received(signer: &Arc<Signer>) -> String {
     String::from_utf8(peer.taken().remove(0).bytes).unwrap()
 }
 
-fn raw(text: &str) -> Arc<[u8]> {
-    Arc::from(text.as_bytes())
+fn raw(text: &str) -> Arc<Vec<u8>> {
+    Arc::new(text.as_bytes().to_vec())
 }
 
 /// The signatures, unfolded, and the message without them.
