@@ -179,11 +179,12 @@ impl Destination {
 }
 
 /// How many decided recipients have to be counted, at most, to know whether so many reports within an hour are trouble; `None`: they
-/// are too few to ask.
+/// are too few to ask, or nearly as many as when it was asked last. Counting costs as many rows.
 pub fn worth_counting(hard: i64, refused: i64) -> Option<i64> {
-    let by_hard = (hard >= FALSE_HARD).then(|| hard * 100 / FALSE_HARD_SHARE + 1);
+    let asks = |count: i64, step: i64| count > 0 && count % step == 0;
+    let by_hard = asks(hard, FALSE_HARD).then(|| hard * 100 / FALSE_HARD_SHARE + 1);
     let by_policy =
-        (refused * 100 >= ENOUGH * POLICY_SHARE).then(|| (refused * 100 / POLICY_SHARE + 1).max(ENOUGH));
+        asks(refused, ENOUGH * POLICY_SHARE / 100).then(|| (refused * 100 / POLICY_SHARE + 1).max(ENOUGH));
     by_hard.max(by_policy)
 }
 
@@ -269,6 +270,19 @@ mod tests {
         (0..200).for_each(|_| assert_eq!(mixed.add(accepted(), false, Timestamp(0)), None));
         let seen: Vec<_> = (0..30).filter_map(|_| mixed.add(hard, true, Timestamp(0))).collect();
         assert_eq!(seen, [Trouble::FalseBounces { hard: 23, decided: 223 }], "more than a tenth");
+    }
+
+    #[test]
+    fn reports_are_counted_as_far_as_it_matters_and_not_each_time() {
+        assert_eq!([19, 20, 21, 40].map(|hard| worth_counting(hard, 0)), [None, Some(201), None, Some(401)]);
+        assert_eq!(
+            [4, 5, 6, 10].map(|refused| worth_counting(0, refused)),
+            [None, Some(101), None, Some(201)]
+        );
+        assert_eq!(trouble(20, 0, 201), None);
+        assert_eq!(trouble(20, 0, 199), Some(Trouble::FalseBounces { hard: 20, decided: 199 }));
+        assert_eq!(trouble(0, 5, 101), None);
+        assert_eq!(trouble(0, 5, 100), Some(Trouble::Policy { refused: 5, decided: 100 }));
     }
 
     #[test]

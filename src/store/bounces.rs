@@ -8,7 +8,7 @@ use super::{StoreError, Tx};
 use crate::domain::bounce::{Bounce, Issue, IssueResult};
 use crate::domain::delivery::DeliveryState;
 use crate::domain::reply_rule::ReplyClass;
-use crate::runtime::Timestamp;
+use crate::runtime::{MaskedText, Timestamp};
 
 /// Editions of a person's history that are looked at, the newest first.
 const HISTORY: i64 = 40;
@@ -90,12 +90,13 @@ pub async fn enter(
         WHERE delivery_id = $1 AND kind = 'bounce' AND NOT (class = 'hard' AND confirmed = 1) \
             AND (($2 = 'hard' AND (class <> 'hard' OR confirmed < $6)) OR (class = 'unclassified' AND $2 <> 'unclassified'))";
     let class = bounce.class.map_or(UNCLASSIFIED, ReplyClass::as_str);
+    let masked = MaskedText(&bounce.said).to_string();
     let said = Said {
         kind: "bounce",
         class,
         reason: &bounce.reason,
         status: &bounce.status,
-        said: &bounce.said,
+        said: &masked,
         confirmed: bounce.confirmed,
         points: bounce.points,
     };
@@ -109,7 +110,7 @@ pub async fn enter(
         class,
         bounce.reason.as_str(),
         bounce.status.as_str(),
-        bounce.said.as_str(),
+        masked.as_str(),
         i64::from(bounce.confirmed),
         bounce.points,
         inbound
@@ -214,7 +215,7 @@ pub async fn enter_refused(tx: &mut Tx, refused: &Refused<'_>) -> Result<bool, S
         refused.at.millis(),
         refused.class.as_str(),
         refused.status,
-        refused.said,
+        MaskedText(refused.said).to_string(),
         refused.points
     )?;
     Ok(entered > 0)

@@ -117,7 +117,10 @@ pub(super) async fn came_back(
         weigh_person(tx, subscriber, &source, now).await?;
     }
     weigh_edition(tx, mailed, bounce, &mut reported.told).await?;
-    weigh_lane(tx, mailed, known, &mut reported.told, now).await?;
+    let false_hard = known && bounce.class == Some(ReplyClass::Hard);
+    if false_hard || bounce.class == Some(ReplyClass::Policy) {
+        weigh_lane(tx, mailed, false_hard, &mut reported.told, now).await?;
+    }
     Ok(mailed.thread_id)
 }
 
@@ -192,7 +195,7 @@ async fn weigh_edition(
 async fn weigh_lane(
     tx: &mut Tx,
     mailed: &Mailed,
-    known: bool,
+    false_hard: bool,
     told: &mut Told,
     now: Timestamp,
 ) -> Result<(), StoreError> {
@@ -201,7 +204,7 @@ async fn weigh_lane(
         return Ok(());
     };
     let since = ago(now, FALSE_HARD_WITHIN);
-    let mut disbelieved = known && paused.is_some();
+    let mut disbelieved = false_hard && paused.is_some();
     let (hard, refused) = bounces::reported_since(tx, mailed.lane, since).await?;
     if paused.is_none()
         && let Some(most) = breaker::worth_counting(hard, refused)

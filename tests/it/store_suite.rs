@@ -17,7 +17,7 @@ use tidings::store::claims::{ClaimRequest, Claimed};
 use tidings::store::deliveries::{DeskMail, LANE_OTHER, Settled};
 use tidings::store::threads::{Attachment, NewPost, NewThread};
 use tidings::store::{
-    Store, claims, deliveries, editions, inbound, owners, people, staff, suppressions, threads,
+    Store, claims, deliveries, editions, inbound, owners, people, slots, staff, suppressions, threads,
 };
 
 use crate::support::clock::TUESDAY;
@@ -141,6 +141,13 @@ async fn a_slot_date_is_queued_once() {
         queue(&store, &dated("one")).await;
         let mut tx = store.write().await.unwrap();
         assert_eq!(editions::queue(&mut tx, &dated("two"), TUESDAY).await.unwrap(), None);
+        drop(tx);
+        let week_later = Some(("weekly".into(), "2026-12-01".into()));
+        queue(&store, &editions::NewEdition { slot: week_later, ..edition("next", &["free"]) }).await;
+        let mut tx = store.read().await.unwrap();
+        assert_eq!(slots::edition_before(&mut tx, "weekly", "next").await.unwrap().as_deref(), Some("one"));
+        assert_eq!(slots::edition_before(&mut tx, "weekly", "one").await.unwrap(), None);
+        assert_eq!(slots::edition_before(&mut tx, "extras", "next").await.unwrap(), None);
     })
     .await;
 }
