@@ -72,3 +72,4 @@ mod too_old_is_thrown_away;
 mod two_lanes;
 mod viewed_in_a_browser;
 mod wire_rules;
+mod wire_rules_pages;
