@@ -89,3 +89,4 @@ mod two_desks;
 mod two_lanes;
 mod viewed_in_a_browser;
 mod wire_rules;
+mod wire_rules_pages;

@@ -92,15 +92,20 @@ use std::path::Path;
 const TABLE: &str = include_str!("wire_rules.rs");
 const LAST: usize = 84;
 
-struct Rule {
-    number: usize,
-    level: String,
-    tests: Vec<String>,
-    reason: Option<String>,
+pub struct Rule {
+    pub number: usize,
+    pub level: String,
+    pub tests: Vec<String>,
+    pub reason: Option<String>,
 }
 
 fn rules(table: &str) -> Vec<Rule> {
-    let rows = table.lines().filter_map(|line| line.strip_prefix("//! | W")?.strip_suffix(" |"));
+    rules_after(table, "//! | W")
+}
+
+/// The rows that start so.
+pub fn rules_after(table: &str, start: &str) -> Vec<Rule> {
+    let rows = table.lines().filter_map(|line| line.strip_prefix(start)?.strip_suffix(" |"));
     rows.map(|row| {
         let mut cells = row.splitn(3, " | ").map(str::trim);
         let mut next = || cells.next().unwrap_or_else(|| panic!("{row}"));
@@ -120,7 +125,7 @@ fn rules(table: &str) -> Vec<Rule> {
 }
 
 /// The names of all tests of the house.
-fn tests() -> BTreeSet<String> {
+pub fn tests() -> BTreeSet<String> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut folders = vec![root.join("src"), root.join("tests")];
     let mut found = BTreeSet::new();
