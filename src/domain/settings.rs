@@ -205,7 +205,7 @@ pub struct ImapSettings {
 #[derive(Clone, Debug)]
 pub struct IntakeSettings {
     pub authserv_id: Option<String>,
-    /// The name server for keys of signatures; `None`: the system's.
+    /// The name server for keys of signatures and for the doctor; `None`: the system's.
     pub resolver: Option<std::net::SocketAddr>,
     pub lmtp: Option<Listen>,
     pub imap: Option<ImapSettings>,
