@@ -14,6 +14,7 @@ use super::{slot_rule, urls};
 use crate::domain::publication::{
     ArticleAccess, ImportRules, Offer, PlannedEdition, Publication, Slot, Tier, TierId,
 };
+use crate::domain::sender::more_than_a_name;
 
 const LATE: Duration = Duration::from_secs(86_400);
 const TEMPLATE: &str = "weekly";
@@ -22,9 +23,17 @@ const SUBJECT: &str = "{{articles.0.title}}";
 /// Reads the whole file. `None` when something that has no default is missing or wrong.
 pub(super) fn publication(mut root: Section<'_>) -> Option<Publication> {
     let name = text(&mut root, "name", "write name = \"Example News\"");
-    let from = root
-        .required("from", "write from = \"Example News <weekly@news.example.org>\"")
-        .and_then(|found| found.parse(syntax::mailbox));
+    let from =
+        root.required("from", "write from = \"Example News <weekly@news.example.org>\"").and_then(|found| {
+            let mailbox = found.parse(syntax::mailbox)?;
+            if let Some(what) = more_than_a_name(&mailbox.name) {
+                found.warn(
+                    &format!("the name {what}"),
+                    "write the sender's name alone: Gmail refuses names that deceive",
+                );
+            }
+            Some(mailbox)
+        });
     let url = root
         .required("url", "write url = \"https://news.example.org\"")
         .and_then(|found| found.parse(urls::web_base));

@@ -270,7 +270,7 @@ pub struct MaildirSettings {
 #[derive(Clone, Debug)]
 pub struct IntakeSettings {
     pub authserv_id: Option<String>,
-    /// The name server for keys of signatures; `None`: the system's.
+    /// The name server for keys of signatures and for the doctor; `None`: the system's.
     pub resolver: Option<std::net::SocketAddr>,
     pub lmtp: Option<LmtpSettings>,
     pub imap: Option<ImapSettings>,

@@ -10,6 +10,7 @@ use super::edition::EditionInput;
 use crate::domain::body::{Body, Field, Piece, escape_html};
 use crate::domain::problem::{Position, Problem};
 use crate::domain::publication::Tier;
+use crate::domain::sender::reads_like_an_answer;
 
 /// From here on a warning, in bytes.
 pub const HTML_WARNS: usize = 90_000;
@@ -19,6 +20,9 @@ pub const HTML_STOPS: usize = 102_000;
 const SUBJECT_WARNS: usize = 78;
 /// Longer subjects are a mistake: somebody's whole paragraph.
 const SUBJECT_STOPS: usize = 255;
+
+/// The preview text, which lists of mails show.
+const PREVIEWS: usize = 1;
 
 /// What template languages and other newsletter systems leave when nobody fills it.
 const LEFTOVERS: &[&str] = &["{{", "}}", "*|", "|*", "%%", "<mj-", "[object]"];
@@ -32,6 +36,17 @@ pub fn lint_edition(
 ) -> Vec<Problem> {
     let file = format!("{} for {}", input.slug, tier.id);
     let mut problems = lint_mail(body, &file);
+    let warning =
+        |key: &str, what: &str, hint: &str| Problem::warning(&file, Position::FILE, key, what, hint);
+    if reads_like_an_answer(&literals(&body.subject)) {
+        let hint = "name what is in it: providers take a false answer for a way to deceive (W160)";
+        problems.push(warning("subject", "starts like an answer", hint));
+    }
+    let hidden = tags(&literals(&body.html), "<").filter(|tag| is_hidden(tag)).count();
+    if hidden > PREVIEWS {
+        let what = format!("{hidden} parts of it are hidden from readers");
+        problems.push(warning("hidden", &what, "hide nothing but the preview of <mj-preview> (W163)"));
+    }
     let error =
         |key: &str, what: &str| Problem::error(&file, Position::FILE, key, what, "every reader needs it");
     let mut address = String::new();
@@ -153,6 +168,13 @@ fn literals(pieces: &[Piece]) -> String {
 
 fn leftover(text: &str, shown: &str) -> Option<&'static str> {
     LEFTOVERS.iter().find(|left| text.contains(**left) && !shown.contains(**left)).copied()
+}
+
+/// Whether a reader sees nothing of what is in it.
+fn is_hidden(tag: &str) -> bool {
+    let style = attribute(tag, "style").unwrap_or_default().to_ascii_lowercase();
+    let style: String = style.chars().filter(|c| !c.is_whitespace()).collect();
+    ["display:none", "visibility:hidden"].iter().any(|hides| style.contains(hides))
 }
 
 /// All start tags that begin like this. In our own output no value holds a `>`.

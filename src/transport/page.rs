@@ -37,6 +37,12 @@ pub struct Target {
 }
 
 impl Target {
+    /// Host and port as a request names them.
+    fn authority(&self) -> String {
+        let host = if self.host.contains(':') { format!("[{}]", self.host) } else { self.host.clone() };
+        if self.port == 443 { host } else { format!("{host}:{}", self.port) }
+    }
+
     /// `None`: it is no `https:` address.
     pub fn of(url: &str) -> Option<Target> {
         let rest = url.strip_prefix("https://")?;
@@ -74,7 +80,7 @@ async fn asked(target: &Target, at: SocketAddr, form: Option<&str>) -> Result<Pa
     let request = Request::builder()
         .method(if form.is_some() { Method::POST } else { Method::GET })
         .uri(&target.path)
-        .header(header::HOST, &target.host)
+        .header(header::HOST, target.authority())
         .header(header::CONNECTION, "close")
         .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded")
         .body(form.unwrap_or_default().to_owned())
@@ -100,6 +106,9 @@ mod tests {
         assert_eq!(of("https://news.example.org"), Some(("news.example.org".into(), 443, "/".into())));
         assert_eq!(of("https://x.example:8443/a/b"), Some(("x.example".into(), 8443, "/a/b".into())));
         assert_eq!(of("https://[::1]:8443/a"), Some(("::1".into(), 8443, "/a".into())));
+        assert_eq!(of("https://[::1]/a"), Some(("::1".into(), 443, "/a".into())));
+        assert_eq!(Target::of("https://[::1]:8443/").unwrap().authority(), "[::1]:8443");
+        assert_eq!(Target::of("https://x.example/").unwrap().authority(), "x.example");
         assert_eq!(of("http://x.example"), None);
         assert_eq!(of("https://x.example:99999/"), None);
     }

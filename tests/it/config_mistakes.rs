@@ -674,3 +674,19 @@ fn plans_of_other_systems_are_named_and_the_lapsed_tier_is_the_default() {
     assert_eq!(import.default.as_ref().map(|tier| tier.as_str()), Some("yearly"));
     assert_eq!(load(SETTINGS, PUBLICATION).publication.unwrap().import.default, None);
 }
+
+#[test]
+fn w159_a_senders_name_that_deceives_is_a_warning() {
+    for (name, what) in
+        [("Re: Example News", "answer"), ("Example News (2)", "counts"), ("\u{2714} Example News", "picture")]
+    {
+        let text = PUBLICATION.replace("\"Example News <weekly@", &format!("\"{name} <weekly@"));
+        let loaded = load(SETTINGS, &text);
+        let lines = lines(&loaded);
+        assert!(!loaded.has_errors() && lines.len() == 1, "{lines:#?}");
+        assert!(
+            lines[0].starts_with("publication.toml:2:8: warning: from: the name ") && lines[0].contains(what),
+            "{lines:#?}"
+        );
+    }
+}

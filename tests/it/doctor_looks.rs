@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex};
 
 use serde_json::Value;
 use tidings::mail::dkim::DkimKey;
+use tidings::store::{Dialect, checkup};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -15,6 +16,7 @@ use crate::support::daemon::{Answer, Daemon, Site};
 use crate::support::dns::NameServer;
 use crate::support::peer::Peer;
 use crate::support::signing::pem;
+use crate::support::stores::on_every_store;
 
 const HOST: &str = "news.example.org";
 const DMARC: &str = "_dmarc.example.org";
@@ -53,7 +55,7 @@ impl Proxy {
                 }
                 let target = *proxy.target.lock().unwrap();
                 let Some(target) = target else { return };
-                let mut behind = TcpStream::connect(target).await.unwrap();
+                let Ok(mut behind) = TcpStream::connect(target).await else { return };
                 behind.write_all(&head[..length]).await.unwrap();
                 drop(tokio::io::copy_bidirectional(&mut stream, &mut behind).await);
             });
@@ -446,4 +448,38 @@ async fn w68_a_test_mail_waits_for_a_daemon_and_says_so() {
     assert_eq!(added.code, 0, "{added:?}");
     let refused = clinic.run(&["doctor", "--send-test", "gone@verifier.example"]).await;
     assert!(refused.code == 1 && refused.err.contains("is suppressed"), "{refused:?}");
+}
+
+#[tokio::test]
+async fn w78_both_databases_say_what_a_commit_waits_for() {
+    on_every_store(|store| async move {
+        let mut tx = store.read().await.unwrap();
+        assert_eq!(checkup::faults(&mut tx).await.unwrap(), Vec::<String>::new());
+        let durability = checkup::durability(&mut tx).await.unwrap();
+        let names: Vec<&str> = durability.iter().map(|found| found.setting.as_str()).collect();
+        match store.dialect() {
+            Dialect::Sqlite => assert_eq!((names, durability[0].value.as_str()), (vec!["synchronous"], "2")),
+            // Whether a server for tests is safe is its own matter.
+            Dialect::Postgres => assert_eq!(names, ["fsync", "full_page_writes", "synchronous_commit"]),
+        }
+        let unsafe_values = durability.iter().filter(|found| !found.is_safe);
+        assert!(unsafe_values.into_iter().all(|found| found.value == "off"), "{durability:?}");
+    })
+    .await;
+}
+
+/// Pages of the file overwritten in the middle: found, with the way back.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn w78_a_damaged_database_is_found() {
+    let mut clinic = Clinic::open().await;
+    let daemon = clinic.daemon.take().unwrap();
+    tokio::task::spawn_blocking(move || daemon.stop()).await.unwrap();
+    let file = clinic.site.path().join("var/tidings.db");
+    let mut octets = std::fs::read(&file).unwrap();
+    let half = octets.len() / 2;
+    octets[half..].fill(0xa5);
+    std::fs::write(&file, octets).unwrap();
+    let (_, findings, code) = clinic.examined().await;
+    let storage = findings.iter().find(|check| check["key"] == "storage_damaged");
+    assert!(storage.is_some_and(|check| check["status"] == "fail") && code == 1, "{findings:#?}");
 }

@@ -506,6 +506,22 @@ fn w22_w45_a_way_out_and_an_address_are_needed() {
 }
 
 #[test]
+fn w160_w163_nothing_deceives() {
+    let keys = |body_text: &str, title: &str| {
+        let set = with(&[("weekly/body.mjml", body_text)]).unwrap();
+        let text = format!("+++\ntitle = \"{title}\"\nstatus = \"ready\"\n+++\nwords\n");
+        let (article, _) = Article::parse("a.md", &text, std::path::Path::new("."), &publication()).unwrap();
+        let rendered = render_with(&set, &[article], "yearly").unwrap();
+        rendered.warnings.iter().map(|problem| problem.key.clone()).collect::<Vec<_>>()
+    };
+    let needed = "<mj-text>{{links.unsubscribe}} {{publication.postal_address}}</mj-text>";
+    let hidden = "<mj-raw><div style=\"Display: none\">a</div><p style=\"visibility:hidden\">b</p></mj-raw>";
+    assert_eq!(keys(&body(needed), "Four results"), [""; 0]);
+    assert_eq!(keys(&body(needed), "Re: your question"), ["subject"]);
+    assert_eq!(keys(&body(&format!("{needed}{hidden}")), "Four results"), ["hidden"]);
+}
+
+#[test]
 fn hostile_words_stay_words() {
     let evil = "</mj-text><mj-raw><script>alert(1)</script> {{links.unsubscribe}} \\\"'& \\u0001";
     let text = format!(

@@ -85,12 +85,23 @@
 //! | W82 | S | w65_to_w84_each_fault_is_one_finding_with_its_fix, w82_a_test_lowers_the_policy_by_one |
 //! | W83 | M | w66_w71_w83_alignment_by_the_tree_walk |
 //! | W84 | S | w65_to_w84_each_fault_is_one_finding_with_its_fix, w84_reports_elsewhere_are_welcome_where_it_is_said |
+//! | W158 | P | w35_w36_w38_one_click, w22_w45_a_way_out_and_an_address_are_needed, w37_w56_every_mail_of_the_demo_verifies, w79_a_whole_setup_has_no_finding_and_each_check_is_one_object |
+//! | W159 | S | w159_a_display_name_is_a_name, w159_a_senders_name_that_deceives_is_a_warning |
+//! | W160 | S | w160_a_subject_that_is_no_answer, w160_w163_nothing_deceives |
+//! | W161 | S | left out: a confirmation from an address that nobody knows is not opened; support answers and sign-in have one of their own |
+//! | W162 | S | left out: a plan of days would be a second limit beside a lane's rate, which an operator raises; what is over it waits and never fails |
+//! | W163 | S | w16_message_ids_are_distinct_stable_and_tell_nothing, w160_w163_nothing_deceives |
+//! | W164 | S | w22_w45_a_way_out_and_an_address_are_needed |
+//! | W165 | P | w65_to_w84_each_record_that_is_broken_is_found_once_with_its_fix_and_its_code |
+//! | W166 | P | w166_a_rule_of_the_operators_decides_and_without_it_a_policy_refusal_suppresses_nobody, w166_mistakes_in_it_are_found_at_start_with_their_place, w166_the_embedded_data_have_a_date_and_name_domains_once |
+//! | W167 | S | left out: nothing is tracked, so that only bounces tell who is gone, and those suppress by themselves |
 
 use std::collections::BTreeSet;
 use std::path::Path;
 
 const TABLE: &str = include_str!("wire_rules.rs");
-const LAST: usize = 84;
+/// Sections A, B, C, and F.
+const NUMBERS: [std::ops::RangeInclusive<usize>; 2] = [1..=84, 158..=167];
 
 pub struct Rule {
     pub number: usize,
@@ -164,7 +175,8 @@ fn every_rule_names_tests_that_exist_or_says_why_not() {
     let (rules, tests) = (rules(TABLE), tests());
     assert!(tests.len() > 300, "the tests were not found");
     let numbers: Vec<usize> = rules.iter().map(|rule| rule.number).collect();
-    assert_eq!(numbers, (1..=LAST).collect::<Vec<_>>(), "each rule once, in order");
+    let wanted: Vec<usize> = NUMBERS.into_iter().flatten().collect();
+    assert_eq!(numbers, wanted, "each rule once, in order");
     for Rule { number, level, tests: named, reason } in rules {
         assert!(["M", "S", "P"].contains(&level.as_str()), "W{number}: {level}");
         for name in &named {

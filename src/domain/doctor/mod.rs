@@ -19,6 +19,9 @@ use serde::Serialize;
 
 use super::words::words;
 
+/// As much of a record is shown, in characters.
+const FOUND: usize = 500;
+
 words! {
     /// How a check ended. Only `warn`, `fail` and `unknown` are findings.
     Status {
@@ -53,7 +56,7 @@ pub struct Check {
 
 impl Check {
     pub fn new(id: &'static str, key: &'static str, status: Status, place: &str) -> Check {
-        let place = place.to_owned();
+        let place = clean(place);
         let (found, expected, fix) = (String::new(), String::new(), String::new());
         Check { id, key, status, place, found, expected, fix, codes: Vec::new() }
     }
@@ -75,7 +78,7 @@ impl Check {
     }
 
     pub fn found(self, found: impl Into<String>) -> Check {
-        Check { found: shortened(&found.into()), ..self }
+        Check { found: shortened(&clean(&found.into())), ..self }
     }
 
     pub fn expected(self, expected: impl Into<String>) -> Check {
@@ -83,7 +86,9 @@ impl Check {
     }
 
     pub fn fix(self, fix: impl Into<String>) -> Check {
-        Check { fix: fix.into(), ..self }
+        let fix = fix.into();
+        let lines: Vec<String> = fix.lines().map(clean).collect();
+        Check { fix: lines.join("\n"), ..self }
     }
 
     pub fn is_finding(&self) -> bool {
@@ -91,10 +96,17 @@ impl Check {
     }
 }
 
-/// What strangers publish goes to a terminal: no control characters, and not without end.
+/// What strangers publish goes to a terminal.
+fn clean(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+}
+
+/// And not without end. What repairs it is never cut: it is to be copied.
 fn shortened(text: &str) -> String {
-    let clean: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(500).collect();
-    if clean.len() < text.len() && text.chars().count() > 500 { clean + "..." } else { clean }
+    match text.char_indices().nth(FOUND) {
+        Some((end, _)) => format!("{}...", &text[..end]),
+        None => text.to_owned(),
+    }
 }
 
 words! {

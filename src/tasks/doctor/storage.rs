@@ -25,10 +25,7 @@ pub(super) async fn look(patient: &Patient<'_>) -> Vec<Check> {
     };
     checks.push(match faults.first() {
         None => Check::ok("W78", "storage", &place).found("it opens, fits together and takes writes"),
-        Some(first) => Check::fail("W78", "storage_damaged", &place)
-            .found(format!("it does not fit together: {first}"))
-            .expected("a database without damage")
-            .fix("stop the daemon, keep a copy of the file, and put a backup in its place: `tidings run --restored`"),
+        Some(first) => damaged(&place, first),
     });
     let weak = durability.iter().find(|setting| !setting.is_safe);
     checks.push(match weak {
@@ -60,6 +57,10 @@ async fn looked(store: &Store) -> Result<(Vec<String>, Vec<checkup::Durability>)
 }
 
 fn closed(place: &str, error: &StoreError) -> Check {
+    // SQLite's words for a file that is broken speak of a disk image; it is not away.
+    if error.to_string().contains("malformed") {
+        return damaged(place, &error.to_string());
+    }
     let (status, key) =
         if error.is_away() { (Status::Unknown, "storage_away") } else { (Status::Fail, "storage_refuses") };
     let fix = match error {
@@ -71,6 +72,13 @@ fn closed(place: &str, error: &StoreError) -> Check {
         .found(error.to_string())
         .expected("a database of this version that answers")
         .fix(fix)
+}
+
+fn damaged(place: &str, what: &str) -> Check {
+    Check::fail("W78", "storage_damaged", place)
+        .found(format!("it does not fit together: {what}"))
+        .expected("a database without damage")
+        .fix("stop the daemon, keep a copy of the file, and put a backup in its place: `tidings run --restored`")
 }
 
 fn room(store: &Store, place: &str) -> Check {
