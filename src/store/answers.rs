@@ -84,6 +84,15 @@ pub async fn end_held(tx: &mut Tx, thread: i64, staff: i64, state: &str) -> Resu
     Ok(())
 }
 
+/// What is held in a conversation goes with it where it is joined to another one.
+///
+/// # Errors
+/// When the database fails.
+pub async fn follow(tx: &mut Tx, from: i64, into: i64) -> Result<(), StoreError> {
+    run!(tx, "UPDATE held_answers SET thread_id = $2 WHERE thread_id = $1", from, into)?;
+    Ok(())
+}
+
 /// A file of a body.
 #[derive(Clone, Debug, PartialEq, Eq, sqlx::FromRow)]
 pub struct BodyFile {

@@ -157,16 +157,16 @@ const MERGES_MAX: usize = 10;
 pub async fn merge(tx: &mut Tx, from: i64, into: i64) -> Result<bool, StoreError> {
     const SIGN: &str = "UPDATE threads SET state = 'closed', waiting_since = NULL, merged_into = $2 \
         WHERE id = $1 AND id <> $2 AND address_key = (SELECT i.address_key FROM threads i WHERE i.id = $2)";
-    const WAITS: &str =
-        "UPDATE threads SET state = 'open', waiting_since = coalesce(waiting_since, $2) WHERE id = $1";
     let waiting = row!(tx, (Option<i64>,), "SELECT waiting_since FROM threads WHERE id = $1", from)?;
     if run!(tx, SIGN, from, into)? == 0 {
         return Ok(false);
     }
     run!(tx, "UPDATE posts SET thread_id = $2 WHERE thread_id = $1", from, into)?;
-    if let Some((Some(since),)) = waiting {
-        run!(tx, WAITS, into, since)?;
+    super::answers::follow(tx, from, into).await?;
+    if waiting.is_some_and(|(since,)| since.is_some()) {
+        run!(tx, "UPDATE threads SET state = 'open' WHERE id = $1", into)?;
     }
+    wait_again(tx, into).await?;
     Ok(true)
 }
 
@@ -188,13 +188,22 @@ pub async fn split(tx: &mut Tx, thread: i64, post: i64, now: Timestamp) -> Resul
     }
     let Some((new,)) = row!(tx, (i64,), NEW, thread, now.millis())? else { return Ok(None) };
     run!(tx, "UPDATE posts SET thread_id = $3 WHERE thread_id = $1 AND id >= $2", thread, post, new)?;
-    // What waits for an answer went with the newest words.
-    run!(
-        tx,
-        "UPDATE threads SET waiting_since = NULL, state = 'waiting' WHERE id = $1 AND state = 'open'",
-        thread
-    )?;
+    wait_again(tx, thread).await?;
+    wait_again(tx, new).await?;
     Ok(Some(new))
+}
+
+/// Says anew since when a conversation waits whose posts have changed: since the first word of the subscriber that nobody answered.
+/// A closed one stays closed.
+async fn wait_again(tx: &mut Tx, thread: i64) -> Result<(), StoreError> {
+    const SINCE: &str = "UPDATE threads SET waiting_since = (SELECT min(p.at) FROM posts p WHERE p.thread_id = $1 \
+            AND p.kind = 'subscriber' AND p.id > coalesce((SELECT max(s.id) FROM posts s \
+                WHERE s.thread_id = $1 AND s.kind = 'staff'), 0)) WHERE id = $1 AND state <> 'closed'";
+    const STATE: &str = "UPDATE threads SET state = CASE WHEN waiting_since IS NULL THEN 'waiting' ELSE 'open' END \
+        WHERE id = $1 AND state <> 'closed'";
+    run!(tx, SINCE, thread)?;
+    run!(tx, STATE, thread)?;
+    Ok(())
 }
 
 /// Who a conversation is with, and how it stands.

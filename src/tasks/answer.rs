@@ -8,7 +8,7 @@ use super::frames;
 use super::receive::EffectProblem;
 use super::threading::Desk;
 use crate::domain::delivery::DeliveryKind;
-use crate::domain::hidden::{Hidden, Leak};
+use crate::domain::hidden::{Hidden, Leak, seen};
 use crate::domain::relayed::signature_like;
 use crate::domain::thread::PostKind;
 use crate::mail::compose::Frame;
@@ -223,7 +223,10 @@ impl Desk {
         let members = self.staff.iter().map(|member| (member.name.as_str(), member.address.as_str()));
         let addresses = &self.settings.addresses;
         let mut hidden = Hidden::new(members, &public, &[&addresses.reply, &addresses.bounce]);
-        hidden.add(also_called, "", &public);
+        // Some answer under the desk's own name, which everybody knows.
+        if seen(also_called) != seen(&self.press.desk_name) && seen(also_called) != seen(&publication.name) {
+            hidden.add(also_called, "", &public);
+        }
         hidden
     }
 
@@ -338,6 +341,12 @@ struct Said<'a> {
     files: &'a [Attachment],
     body_id: i64,
     inbound: Option<(i64, Option<&'a str>)>,
+}
+
+/// Whether somebody attached something that they may want to be read: a calling card or a logo comes with every mail of theirs.
+pub(super) fn carries_files(files: &[File]) -> bool {
+    let sorted = sorted(files);
+    !sorted.clean.is_empty() || !sorted.unclean.is_empty()
 }
 
 fn sorted(files: &[File]) -> Sorted {

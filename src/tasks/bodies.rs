@@ -23,7 +23,12 @@ impl Bodies {
         if let Some(known) = self.lock().get(&id) {
             return Ok(known.clone());
         }
-        let compiled = Arc::new(load(store, id).await?);
+        let (compiled, with_files) = load(store, id).await?;
+        let compiled = Arc::new(compiled);
+        // One recipient gets it, and its files may have many megabytes.
+        if with_files {
+            return Ok(compiled);
+        }
         let mut known = self.lock();
         if known.len() >= KEPT {
             known.clear();
@@ -49,7 +54,8 @@ pub enum BodyProblem {
     Broken { id: i64, why: String },
 }
 
-async fn load(store: &Store, id: i64) -> Result<Compiled, BodyProblem> {
+/// The compiled body, and whether files go with it.
+async fn load(store: &Store, id: i64) -> Result<(Compiled, bool), BodyProblem> {
     let mut tx = store.read().await?;
     let (frame, body) = editions::body(&mut tx, id).await?;
     let files = answers::files(&mut tx, id).await?;
@@ -64,5 +70,6 @@ async fn load(store: &Store, id: i64) -> Result<Compiled, BodyProblem> {
         octets: file.octets,
         shown: Shown::Nowhere,
     };
-    Ok(compiled.with_files(&files.into_iter().map(file).collect::<Vec<_>>()))
+    let files: Vec<File> = files.into_iter().map(file).collect();
+    Ok((compiled.with_files(&files), !files.is_empty()))
 }

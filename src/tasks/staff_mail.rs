@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 
-use super::answer::{Answer, Answered, Refusal};
+use super::answer::{Answer, Answered, Refusal, carries_files};
 use super::receive::EffectProblem;
 use super::threading::{Desk, Message};
 use super::told::Told;
@@ -172,7 +172,7 @@ impl Desk {
             !orders.text.is_empty()
         } else if orders.send {
             self.send(tx, mail).await?
-        } else if text.is_empty() && mail.message.files.is_empty() && (orders.close || heir.is_some()) {
+        } else if text.is_empty() && !carries_files(mail.message.files) && (orders.close || heir.is_some()) {
             true
         } else {
             self.reply(tx, mail, &orders, (seen, text)).await?

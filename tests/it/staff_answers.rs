@@ -306,6 +306,30 @@ async fn an_answer_to_the_wrong_address_is_no_question() {
     assert_eq!((world.mails(ANA).len(), world.line.threads().await.len()), (1, 1));
 }
 
+/// Two questions that nobody answered stay two that wait.
+#[tokio::test]
+async fn splitting_hides_no_question() {
+    on_every_store(|store| async move {
+        let world = World::start(&store, Peer::willing().await).await;
+        world.ana("a1@x.example", "Does it fit?").await;
+        world.ana("a2@x.example", "And an invoice?").await;
+        let second = world.line.posts(1).await.last().unwrap().id;
+        let mut tx = store.write().await.unwrap();
+        let new = threads::split(&mut tx, 1, second, TUESDAY).await.unwrap().unwrap();
+        tx.commit().await.unwrap();
+        for number in [1, new] {
+            let row = world.thread(number).await;
+            assert_eq!((row.state, row.waiting_since), (ThreadState::Open, Some(TUESDAY)), "{number}");
+        }
+        // A calling card comes with every mail, and is nothing that somebody wants to be read.
+        let (to, raw) = world.answer(MIRA, "s1", PASS, "#close");
+        let card: (&str, &str, &[u8]) = ("mira.vcf", "text/vcard", b"BEGIN:VCARD");
+        world.line.take(&to, MIRA, &with_files(&raw, &[card])).await;
+        assert_eq!(world.thread(1).await.state, ThreadState::Closed);
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn commands_do_what_they_say_or_come_back() {
     on_every_store(|store| async move {
@@ -621,6 +645,7 @@ async fn conversations_are_split_and_joined_and_old_ones_stay_closed() {
         let new = threads::split(&mut tx, 1, posts[3].id, TUESDAY).await.unwrap().unwrap();
         tx.commit().await.unwrap();
         assert_eq!(world.thread(1).await.state, ThreadState::Waiting);
+        assert_eq!(world.thread(1).await.waiting_since, None);
         assert_eq!((world.thread(new).await.state, world.thread(new).await.posts), (ThreadState::Open, 1));
         // An answer to the question that moved goes on where it moved to.
         world.staff(MIRA, "s2", "Here it is.").await;
