@@ -74,6 +74,17 @@ pub struct Delivery {
     pub settled_at: Option<Timestamp>,
     /// What was said to tries that did not succeed.
     pub attempts: Vec<Attempt>,
+    /// What came back of it later.
+    pub came_back: Vec<CameBack>,
+}
+
+/// A report about a message, or a complaint.
+#[derive(Debug, Serialize)]
+pub struct CameBack {
+    pub at: Timestamp,
+    pub kind: String,
+    pub class: String,
+    pub said: String,
 }
 
 #[derive(Debug, Serialize)]
@@ -218,6 +229,7 @@ async fn deliveries(tx: &mut Tx, subscriber: i64, key: &str) -> Result<Vec<Deliv
             first_attempt_at: first.map(Timestamp),
             settled_at: settled.map(Timestamp),
             attempts: attempts(tx, id).await?,
+            came_back: came_back(tx, id).await?,
         });
     }
     Ok(deliveries)
@@ -227,6 +239,13 @@ async fn attempts(tx: &mut Tx, delivery: i64) -> Result<Vec<Attempt>, StoreError
     const SQL: &str = "SELECT at, state, reply FROM attempts WHERE delivery_id = $1 ORDER BY id";
     let read = |(at, state, reply): (i64, String, String)| Attempt { at: Timestamp(at), state, reply };
     Ok(rows!(tx, (i64, String, String), SQL, delivery)?.into_iter().map(read).collect())
+}
+
+async fn came_back(tx: &mut Tx, delivery: i64) -> Result<Vec<CameBack>, StoreError> {
+    const SQL: &str = "SELECT at, kind, class, said FROM bounces WHERE delivery_id = $1 ORDER BY id";
+    type Row = (i64, String, String, String);
+    let read = |(at, kind, class, said): Row| CameBack { at: Timestamp(at), kind, class, said };
+    Ok(rows!(tx, Row, SQL, delivery)?.into_iter().map(read).collect())
 }
 
 async fn conversations(tx: &mut Tx, subscriber: i64, key: &str) -> Result<Vec<Thread>, StoreError> {

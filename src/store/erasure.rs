@@ -152,6 +152,8 @@ async fn wipe(tx: &mut Tx, delivery: i64, now: Timestamp) -> Result<bool, StoreE
     run!(tx, BODY, delivery)?;
     run!(tx, FILES, delivery)?;
     run!(tx, "DELETE FROM attempts WHERE delivery_id = $1", delivery)?;
+    // That it came back counts for the edition and its lane; what their server said of them does not.
+    run!(tx, "UPDATE bounces SET said = '' WHERE delivery_id = $1", delivery)?;
     Ok(run!(tx, NOTE, delivery)? == 0)
 }
 

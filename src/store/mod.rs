@@ -69,6 +69,13 @@ pub enum StoreError {
     Corrupt { what: &'static str, why: String },
 }
 
+/// By the words of SQLite: a damaged file ("database disk image is malformed") is not away, it stays damaged.
+fn is_sqlite_away(text: &str) -> bool {
+    const SIGNS: [&str; 7] =
+        ["locked", "busy", "disk I/O error", "readonly", "is full", "unable to open", "interrupted"];
+    SIGNS.iter().any(|sign| text.contains(sign))
+}
+
 impl StoreError {
     /// Whether the store is away, as against refusing what was asked: later it will work. Everything else would fail again.
     pub fn is_away(&self) -> bool {
@@ -81,8 +88,7 @@ impl StoreError {
                     .iter()
                     .any(|class| code.len() == 5 && code.starts_with(class));
                 // SQLite has no classes that sqlx tells apart from constraints.
-                let sqlite = ["locked", "busy", "disk", "readonly", "full", "unable to open", "interrupted"];
-                postgres || sqlite.iter().any(|sign| text.contains(sign))
+                postgres || is_sqlite_away(text)
             }
             StoreError::Sql(error) => {
                 use sqlx::Error::{Io, PoolClosed, PoolTimedOut, Protocol, Tls, WorkerCrashed};
@@ -243,4 +249,26 @@ fn lock_path(file: &Path) -> PathBuf {
 /// Reads a stored word; an unknown one means that somebody else wrote into the store.
 fn word<T>(what: &'static str, text: &str, parse: impl Fn(&str) -> Option<T>) -> Result<T, StoreError> {
     parse(text).ok_or_else(|| StoreError::Corrupt { what, why: format!("the word `{text}`") })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_sqlite_away;
+
+    #[test]
+    fn what_passes_is_away_and_damage_is_not() {
+        for away in [
+            "database is locked",
+            "database table is locked",
+            "disk I/O error",
+            "database or disk is full",
+            "attempt to write a readonly database",
+            "unable to open database file",
+            "interrupted",
+        ] {
+            assert!(is_sqlite_away(away), "{away}");
+        }
+        assert!(!is_sqlite_away("database disk image is malformed"));
+        assert!(!is_sqlite_away("UNIQUE constraint failed: editions.slug"));
+    }
 }

@@ -3,6 +3,7 @@
 use secrecy::ExposeSecret;
 use sqlx::{Connection, Row};
 use tidings::domain::address::Address;
+use tidings::domain::bounce::Bounce;
 use tidings::domain::delivery::{DeliveryKind, DeliveryState, Settlement};
 use tidings::domain::settings::{OnUncertain, StorageUrl};
 use tidings::domain::subscriber::Subscriber;
@@ -12,7 +13,7 @@ use tidings::runtime::Timestamp;
 use tidings::store::claims::{self, ClaimRequest, Claimed};
 use tidings::store::deliveries::{self, LANE_OTHER, Settled};
 use tidings::store::erasure::{self, Erasing};
-use tidings::store::{Store, audit, dossier, editions, owners, people, suppressions};
+use tidings::store::{Store, audit, bounces, dossier, editions, owners, people, suppressions};
 use tidings::tasks::erase::{Erased, Eraser, sweep};
 use tidings::tasks::people::{ImportOptions, import};
 
@@ -27,7 +28,7 @@ use crate::support::stores::{TestStore, on_every_store};
 const ERIKA: &str = "Erika.Muster@readers.example";
 
 /// Each is about her, and about nobody else.
-const HERS: [&str; 5] = ["erika", "Muster", "HERWORDS", "203.0.113.77", "HERANSWER"];
+const HERS: [&str; 6] = ["erika", "Muster", "HERWORDS", "203.0.113.77", "HERANSWER", "HERREPORT"];
 
 async fn erase(front: &Front, address: &str) -> Option<Erased> {
     let eraser = Eraser {
@@ -129,6 +130,20 @@ async fn lived(test: &TestStore) -> (Front, i64) {
         message("Erika <x@y.example>", "a1@y.example", "Auto-Submitted: auto-replied\r\n", "HERANSWER: away");
     line.take(&line.address(Purpose::Edition, delivery, 0), "x@y.example", &away).await;
     front.mails().await;
+    // And what her provider says of her to a report.
+    let mut tx = test.store.write().await.unwrap();
+    let mailed = bounces::mailed(&mut tx, delivery).await.unwrap().expect("it was sent");
+    let report = Bounce {
+        class: None,
+        reason: "unknown".into(),
+        status: String::new(),
+        said: "HERREPORT: Erika Muster has moved".into(),
+        confirmed: false,
+        points: 1,
+        doubt: "",
+    };
+    bounces::enter(&mut tx, &mailed, (1, true), &report, TUESDAY).await.unwrap();
+    tx.commit().await.unwrap();
     assert!(!line.posts(thread).await.is_empty());
     (front, id)
 }
@@ -143,7 +158,9 @@ async fn w190_nothing_of_the_person_is_left_and_the_counts_add_up() {
         let mut tx = test.store.read().await.unwrap();
         let dossier = dossier::of(&mut tx, &address).await.unwrap().unwrap();
         let known = serde_json::to_string(&dossier).unwrap();
-        for wanted in ["Erika Muster", "HERWORDS", "203.0.113.77", "weekly", "set-tier", "\"sessions\":[{"] {
+        for wanted in
+            ["Erika Muster", "HERWORDS", "HERREPORT", "203.0.113.77", "weekly", "set-tier", "\"sessions\":[{"]
+        {
             assert!(known.contains(wanted), "W189: {wanted}: {known}");
         }
         assert!(!known.contains("other@readers"), "{known}");
