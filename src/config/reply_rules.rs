@@ -507,6 +507,7 @@ mod tests {
             (Dot, "550 5.4.5 Daily user sending limit exceeded. - gsmtp", 'X'),
             (Dot, "554 5.6.0 Mail message is malformed. Not accepted. - gsmtp", 'C'),
             (Rcpt, "550 5.1.1 The email account that you tried to reach does not exist. - gsmtp", 'H'),
+            (Rcpt, "550 5.1.1 Verification failed for <bounce+x@news.example.org>: its server said: User unknown. Sender verify failed", 'P'),
             (Dot, "421 4.7.28 [192.0.2.1] Our system has detected an unusual rate of unsolicited mail originating from your IP address. - gsmtp", 'P'),
         ]);
     }

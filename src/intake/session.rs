@@ -257,6 +257,9 @@ impl<'a> Dialogue<'a> {
         if from.flags & MAIL_BODY_BINARYMIME != 0 {
             return self.refuse("555 5.5.4 BINARYMIME is not offered");
         }
+        if from.address.as_ref().contains(char::is_control) {
+            return self.refuse("501 5.1.7 a control character is in the sender's address");
+        }
         self.from = Some(from.address.as_ref().to_owned());
         self.size = from.size;
         self.reply("250 2.1.0 go on");
@@ -272,6 +275,9 @@ impl<'a> Dialogue<'a> {
             return None;
         }
         let address = to.address.as_ref();
+        if address.contains(char::is_control) {
+            return self.refuse("501 5.1.3 a control character is in the recipient's address");
+        }
         if !accepts(address) {
             // Not counted as an error: a list of recipients may hold many that are not ours.
             self.reply("550 5.1.1 no such recipient");

@@ -59,14 +59,16 @@ pub async fn deliveries(tx: &mut Tx, who: &Erasing<'_>) -> Result<Vec<Delivery>,
     // Mail to somebody of the house stays: it is about their work.
     const ADDRESSED: &str = "SELECT id, key_id FROM deliveries WHERE (lower(address) = $1 OR lower(address) = $2) \
         AND address IS NOT NULL AND staff_id IS NULL AND kind <> 'report'";
+    const ASKED: &str = "SELECT id, key_id FROM deliveries WHERE (lower(address) = $1 OR lower(address) = $2) \
+        AND address IS NOT NULL AND kind = 'confirm'";
     const OF_THREADS: &str = "SELECT d.id, d.key_id FROM threads t CROSS JOIN deliveries d \
         WHERE (t.address_key = $1 OR t.subscriber_id = $2) AND d.thread_id = t.id AND d.thread_id IS NOT NULL";
     const WISHED: &str = "SELECT address_key FROM requests WHERE subscriber_id = $1";
     let mut found = rows!(tx, Delivery, EDITIONS, who.id())?;
-    // Questions that went to an address which they wanted their mails at.
+    // Questions that went to an address which they wanted their mails at, and nothing else that somebody there got.
     for (key,) in rows!(tx, (String,), WISHED, who.id())? {
         let ascii = key.to_ascii_lowercase();
-        found.extend(rows!(tx, Delivery, ADDRESSED, key, ascii)?);
+        found.extend(rows!(tx, Delivery, ASKED, key, ascii)?);
     }
     found.extend(rows!(tx, Delivery, SINGLE, who.id())?);
     found.extend(rows!(tx, Delivery, ADDRESSED, who.key, who.ascii())?);

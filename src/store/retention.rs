@@ -135,14 +135,15 @@ fn without_networks(text: &str) -> Option<String> {
     Some(text.split(' ').map(clean).collect::<Vec<_>>().join(" "))
 }
 
-/// Marks links that are mailed too late as expired: `ago` is when they were due. They are few.
+/// Marks links that are mailed too late as expired: `ago` is when they were due, and a deferral makes none younger. They are few.
 ///
 /// # Errors
 /// When the database fails.
 pub async fn late_links(tx: &mut Tx, ago: Timestamp, now: Timestamp) -> Result<u64, StoreError> {
     const SQL: &str = "UPDATE deliveries SET state = 'expired', due_at = NULL, settled_at = $2, \
             last_reply = 'its link works no more' \
-        WHERE state = 'queued' AND stream = -2 AND kind = 'sign_in' AND due_at <= $1 + 0";
+        WHERE state = 'queued' AND stream = -2 AND kind = 'sign_in' \
+            AND coalesce(first_attempt_at, due_at) <= $1 + 0";
     Ok(run!(tx, SQL, ago.millis(), now.millis())?)
 }
 
@@ -152,7 +153,8 @@ pub async fn late_links(tx: &mut Tx, ago: Timestamp, now: Timestamp) -> Result<u
 /// When the database fails.
 pub async fn has_late_links(tx: &mut Tx, ago: Timestamp) -> Result<bool, StoreError> {
     const SQL: &str = "SELECT CAST(1 AS BIGINT) WHERE EXISTS (SELECT 1 FROM deliveries \
-        WHERE state = 'queued' AND stream = -2 AND kind = 'sign_in' AND due_at <= $1 + 0)";
+        WHERE state = 'queued' AND stream = -2 AND kind = 'sign_in' \
+            AND coalesce(first_attempt_at, due_at) <= $1 + 0)";
     Ok(row!(tx, (i64,), SQL, ago.millis())?.is_some())
 }
 

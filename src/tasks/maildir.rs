@@ -2,6 +2,7 @@
 //!
 //! A file is known by its octets, so one that was recorded before a crash is only put where it belongs.
 
+use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::io;
 use std::sync::Arc;
@@ -68,16 +69,17 @@ impl MaildirLine {
     pub async fn step(&self) -> Result<usize, Stopped> {
         let path = self.settings.path.clone();
         let maildir = off_reactor(move || Maildir::open(&path)).await?;
-        let mut taken = 0;
+        let (mut taken, mut unread) = (0, Unread::default());
         loop {
-            let looked = maildir.clone();
-            let names = off_reactor(move || looked.list(LISTED)).await?;
+            let (looked, left_out) = (maildir.clone(), unread.names.len());
+            let mut names = off_reactor(move || looked.list(LISTED + left_out)).await?;
+            names.retain(|name| !unread.names.contains(name));
             if names.is_empty() {
-                return Ok(taken);
+                return unread.first.map_or(Ok(taken), |error| Err(error.into()));
             }
             let mut names = names.into_iter().peekable();
             while names.peek().is_some() {
-                taken += self.take_group(&maildir, &mut names).await?;
+                taken += self.take_group(&maildir, &mut names, &mut unread).await?;
             }
         }
     }
@@ -86,15 +88,20 @@ impl MaildirLine {
         &self,
         maildir: &Maildir,
         names: &mut impl Iterator<Item = OsString>,
+        unread: &mut Unread,
     ) -> Result<usize, Stopped> {
         let (mut answers, mut octets) = (Vec::new(), 0);
         let max = self.common.max_message;
         for name in names.by_ref() {
             let (read_from, wanted) = (maildir.clone(), name.clone());
-            let (raw, set_aside) = match off_reactor(move || read_from.read(&wanted, max)).await? {
-                Read::Whole(raw) => (raw, None),
-                Read::Part(why, start) => (start, Some(why)),
-                Read::Gone => continue,
+            let (raw, set_aside) = match off_reactor(move || read_from.read(&wanted, max)).await {
+                Ok(Read::Whole(raw)) => (raw, None),
+                Ok(Read::Part(why, start)) => (start, Some(why)),
+                Ok(Read::Gone) => continue,
+                Err(error) => {
+                    unread.note(name, error);
+                    continue;
+                }
             };
             octets += raw.len();
             let mail = ReceivedMail {
@@ -123,6 +130,21 @@ impl MaildirLine {
             off_reactor(move || maildir.file(&name, after)).await?;
         }
         Ok(taken)
+    }
+}
+
+/// Files that cannot be read, in one step: they stop no other, and are tried again at the next one.
+#[derive(Default)]
+struct Unread {
+    names: BTreeSet<OsString>,
+    first: Option<io::Error>,
+}
+
+impl Unread {
+    fn note(&mut self, name: OsString, error: io::Error) {
+        let named = io::Error::new(error.kind(), format!("new/{}: {error}", name.to_string_lossy()));
+        self.first.get_or_insert(named);
+        self.names.insert(name);
     }
 }
 

@@ -21,6 +21,7 @@ use crate::domain::delivery::DeliveryKind;
 use crate::domain::joining::{self, Asked, CONSENT, Confirmed, JoinMail, RequestKind};
 use crate::domain::problem::Problem;
 use crate::domain::settings::Settings;
+use crate::domain::sign_in::Account;
 use crate::domain::subscriber::{Subscriber, SubscriberStatus};
 use crate::domain::suppression::SuppressionReason;
 use crate::domain::token::{Purpose, Subject};
@@ -34,7 +35,7 @@ use crate::runtime::{Masked, Timestamp};
 use crate::store::deliveries::{self, DeskMail};
 use crate::store::people::Evidence;
 use crate::store::requests::{self, NewRequest, Request};
-use crate::store::{Store, StoreError, Tx, editions, erasure, people, suppressions};
+use crate::store::{Store, StoreError, Tx, editions, erasure, people, sessions, suppressions};
 
 const WEBSITE: &str = "website";
 
@@ -296,6 +297,8 @@ impl Readers {
         if suppressed || !people::move_to(tx, person.id, &request.address, now).await? {
             return Ok(Confirmed::Taken);
         }
+        // Whoever reads the old mailbox is out.
+        sessions::close_all(tx, &Account::Subscriber(person.id)).await?;
         let key = request.address.key();
         let text = format!("the address was changed: {evidence}");
         let line = Evidence { key: &key, at: now, source: WEBSITE, text: &text };

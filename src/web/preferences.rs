@@ -11,7 +11,9 @@ use serde_json::{Value, json};
 use super::form::{self, Form};
 use super::leave::refused;
 use super::public::{Client, Reader, Site, masked};
+use super::sign_in::Signed;
 use crate::domain::address::Address;
+use crate::domain::sign_in::Who;
 use crate::domain::token::{NOBODY, Purpose};
 use crate::domain::wall_clock;
 use crate::runtime::Timestamp;
@@ -21,11 +23,15 @@ const LONGEST_PAUSE: Days = Days::new(366);
 
 const NAME: usize = 100;
 
-pub(super) async fn page(State(site): State<Site>, Path(token): Path<String>) -> Response {
+pub(super) async fn page(
+    State(site): State<Site>,
+    Path(token): Path<String>,
+    signed: Option<Signed>,
+) -> Response {
     match site.row(&token, Purpose::Preferences) {
         Some(NOBODY) => preview(&site),
         Some(row) => match site.reader(row).await {
-            Ok(Some(reader)) => shown(&site, &token, &reader, Told::default()),
+            Ok(Some(reader)) => shown(&site, &token, &reader, Told::to(signed.as_ref(), &reader)),
             Ok(None) => site.gone(),
             Err(later) => later,
         },
@@ -40,6 +46,16 @@ struct Told {
     wrong: Option<String>,
     name: Option<String>,
     until: Option<String>,
+    /// Whoever asks reads the mails of the address.
+    owner: bool,
+}
+
+impl Told {
+    /// A mail is passed on with all its links: only who is signed in is the person.
+    fn to(signed: Option<&Signed>, reader: &Reader) -> Told {
+        let owner = signed.is_some_and(|signed| signed.0.who == Who::Subscriber(reader.person.id));
+        Told { owner, ..Told::default() }
+    }
 }
 
 /// A form of this page, and the person whose page it is; else what is answered instead.
@@ -53,16 +69,22 @@ async fn typed(site: &Site, token: &str, request: Request) -> Result<(Form, Read
     Ok((form, reader))
 }
 
-pub(super) async fn save(State(site): State<Site>, Path(token): Path<String>, request: Request) -> Response {
+pub(super) async fn save(
+    State(site): State<Site>,
+    Path(token): Path<String>,
+    signed: Option<Signed>,
+    request: Request,
+) -> Response {
     let (form, reader) = match typed(&site, &token, request).await {
         Ok(typed) => typed,
         Err(answer) => return answer,
     };
+    let told = Told::to(signed.as_ref(), &reader);
     let (name, until) = (form.line("name", NAME), form.line("until", 20));
     let paused_until = match pause(&site, &until) {
         Ok(paused_until) => paused_until,
         Err(wrong) => {
-            let told = Told { wrong: Some(wrong), name: Some(name), until: Some(until), ..Told::default() };
+            let told = Told { wrong: Some(wrong), name: Some(name), until: Some(until), ..told };
             return shown(&site, &token, &reader, told);
         }
     };
@@ -71,7 +93,7 @@ pub(super) async fn save(State(site): State<Site>, Path(token): Path<String>, re
         return later;
     }
     match site.reader(reader.person.id).await {
-        Ok(Some(reader)) => shown(&site, &token, &reader, Told { saved: Some("Saved."), ..Told::default() }),
+        Ok(Some(reader)) => shown(&site, &token, &reader, Told { saved: Some("Saved."), ..told }),
         Ok(None) => site.gone(),
         Err(later) => later,
     }
@@ -100,22 +122,28 @@ pub(super) async fn move_to(
     State(site): State<Site>,
     Path(token): Path<String>,
     Extension(Client(from)): Extension<Client>,
+    signed: Option<Signed>,
     request: Request,
 ) -> Response {
     let (form, reader) = match typed(&site, &token, request).await {
         Ok(typed) => typed,
         Err(answer) => return answer,
     };
+    let told = Told::to(signed.as_ref(), &reader);
+    if !told.owner {
+        let wrong = Some("New address: sign in first, so that nobody else moves your mails.".to_owned());
+        return shown(&site, &token, &reader, Told { wrong, ..told });
+    }
     let address = match Address::parse(&form.line("address", 300)) {
         Ok(address) => address,
         Err(problem) => {
             let wrong = Some(format!("New address: {problem}."));
-            return shown(&site, &token, &reader, Told { wrong, ..Told::default() });
+            return shown(&site, &token, &reader, Told { wrong, ..told });
         }
     };
     if address.key() == reader.person.address.key() {
         let wrong = Some("New address: mails go there already.".to_owned());
-        return shown(&site, &token, &reader, Told { wrong, ..Told::default() });
+        return shown(&site, &token, &reader, Told { wrong, ..told });
     }
     if !site.may_ask(from) {
         return site.later(StatusCode::TOO_MANY_REQUESTS);
@@ -125,7 +153,7 @@ pub(super) async fn move_to(
         // The same words whatever is known about the address (W210).
         Ok(_) => {
             let saved = "If the address can be used, a mail is on its way to it. Press the button there.";
-            shown(&site, &token, &reader, Told { saved: Some(saved), ..Told::default() })
+            shown(&site, &token, &reader, Told { saved: Some(saved), ..told })
         }
         Err(later) => later,
     }
@@ -161,6 +189,8 @@ fn shown(site: &Site, token: &str, reader: &Reader, told: Told) -> Response {
         "until": told.until.or(until.map(date)),
         "next": next(site, reader),
         "here": format!("{}/p/{token}", site.base()),
+        "owner": told.owner,
+        "sign_in": format!("{}/sign-in?back=/p/{token}", site.base()),
         "stop": stop,
     });
     site.page(status, "preferences", fields)
@@ -182,6 +212,7 @@ fn preview(site: &Site) -> Response {
         "name": "Sample Reader",
         "plan": Value::Null,
         "here": "",
+        "owner": true,
         "stop": "#main",
     });
     site.page(StatusCode::OK, "preferences", fields)

@@ -480,3 +480,17 @@ async fn a_socket_file_is_for_whom_its_mode_names_and_one_left_behind_is_replace
     let left: Vec<_> = std::fs::read_dir(folder.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
     assert_eq!(left.len(), 2, "{left:?}");
 }
+
+/// PostgreSQL keeps no NUL in text; one such address would fail the commit of all that arrive with it.
+#[tokio::test]
+async fn control_characters_in_an_address_are_refused() {
+    let world = world(|_| {}).await;
+    let mut peer = Peer::greeted(&world).await;
+    let refused = peer.say("MAIL FROM:<\"a\0b\"@reader.example.com>\r\n").await;
+    assert!(refused.starts_with("501 5.1.7"), "{refused}");
+    assert!(peer.say("MAIL FROM:<ann@reader.example.com>\r\n").await.starts_with("250"));
+    let refused = peer.say("RCPT TO:<\"support+x\0\"@news.example.org>\r\n").await;
+    assert!(refused.starts_with("501 5.1.3"), "{refused}");
+    assert!(peer.say("RCPT TO:<support@news.example.org>\r\n").await.starts_with("250"));
+    world.stop().await;
+}

@@ -96,3 +96,50 @@ fn a_killed_daemon_leaves_every_file_one_row() {
     assert_eq!(rows.as_array().unwrap().len(), delivered);
     assert_eq!(count(&path, "cur"), delivered);
 }
+
+/// A file that nobody can read; `None` where this user cannot make one.
+struct Unreadable(std::path::PathBuf);
+
+impl Unreadable {
+    fn make(path: &Path) -> Option<Unreadable> {
+        use std::os::unix::fs::PermissionsExt;
+        std::fs::write(path, b"").unwrap();
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0)).unwrap();
+        let closed = std::fs::read(path).is_err();
+        // Rights bind everybody but root, who may put a file in its place that answers each read with an error.
+        let mount =
+            || std::process::Command::new("mount").args(["--bind", "/proc/self/mem"]).arg(path).status();
+        let covered = || mount().is_ok_and(|done| done.success()) && std::fs::read(path).is_err();
+        (closed || covered()).then(|| Unreadable(path.to_owned()))
+    }
+}
+
+impl Drop for Unreadable {
+    fn drop(&mut self) {
+        let _ =
+            std::process::Command::new("umount").arg(&self.0).stderr(std::process::Stdio::null()).status();
+    }
+}
+
+#[tokio::test]
+async fn a_file_that_cannot_be_read_stops_no_other() {
+    let test = crate::support::stores::TestStore::sqlite().await;
+    let folder = tempfile::tempdir().unwrap();
+    let settings = MaildirSettings {
+        path: folder.path().to_owned(),
+        after: AfterMaildir::Delete,
+        poll: std::time::Duration::ZERO,
+    };
+    let line = MaildirLine { settings, common: common(&test.store, 10_000) };
+    deliver(folder.path(), "1.closed", b"");
+    deliver(folder.path(), "2.usual", &numbered(1));
+    let Some(closed) = Unreadable::make(&folder.path().join("new/1.closed")) else {
+        println!("not tested: root cannot make a file here that it cannot read");
+        return;
+    };
+    let stopped = line.step().await.unwrap_err().to_string();
+    assert!(stopped.contains("new/1.closed"), "{stopped}");
+    assert_each_once(&test.store, 1).await;
+    assert_eq!(count(folder.path(), "new"), 1, "the other one is filed, and this one waits");
+    drop(closed);
+}

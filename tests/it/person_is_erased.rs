@@ -110,10 +110,10 @@ async fn lived(test: &TestStore) -> (Front, i64) {
     editions::queue(&mut tx, &edition("weekly", &["yearly"]), TUESDAY).await.unwrap().unwrap();
     tx.commit().await.unwrap();
     assert_eq!(front.mails().await.len(), 2);
-    front.sign_in(ERIKA).await;
+    let cookie = front.sign_in(ERIKA).await;
     // A wish that is open, one that is confirmed, and an ask that led to nothing.
     let preferences = front.link(Purpose::Preferences, id);
-    front.post(&format!("{preferences}/address"), "address=erika.new%40readers.example").await;
+    front.post_as(&cookie, &format!("{preferences}/address"), "address=erika.new%40readers.example").await;
     front.join(&key, "").await;
     let mails = front.mails().await;
     assert_eq!(mails.len(), 2, "the question to the new address, and `you are on the list`");
@@ -215,7 +215,9 @@ async fn w190_who_was_erased_stays_away() {
         // As somebody's new address.
         let mia = front.add("mia@readers.example", "free").await;
         let preferences = front.link(Purpose::Preferences, mia);
-        front.post(&format!("{preferences}/address"), "address=erika.muster%40readers.example").await;
+        let cookie = front.sign_in("mia@readers.example").await;
+        let asked = "address=erika.muster%40readers.example";
+        assert_eq!(front.post_as(&cookie, &format!("{preferences}/address"), asked).await.code, 200);
         assert!(front.mails().await.is_empty());
         // A link of an old mail is answered as any wrong one.
         assert_eq!(front.get(&old).await.code, 404);

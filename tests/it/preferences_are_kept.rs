@@ -104,13 +104,23 @@ async fn a_new_address_counts_once_it_has_answered_and_the_old_one_is_told() {
         let front = Front::start(&store).await;
         let id = front.add("old@readers.example", "yearly").await;
         front.add("taken@readers.example", "free").await;
-        let link = format!("{}/address", front.link(Purpose::Preferences, id));
+        let preferences = front.link(Purpose::Preferences, id);
+        let link = format!("{preferences}/address");
         let said = "a mail is on its way to it";
+        // The link alone may come from a mail that was passed on.
+        let page = front.post(&link, "address=new%40readers.example").await;
+        assert!(page.code == 422 && page.body.contains("sign in first"), "{}", page.body);
+        assert!(front.get(&preferences).await.body.contains("/sign-in?back=/p/"));
+        let other = front.sign_in("taken@readers.example").await;
+        assert_eq!(front.post_as(&other, &link, "address=new%40readers.example").await.code, 422);
+        assert_eq!(front.mails().await.len(), 0);
+        let cookie = front.sign_in("old@readers.example").await;
+        assert!(front.get_as(&cookie, &preferences).await.body.contains("Send the mail"));
         // Somebody else's address: the same words, no mail (W210).
-        let page = front.post(&link, "address=taken%40readers.example").await;
+        let page = front.post_as(&cookie, &link, "address=taken%40readers.example").await;
         assert!(page.code == 200 && page.body.contains(said), "{}", page.body);
         assert_eq!(front.mails().await.len(), 0);
-        let page = front.post(&link, "address=new%40readers.example").await;
+        let page = front.post_as(&cookie, &link, "address=new%40readers.example").await;
         assert!(page.code == 200 && page.body.contains(said), "{}", page.body);
         let mails = front.mails().await;
         assert_eq!((mails.len(), mails[0].to.as_str()), (1, "new@readers.example"));
@@ -127,8 +137,13 @@ async fn a_new_address_counts_once_it_has_answered_and_the_old_one_is_told() {
         assert_eq!((mails.len(), mails[0].to.as_str()), (1, "old@readers.example"));
         let text = parsed(&mails[0]).body_text(0).unwrap().into_owned();
         assert!(text.contains("n***@readers.example") && !text.contains("new@readers"), "{text}");
+        assert!(
+            front.get_as(&cookie, &preferences).await.body.contains("Sign in first"),
+            "whoever reads the old mailbox is out"
+        );
+        let cookie = front.sign_in("new@readers.example").await;
         for (wrong, what) in [("new%40readers.example", "go there already"), ("x", "it has no @")] {
-            let page = front.post(&link, &format!("address={wrong}")).await;
+            let page = front.post_as(&cookie, &link, &format!("address={wrong}")).await;
             assert!(page.code == 422 && page.body.contains(what), "{}", page.body);
         }
     })
@@ -142,7 +157,8 @@ async fn an_address_that_somebody_has_by_then_is_not_moved_to() {
     let front = Front::start(&test.store).await;
     let id = front.add("old@readers.example", "yearly").await;
     let link = format!("{}/address", front.link(Purpose::Preferences, id));
-    front.post(&link, "address=new%40readers.example").await;
+    let cookie = front.sign_in("old@readers.example").await;
+    front.post_as(&cookie, &link, "address=new%40readers.example").await;
     let confirm = link_in(&front.mails().await[0], "/c/");
     front.add("new@readers.example", "free").await;
     assert!(front.post(&confirm, "").await.body.contains("This address cannot be used"));

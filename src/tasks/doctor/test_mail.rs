@@ -8,7 +8,7 @@ use crate::domain::delivery::DeliveryState;
 use crate::domain::doctor::{Check, Status};
 use crate::domain::publication::{ArticleAccess, Publication};
 use crate::mail::compose::Frame;
-use crate::runtime::Timestamp;
+use crate::runtime::{Masked, Timestamp};
 use crate::store::deliveries::{self, DeliveryRow};
 use crate::store::{Store, StoreError, audit, editions, suppressions};
 use crate::tasks::content::Content;
@@ -50,7 +50,15 @@ pub async fn queue(
                 };
                 let mut tx = store.write().await?;
                 let delivery = proof::queue(&mut tx, proof, to, None, now).await?;
-                audit::record(&mut tx, now, "cli", "doctor", &slug, &format!("test mail to {to}")).await?;
+                audit::record(
+                    &mut tx,
+                    now,
+                    "cli",
+                    "doctor",
+                    &slug,
+                    &format!("test mail to {}", Masked(to.as_str())),
+                )
+                .await?;
                 tx.commit().await?;
                 return Ok((delivery, slug));
             }

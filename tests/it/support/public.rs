@@ -94,6 +94,11 @@ impl Front {
         self.ask("POST", path, &format!("Content-Type: {FORM}\r\n"), body).await
     }
 
+    /// A form of somebody who shows this cookie.
+    pub async fn post_as(&self, cookie: &str, path: &str, body: &str) -> Answer {
+        self.ask("POST", path, &format!("Content-Type: {FORM}\r\n{cookie}"), body).await
+    }
+
     /// Asks for a link as a person would: a second after the form was shown.
     pub async fn ask_to_sign_in(&self, address: &str, back: &str) -> Answer {
         let page = self.get("/sign-in").await;
