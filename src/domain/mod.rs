@@ -12,6 +12,7 @@ pub mod breaker;
 pub mod complaint;
 pub mod delivery;
 pub mod doctor;
+pub mod desk;
 pub mod edition;
 pub mod entitlement;
 pub mod hidden;

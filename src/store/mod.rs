@@ -13,6 +13,7 @@ pub mod checkup;
 pub mod claims;
 pub mod copies;
 pub mod deliveries;
+pub mod desk;
 pub mod dossier;
 pub mod editions;
 pub mod editor_words;

@@ -9,6 +9,7 @@ pub mod bounces;
 pub mod breakers;
 pub mod content;
 pub mod doctor;
+pub mod desk_page;
 pub mod editors;
 pub mod erase;
 mod evidence;

@@ -24,6 +24,10 @@ const PAGES: &[(&str, &str)] = &[
     ("article", include_str!("../../templates/pages/article.hbs")),
     ("you", include_str!("../../templates/pages/you.hbs")),
     ("plans", include_str!("../../templates/pages/plans.hbs")),
+    ("side", include_str!("../../templates/pages/side.hbs")),
+    ("desk", include_str!("../../templates/pages/desk.hbs")),
+    ("conversation", include_str!("../../templates/pages/conversation.hbs")),
+    ("lost", include_str!("../../templates/pages/lost.hbs")),
 ];
 
 /// All pages, read once.

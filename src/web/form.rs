@@ -15,6 +15,12 @@ use crate::runtime::Timestamp;
 /// Of a whole form.
 const BYTES: usize = 16 << 10;
 
+/// Of a form with a letter in it. A character takes nine octets at most.
+pub(super) const LETTER_BYTES: usize = 512 << 10;
+
+/// Characters of a letter.
+pub(super) const LETTER: usize = 50_000;
+
 /// Fields that are looked at.
 const FIELDS: usize = 10;
 
@@ -58,6 +64,13 @@ impl Form {
         let value = self.get(name).chars().map(|c| if c.is_control() { ' ' } else { c });
         value.collect::<String>().trim().chars().take(most).collect()
     }
+
+    /// A letter of at most `most` characters: its lines, without control characters and without empty ones around it.
+    pub fn letter(&self, name: &str, most: usize) -> String {
+        let value = self.get(name).replace("\r\n", "\n").replace('\r', "\n");
+        let kept: String = value.chars().filter(|c| !c.is_control() || matches!(c, '\n' | '\t')).take(most).collect();
+        kept.trim_start_matches('\n').trim_end().to_owned()
+    }
 }
 
 /// Reads a form to its end.
@@ -65,12 +78,20 @@ impl Form {
 /// # Errors
 /// The status that says what is wrong with it.
 pub(super) async fn read(request: Request) -> Result<Form, StatusCode> {
+    read_within(request, BYTES).await
+}
+
+/// As [`read`], of at most so many octets.
+///
+/// # Errors
+/// The status that says what is wrong with it.
+pub(super) async fn read_within(request: Request, most: usize) -> Result<Form, StatusCode> {
     let (head, body) = request.into_parts();
     let header = |name| head.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or("");
-    if header(header::CONTENT_LENGTH).parse().is_ok_and(|length: usize| length > BYTES) {
+    if header(header::CONTENT_LENGTH).parse().is_ok_and(|length: usize| length > most) {
         return Err(StatusCode::PAYLOAD_TOO_LARGE);
     }
-    let read = tokio::time::timeout(TIME, to_bytes(body, BYTES)).await;
+    let read = tokio::time::timeout(TIME, to_bytes(body, most)).await;
     let body = read.map_err(|_| StatusCode::REQUEST_TIMEOUT)?.map_err(|_| StatusCode::PAYLOAD_TOO_LARGE)?;
     let kind = header(header::CONTENT_TYPE);
     match kind.split(';').next().unwrap_or("").trim().to_ascii_lowercase().as_str() {

@@ -75,6 +75,7 @@ mod signed_mail;
 mod signs_in_by_mail;
 mod slot_falls_due;
 mod staff_answers;
+mod staff_at_the_desk;
 mod staff_leaks;
 mod stopped_by_sigterm;
 mod store_is_read_only;
