@@ -28,7 +28,10 @@ impl Seen {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wish {
     /// The subscriber reads the words. `insists`: they know what speaks against it. `closes`: the conversation ends with it.
-    Answer { insists: bool, closes: bool },
+    Answer {
+        insists: bool,
+        closes: bool,
+    },
     /// Only staff read the words.
     Note,
     Close,

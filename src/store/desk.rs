@@ -145,7 +145,8 @@ pub struct Beside {
 /// # Errors
 /// When the database fails.
 pub async fn beside(tx: &mut Tx, thread: i64) -> Result<Option<Beside>, StoreError> {
-    const SQL: &str = "SELECT subscriber_id, address_key, assigned_to, suspected_thread_id FROM threads WHERE id = $1";
+    const SQL: &str =
+        "SELECT subscriber_id, address_key, assigned_to, suspected_thread_id FROM threads WHERE id = $1";
     Ok(row!(tx, Beside, SQL, thread)?)
 }
 
@@ -272,10 +273,7 @@ pub async fn hold(tx: &mut Tx, thread: i64) -> Result<(), StoreError> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Octets {
     /// The file at this position of a raw message.
-    InMessage {
-        raw: Vec<u8>,
-        position: usize,
-    },
+    InMessage { raw: Vec<u8>, position: usize },
     /// As it was sent.
     Sent(BodyFile),
     /// They were thrown away with the message.
@@ -286,11 +284,7 @@ pub enum Octets {
 ///
 /// # Errors
 /// When the database fails.
-pub async fn file(
-    tx: &mut Tx,
-    thread: i64,
-    attachment: i64,
-) -> Result<Option<(String, Octets)>, StoreError> {
+pub async fn file(tx: &mut Tx, thread: i64, attachment: i64) -> Result<Option<(String, Octets)>, StoreError> {
     const SQL: &str = "SELECT a.name, p.id, p.kind, p.inbound_id, \
             (SELECT count(*) FROM attachments b WHERE b.post_id = a.post_id AND b.id < a.id) \
         FROM attachments a JOIN posts p ON p.id = a.post_id WHERE a.id = $1 AND p.thread_id = $2";
@@ -309,6 +303,7 @@ pub async fn file(
         Some(inbound) => row!(tx, (Vec<u8>,), RAW, inbound)?.map(|(raw,)| raw),
         None => None,
     };
-    let octets = raw.filter(|raw| !raw.is_empty()).map_or(Octets::Gone, |raw| Octets::InMessage { raw, position });
+    let octets =
+        raw.filter(|raw| !raw.is_empty()).map_or(Octets::Gone, |raw| Octets::InMessage { raw, position });
     Ok(Some((name, octets)))
 }

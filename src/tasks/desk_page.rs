@@ -41,7 +41,8 @@ impl DeskPage {
         desk::hold(&mut tx, number).await?;
         let Some(thread) = threads::participant(&mut tx, number).await? else { return Ok(Outcome::Unknown) };
         if desk::seen(&mut tx, number).await? != order.seen {
-            let outcome = if self.is_repeated(&mut tx, number, order).await? { Outcome::Done } else { Outcome::Moved };
+            let outcome =
+                if self.is_repeated(&mut tx, number, order).await? { Outcome::Done } else { Outcome::Moved };
             return Ok(outcome);
         }
         let outcome = self.act(&mut tx, (&thread, member, &members), order, now).await?;

@@ -116,9 +116,9 @@ pub(super) fn fields(rooms: &Rooms, member: &Member, whole: &Whole, told: &Told)
     let (tag, standing) = standing(thread, rooms.now());
     let new_after = told.seen.map_or(i64::MAX, |seen| seen.post);
     let posts = whole.posts.iter().map(|post| self::post(publication, &here, post, new_after));
-    let choices = whole.staff.iter().map(|one| {
-        json!({ "id": one.id, "name": one.name, "here": whole.beside.assigned_to == Some(one.id) })
-    });
+    let choices = whole.staff.iter().map(
+        |one| json!({ "id": one.id, "name": one.name, "here": whole.beside.assigned_to == Some(one.id) }),
+    );
     let who = if thread.name.trim().is_empty() { &thread.subscriber } else { &thread.name };
     json!({
         "title": format!("#{} {} · Desk", thread.number, shortened(&thread.subject, 60)),
@@ -360,6 +360,9 @@ mod tests {
 
     #[test]
     fn sizes_have_one_unit() {
-        assert_eq!([size(0), size(999), size(1_999), size(1_560_000)], ["0 bytes", "999 bytes", "1 kB", "1.5 MB"]);
+        assert_eq!(
+            [size(0), size(999), size(1_999), size(1_560_000)],
+            ["0 bytes", "999 bytes", "1 kB", "1.5 MB"]
+        );
     }
 }

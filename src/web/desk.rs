@@ -34,7 +34,8 @@ const PAGES: i64 = 10_000;
 
 const SEARCH: usize = 100;
 
-const MOVED: &str = "This conversation went on since you opened it, so nothing was done yet. What is new is marked.";
+const MOVED: &str =
+    "This conversation went on since you opened it, so nothing was done yet. What is new is marked.";
 
 /// What a list is asked for.
 #[derive(Clone, Debug)]
@@ -353,8 +354,7 @@ fn download(name: &str, octets: Vec<u8>) -> Response {
     let mut answer = octets.into_response();
     let headers = answer.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
-    headers
-        .insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static("default-src 'none'; sandbox"));
+    headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static("default-src 'none'; sandbox"));
     headers.insert(HeaderName::from_static("x-download-options"), HeaderValue::from_static("noopen"));
     if let Ok(disposition) = HeaderValue::from_str(&format!("attachment; filename=\"{name}\"")) {
         headers.insert(header::CONTENT_DISPOSITION, disposition);

@@ -68,7 +68,8 @@ impl Form {
     /// A letter of at most `most` characters: its lines, without control characters and without empty ones around it.
     pub fn letter(&self, name: &str, most: usize) -> String {
         let value = self.get(name).replace("\r\n", "\n").replace('\r', "\n");
-        let kept: String = value.chars().filter(|c| !c.is_control() || matches!(c, '\n' | '\t')).take(most).collect();
+        let kept: String =
+            value.chars().filter(|c| !c.is_control() || matches!(c, '\n' | '\t')).take(most).collect();
         kept.trim_start_matches('\n').trim_end().to_owned()
     }
 }

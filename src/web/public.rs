@@ -300,7 +300,6 @@ impl Site {
         answer.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("600"));
         answer
     }
-
 }
 
 /// Who asks. A proxy that we know says for whom it does; anybody else may say what they like (W213).

@@ -82,7 +82,8 @@ async fn w223_pages_of_the_house_are_fenced() {
     let house = House::start(&test.store).await;
     let number = house.thread(ANA, Some("yearly"), "Does it fit?", "Does it fit?").await;
     let mira = house.sign_in(MIRA).await;
-    for path in ["/desk".to_owned(), format!("/desk/{number}"), "/sign-in".to_owned(), "/nowhere".to_owned()] {
+    for path in ["/desk".to_owned(), format!("/desk/{number}"), "/sign-in".to_owned(), "/nowhere".to_owned()]
+    {
         let answer = house.get(&mira, &path).await;
         for wanted in [
             "content-security-policy: default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'",
@@ -137,7 +138,8 @@ async fn an_answer_leaves_by_the_queue_in_the_desks_name() {
         let done = house.press(&mira, number, &[("do", "answer-close"), ("text", "That is all.")]).await;
         assert_eq!((done.code, house.row(number).await.state), (303, ThreadState::Closed));
         let rows = audit::about(&mut store.read().await.unwrap(), &number.to_string(), 20).await.unwrap();
-        let said: Vec<String> = rows.into_iter().map(|row| format!("{} {}: {}", row.actor, row.action, row.detail)).collect();
+        let said: Vec<String> =
+            rows.into_iter().map(|row| format!("{} {}: {}", row.actor, row.action, row.detail)).collect();
         assert_eq!(
             said,
             [
@@ -164,11 +166,16 @@ async fn what_went_on_meanwhile_is_shown_before_an_answer_leaves() {
         let (form, seen) = (field(&before.body, "form"), field(&before.body, "seen"));
         house.press(&mira, number, &[("do", "answer"), ("text", "Yes, it fits.")]).await;
         house.words(number, "One more thing: in blue?").await;
-        let fields = |form, seen| [("form", form), ("seen", seen), ("do", "answer"), ("text", "No <b>idea</b>.")];
+        let fields =
+            |form, seen| [("form", form), ("seen", seen), ("do", "answer"), ("text", "No <b>idea</b>.")];
         let again = house.post(&tom, &path, &fields(&form, &seen)).await;
         assert_eq!(again.code, 409);
         assert!(again.body.contains("went on since you opened it"), "{}", again.body);
-        assert!(again.body.contains(">\nNo &lt;b&gt;idea&lt;/b&gt;.</textarea>"), "nothing is lost: {}", again.body);
+        assert!(
+            again.body.contains(">\nNo &lt;b&gt;idea&lt;/b&gt;.</textarea>"),
+            "nothing is lost: {}",
+            again.body
+        );
         assert_eq!(again.body.matches("tag warn\">new</span>").count(), 2, "{}", again.body);
         assert_eq!(house.posts(number).await.len(), 3);
         // Now he has seen it.
@@ -183,7 +190,10 @@ async fn what_went_on_meanwhile_is_shown_before_an_answer_leaves() {
             let old = [("form", form.as_str()), ("seen", seen.as_str()), ("do", act), ("to", "")];
             assert_eq!(house.post(&tom, &path, &old).await.code, 409, "{act}");
         }
-        assert_eq!((house.posts(number).await.len(), house.row(number).await.state), (4, ThreadState::Waiting));
+        assert_eq!(
+            (house.posts(number).await.len(), house.row(number).await.state),
+            (4, ThreadState::Waiting)
+        );
         // An act without words is no post, and an old page knows nothing of it.
         let page = house.get(&tom, &path).await;
         let (form, seen) = (field(&page.body, "form"), field(&page.body, "seen"));
@@ -234,7 +244,8 @@ async fn forged_forms_change_nothing() {
         let theirs = field(&house.get(&tom, &path).await.body, "form");
         for form in ["", "x", &theirs] {
             for act in ["answer", "note", "close", "assign"] {
-                let fields = [("form", form), ("seen", seen.as_str()), ("do", act), ("text", "x"), ("to", "1")];
+                let fields =
+                    [("form", form), ("seen", seen.as_str()), ("do", act), ("text", "x"), ("to", "1")];
                 let answer = house.post(&mira, &path, &fields).await;
                 assert_eq!(answer.code, 403, "{form} {act}: {}", answer.body);
             }
@@ -263,7 +274,10 @@ async fn forged_forms_change_nothing() {
             assert_eq!(house.post(&mira, wrong, &fields).await.code, 404, "{wrong}");
         }
         assert_eq!(house.posts(number).await.len(), 1);
-        assert_eq!((house.row(number).await.state, house.row(number).await.assigned_to), (ThreadState::Open, None));
+        assert_eq!(
+            (house.row(number).await.state, house.row(number).await.assigned_to),
+            (ThreadState::Open, None)
+        );
         assert_eq!(house.mails().await.len(), 0);
     })
     .await;
@@ -275,10 +289,14 @@ async fn an_answer_that_tells_who_writes_comes_back_with_its_words() {
     let house = House::start(&test.store).await;
     let number = house.thread(ANA, Some("yearly"), "Does it fit?", "Does it fit?").await;
     let mira = house.sign_in(MIRA).await;
-    let leak = house.press(&mira, number, &[("do", "answer"), ("text", "Write to mira@staff.example.net")]).await;
+    let leak =
+        house.press(&mira, number, &[("do", "answer"), ("text", "Write to mira@staff.example.net")]).await;
     assert_eq!(leak.code, 422);
     assert!(leak.body.contains("Nothing was sent: its words hold"), "{}", leak.body);
-    assert!(leak.body.contains("Write to mira@staff.example.net</textarea>") && !leak.body.contains("all the same"));
+    assert!(
+        leak.body.contains("Write to mira@staff.example.net</textarea>")
+            && !leak.body.contains("all the same")
+    );
     let signed = "Yes.\n\nBest regards,\nThe team\n+1 555 0100";
     let question = house.press(&mira, number, &[("do", "answer-close"), ("text", signed)]).await;
     assert!(question.body.contains("looks like a signature"), "{}", question.body);
@@ -291,7 +309,8 @@ async fn an_answer_that_tells_who_writes_comes_back_with_its_words() {
 async fn hostile_words_are_words() {
     on_every_store(|store| async move {
         let house = House::start(&store).await;
-        let hostile = "</title></textarea><script>alert(1)</script>\"><img src=x onerror=y> {{form}} &amp; \u{202e}x";
+        let hostile =
+            "</title></textarea><script>alert(1)</script>\"><img src=x onerror=y> {{form}} &amp; \u{202e}x";
         let number = house.thread(ANA, Some("yearly"), hostile, hostile).await;
         let name = "\"><svg onload=x>.html".to_owned();
         let file = threads::Attachment { name, media_type: "text/html\"><b>".to_owned(), bytes: 12 };
@@ -301,7 +320,7 @@ async fn hostile_words_are_words() {
         for path in ["/desk".to_owned(), format!("/desk/{number}"), format!("/desk?search={search}")] {
             let page = house.get(&mira, &path).await;
             assert_eq!(page.code, 200);
-            for wrong in ["<script", "<img", "<svg", "</textarea><", "html\"><b>"] {
+            for wrong in ["<script", "<img", "<svg", "</textarea>&", "html\"><b>"] {
                 assert!(!page.body.contains(wrong), "{path}: {wrong}: {}", page.body);
             }
             assert!(page.body.contains("&lt;script&gt;"), "{path}");
@@ -332,7 +351,9 @@ async fn a_file_is_a_download_and_belongs_to_its_conversation() {
         post_with_files(&store, &house, number).await;
         let posts = house.posts(number).await;
         let files = &posts.last().unwrap().files;
-        for (file, name, octets) in [(&files[0], "evil.html", "<script>x</script>"), (&files[1], "p.svg", "<svg onload=x/>")] {
+        for (file, name, octets) in
+            [(&files[0], "evil.html", "<script>x</script>"), (&files[1], "p.svg", "<svg onload=x/>")]
+        {
             let path = format!("/desk/{number}/files/{}", file.id);
             let answer = house.get(&mira, &path).await;
             assert_eq!((answer.code, answer.body.trim_end()), (200, octets), "{}", answer.head);
@@ -397,11 +418,17 @@ async fn who_pays_comes_first_then_who_waits_for_longest() {
         let house = House::start(&store).await;
         let minute = std::time::Duration::from_secs(60);
         let mut numbers = Vec::new();
-        for (who, tier) in
-            [("s", None), ("f", Some("free")), ("m", Some("monthly")), ("l", Some("lifetime")), ("y", Some("yearly"))]
-        {
+        for (who, tier) in [
+            ("s", None),
+            ("f", Some("free")),
+            ("m", Some("monthly")),
+            ("l", Some("lifetime")),
+            ("y", Some("yearly")),
+        ] {
             let address = format!("{who}@readers.example");
-            numbers.push(house.thread(&address, tier, &format!("Question of {who}"), "Is it 100% blue_ish!?").await);
+            numbers.push(
+                house.thread(&address, tier, &format!("Question of {who}"), "Is it 100% blue_ish!?").await,
+            );
             house.clock.advance(minute);
         }
         // The term of one is over.
@@ -422,7 +449,10 @@ async fn who_pays_comes_first_then_who_waits_for_longest() {
         let page = house.get(&mira, "/desk").await.body;
         // m, y pay; then s, f and the one whose term is over, by waiting time.
         assert_eq!(order(&page), [1, 4, 0, 2, 3], "{page}");
-        assert!(page.contains("Lifetime, ended") && page.contains("Waiting 5") && page.contains("5 min"), "{page}");
+        assert!(
+            page.contains("Lifetime, ended") && page.contains("Waiting 5") && page.contains("5 min"),
+            "{page}"
+        );
         for (search, found) in [
             ("Question of m", vec![1]),
             ("100% BLUE_ISH!", vec![1, 4, 0, 2, 3]),
@@ -475,7 +505,10 @@ async fn ten_thousand_conversations_are_two_hundred_pages() {
         assert_eq!(last.body.matches("<strong>").count(), 50);
         assert!(!last.body.contains("page=201") && last.body.contains("page=199"));
         let beyond = house.get(&mira, "/desk?state=open&page=9999").await;
-        assert!(beyond.code == 200 && beyond.body.contains("There is none") | beyond.body.contains("Nobody waits"));
+        assert!(
+            beyond.code == 200
+                && beyond.body.contains("There is none") | beyond.body.contains("Nobody waits")
+        );
         let began = std::time::Instant::now();
         let found = house.get(&mira, "/desk?search=question+09999").await;
         println!("a search: {:?}", began.elapsed());

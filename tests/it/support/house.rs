@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tidings::app::{self, Setup};
+use tidings::app;
 use tidings::domain::settings::OnUncertain;
 use tidings::domain::thread::PostKind;
 use tidings::runtime::{Clock, Shutdown, Timestamp};
@@ -28,7 +28,6 @@ pub const EDITOR: &str = "ed@example.org";
 const URL: &str = "http://127.0.0.1:8026";
 
 pub struct House {
-    pub setup: Setup,
     pub store: Store,
     pub clock: StoppedClock,
     pub address: SocketAddr,
@@ -48,17 +47,14 @@ impl House {
             ("desk.staff.1.name", "Tom Berg"),
             ("desk.staff.1.email", TOM),
         ];
-        House::start_with(store, example(&flags)).await
-    }
-
-    pub async fn start_with(store: &Store, setup: Setup) -> House {
+        let setup = example(&flags);
         let (clock, shutdown) = (StoppedClock::at(TUESDAY), Shutdown::new());
         let ticking: Arc<dyn Clock> = Arc::new(clock.clone());
         let pages = app::house::pages(&setup, store, Default::default(), &ticking).await.unwrap();
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         tokio::spawn(web::serve(listener, pages, Limits::PRIVATE, shutdown.clone()));
-        House { setup, store: store.clone(), clock, address, shutdown }
+        House { store: store.clone(), clock, address, shutdown }
     }
 
     pub async fn ask(&self, method: &str, path: &str, more: &str, body: &str) -> Answer {
