@@ -7,10 +7,12 @@ use tokio::sync::Notify;
 
 use super::receiving::desk;
 use super::{Setup, public};
+use crate::domain::board::{Ahead, BoardOrder, Ordered};
 use crate::domain::desk::{DeskOrder, Outcome};
 use crate::runtime::Clock;
 use crate::store::{Store, StoreError};
 use crate::tasks::alarm::Alarms;
+use crate::tasks::board;
 use crate::tasks::content::Shelf;
 use crate::tasks::desk_page::DeskPage;
 use crate::web::{self, Away, HouseDoors, Shown};
@@ -33,7 +35,33 @@ impl HouseDoors for Doors {
             outcome.map_err(|problem| problem.to_string())
         })
     }
+
+    fn board(self: Arc<Self>, order: BoardOrder) -> BoxFuture<'static, Result<Ordered, Away>> {
+        Box::pin(async move {
+            let content = self.shelf.get();
+            let ordered = board::obey(&self.desk.store, &content, &order, self.clock.now()).await;
+            self.desk.wake.notify_waiters();
+            ordered.map_err(|error| error.to_string())
+        })
+    }
+
+    fn ahead(self: Arc<Self>) -> BoxFuture<'static, Result<Ahead, Away>> {
+        Box::pin(async move {
+            // As the scheduler does: what editors see is what their files say now.
+            let shelf = self.shelf.clone();
+            let read = tokio::task::spawn_blocking(move || shelf.refresh()).await;
+            let content = match read.map_err(|error| error.to_string())? {
+                Ok(content) => content,
+                Err(problems) => return Err(format!("{} problems in the editors' files", problems.len())),
+            };
+            let ahead = board::ahead(&self.desk.store, &content, self.clock.now(), DATES).await;
+            ahead.map_err(|error| error.to_string())
+        })
+    }
 }
+
+/// Dates that the board shows.
+const DATES: usize = 4;
 
 /// The pages of the house in one process. Called where the store lives.
 ///

@@ -6,6 +6,7 @@ pub mod allowance;
 pub mod archive;
 pub mod article_queue;
 pub mod bearing;
+pub mod board;
 pub mod body;
 pub mod bounce;
 pub mod breaker;

@@ -4,7 +4,7 @@ use super::sql::{rows, run};
 use super::{StoreError, Tx};
 use crate::runtime::Timestamp;
 
-/// Records one change. `actor` is the door it came through (`cli`, `daemon`, `mail`, `desk`), `subject` what was changed.
+/// Records one change. `actor` is the door it came through (`cli`, `daemon`, `mail`, `desk`, `board`), `subject` what was changed.
 ///
 /// # Errors
 /// When the database fails.
@@ -45,4 +45,15 @@ pub async fn about(tx: &mut Tx, subject: &str, limit: i64) -> Result<Vec<Entry>,
     const SQL: &str = "SELECT at, actor, action, subject, detail FROM audit WHERE subject = $1 \
         ORDER BY id DESC LIMIT $2 + 0";
     Ok(rows!(tx, Row, SQL, subject, limit)?.into_iter().map(read).collect())
+}
+
+/// The changes whose action begins so, the newest first.
+///
+/// # Errors
+/// When the database fails.
+pub async fn of_action(tx: &mut Tx, action: &str, limit: i64) -> Result<Vec<Entry>, StoreError> {
+    const SQL: &str = "SELECT at, actor, action, subject, detail FROM audit WHERE action LIKE $1 \
+        ORDER BY id DESC LIMIT $2 + 0";
+    let like = format!("{action}%");
+    Ok(rows!(tx, Row, SQL, like.as_str(), limit)?.into_iter().map(read).collect())
 }

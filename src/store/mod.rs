@@ -10,6 +10,7 @@ pub mod archive;
 pub mod audit;
 pub mod bounces;
 pub mod checkup;
+pub mod board;
 pub mod claims;
 pub mod copies;
 pub mod deliveries;

@@ -27,6 +27,10 @@ const PAGES: &[(&str, &str)] = &[
     ("side", include_str!("../../templates/pages/side.hbs")),
     ("desk", include_str!("../../templates/pages/desk.hbs")),
     ("conversation", include_str!("../../templates/pages/conversation.hbs")),
+    ("progress", include_str!("../../templates/pages/progress.hbs")),
+    ("board", include_str!("../../templates/pages/board.hbs")),
+    ("edition", include_str!("../../templates/pages/edition.hbs")),
+    ("cancel", include_str!("../../templates/pages/cancel.hbs")),
     ("lost", include_str!("../../templates/pages/lost.hbs")),
 ];
 

@@ -1,4 +1,4 @@
-//! The pages of the house, on the private listener: the desk for staff, for whom somebody answers, and who may see what.
+//! The pages of the house, on the private listener: the desk for staff, the board for editors, and who may see what.
 //!
 //! Whoever is not signed in sees the form to sign in and nothing else; a reader's cookie opens nothing here ([`Place::Private`]). What
 //! somebody is is asked for each request, so who has left is out at once. What changes something is asked of [`HouseDoors`], with a
@@ -20,24 +20,33 @@ use serde_json::{Value, json};
 use tokio::runtime::Handle;
 
 use super::book::Book;
-use super::desk;
+use super::counted::{Kept, Paces};
 use super::public::{Away, Shown, client, fenced, style};
 use super::sign_in::{self, Entrance, Gate, Signed, Signing};
+use super::{board, desk};
 use crate::domain::allowance::Network;
+use crate::domain::board::{Ahead, BoardOrder, Ordered};
 use crate::domain::desk::{DeskOrder, Outcome};
 use crate::domain::sign_in::{Place, Session, Who};
 use crate::mail::token::Keyring;
 use crate::runtime::{Clock, Timestamp};
+use crate::store::editions::EditionRow;
 use crate::store::{Store, StoreError};
 
 /// Longer than this nobody waits for a page.
 const WITHIN: Duration = Duration::from_secs(20);
+
+/// Numbers are at least so old before they are read again.
+const COUNTED: Duration = Duration::from_secs(1);
+const AHEAD: Duration = Duration::from_secs(10);
 
 /// The steps behind the pages.
 pub trait HouseDoors: Send + Sync {
     /// What counts now.
     fn shown(&self) -> Arc<dyn Shown>;
     fn desk(self: Arc<Self>, order: DeskOrder) -> BoxFuture<'static, Result<Outcome, Away>>;
+    fn board(self: Arc<Self>, order: BoardOrder) -> BoxFuture<'static, Result<Ordered, Away>>;
+    fn ahead(self: Arc<Self>) -> BoxFuture<'static, Result<Ahead, Away>>;
 }
 
 /// What the pages need.
@@ -64,7 +73,13 @@ struct Inner {
     house: House,
     book: Book,
     gate: Gate,
+    counted: Kept<Option<Arc<EditionRow>>>,
+    ahead: Kept<Arc<Ahead>>,
+    paces: Paces,
 }
+
+/// Somebody who plans and sends editions.
+pub(super) struct Editor(pub Session);
 
 /// Somebody who answers conversations.
 pub(super) struct Member {
@@ -77,12 +92,17 @@ pub(super) struct Member {
 pub fn house(house: House) -> Router {
     let (entrance, keyring) = (house.entrance.clone(), house.keyring.clone());
     let gate = Gate::new(Place::Private, entrance, keyring, house.clock.clone(), house.main.clone());
-    let rooms = Rooms(Arc::new(Inner { house, book: Book::new(), gate }));
+    let (counted, ahead) = (Kept::new(COUNTED), Kept::new(AHEAD));
+    let rooms = Inner { house, book: Book::new(), gate, counted, ahead, paces: Paces::default() };
+    let rooms = Rooms(Arc::new(rooms));
     Router::new()
         .route("/", get(front))
         .route("/desk", get(desk::list))
         .route("/desk/{number}", get(desk::page).post(desk::act))
         .route("/desk/{number}/files/{file}", get(desk::file))
+        .route("/board", get(board::board))
+        .route("/board/{slug}", get(board::page).post(board::act))
+        .route("/board/{slug}/cancel", get(board::cancel))
         .route("/tokens.css", get(style))
         .merge(sign_in::routes())
         .fallback(async |State(rooms): State<Rooms>| rooms.nothing())
@@ -100,7 +120,19 @@ async fn guard(State(rooms): State<Rooms>, mut request: Request, next: Next) -> 
 async fn front(State(rooms): State<Rooms>, Signed(session): Signed) -> Response {
     match session.who {
         Who::House { staff: Some(_), .. } => rooms.to("/desk"),
-        _ => rooms.not_yours("the desk's staff"),
+        _ => rooms.to("/board"),
+    }
+}
+
+impl FromRequestParts<Rooms> for Editor {
+    type Rejection = Response;
+
+    async fn from_request_parts(parts: &mut Parts, rooms: &Rooms) -> Result<Editor, Response> {
+        let Signed(session) = <Signed as FromRequestParts<Rooms>>::from_request_parts(parts, rooms).await?;
+        match session.who {
+            Who::House { editor: true, .. } => Ok(Editor(session)),
+            _ => Err(rooms.not_yours("editors")),
+        }
     }
 }
 
@@ -169,10 +201,37 @@ impl Rooms {
         self.ask(async move { asked.await.map_err(|error| error.to_string()) }).await
     }
 
+    /// The numbers of an edition, at most some seconds old; `None`: there is no such edition.
+    pub async fn counted(&self, slug: &str) -> Result<Option<Arc<EditionRow>>, Response> {
+        let read = self.read(|store| board::count(store, slug.to_owned()));
+        let counted = async { read.await.map(|row| row.map(Arc::new)) };
+        Ok(self.0.counted.get(slug, self.now(), counted).await?.as_ref().clone())
+    }
+
+    /// How fast an edition goes, in deliveries a second.
+    pub async fn pace(&self, row: &EditionRow) -> Option<f64> {
+        self.0.paces.of(row, self.now()).await
+    }
+
+    /// What was changed is read again.
+    pub async fn recount(&self) {
+        self.0.counted.forget().await;
+        self.0.ahead.forget().await;
+    }
+
+    /// What is to come; `None`: nobody knows now, and the log says why.
+    pub async fn ahead(&self) -> Option<Arc<Ahead>> {
+        let asked = async { self.ask(self.0.house.doors.clone().ahead()).await.map(Arc::new) };
+        self.0.ahead.get("", self.now(), asked).await.ok().map(|kept| kept.as_ref().clone())
+    }
+
     /// The links at the top of a page. `waiting`: conversations that wait for us.
     pub fn nav(&self, session: &Session, here: &str, waiting: i64) -> Value {
         let entry = |path: &str, label: String| json!({ "href": self.path(path), "label": label, "here": path == here });
         let mut entries = Vec::new();
+        if let Who::House { editor: true, .. } = session.who {
+            entries.push(entry("/board", "Board".to_owned()));
+        }
         if let Who::House { staff: Some(_), .. } = session.who {
             let label = if waiting == 0 { "Desk".to_owned() } else { format!("Desk, {waiting} waiting") };
             entries.push(entry("/desk", label));

@@ -5,9 +5,11 @@
 
 mod account;
 mod archive;
+mod board;
 mod book;
 mod feed;
 mod conversation;
+mod counted;
 mod desk;
 mod form;
 mod health;

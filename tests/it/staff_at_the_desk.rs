@@ -59,7 +59,7 @@ async fn the_desk_is_seen_by_its_staff_and_by_nobody_else() {
         }
         for path in ["/", "/desk", "/desk?search=fit", &one, "/desk/1/files/1"] {
             let answer = house.get(&editor, path).await;
-            assert_eq!(answer.code, if path == "/" { answer.code } else { 403 }, "{path}");
+            assert_eq!(answer.code, if path == "/" { 303 } else { 403 }, "{path}");
             tells_nothing(&answer);
         }
         assert_eq!(house.post(&editor, &one, &fields).await.code, 403);
