@@ -39,7 +39,7 @@ pub struct Line {
     pub assigned_to: Option<String>,
     pub waiting_since: Option<Timestamp>,
     pub last_post_at: Timestamp,
-    /// The start of the newest post.
+    /// The start of the newest post that a person wrote.
     pub words: String,
 }
 
@@ -78,7 +78,8 @@ pub async fn list(tx: &mut Tx, asked: &Asked<'_>, now: Timestamp) -> Result<Vec<
     let sql = format!(
         "SELECT t.id AS number, t.state, t.name, t.address, s.tier, s.term_ends_at, t.subject, \
             a.name AS assigned_to, t.waiting_since, t.last_post_at, \
-            (SELECT substr(p.text, 1, 200) FROM posts p WHERE p.thread_id = t.id ORDER BY p.id DESC LIMIT 1) AS words \
+            (SELECT substr(p.text, 1, 200) FROM posts p WHERE p.thread_id = t.id AND p.kind <> 'automatic' \
+                ORDER BY p.id DESC LIMIT 1) AS words \
         FROM (SELECT t.id AS id FROM threads t LEFT JOIN subscribers s ON s.id = t.subscriber_id \
             WHERE t.merged_into IS NULL{state}{search} ORDER BY {ORDER} LIMIT $5 + 0 OFFSET $6 + 0) AS page \
         JOIN threads t ON t.id = page.id LEFT JOIN subscribers s ON s.id = t.subscriber_id \

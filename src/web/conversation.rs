@@ -326,7 +326,7 @@ fn shortened(text: &str, most: usize) -> String {
 pub(super) fn span(span: Duration) -> String {
     let minutes = span.as_secs() / 60;
     match (minutes / 1440, minutes / 60 % 24, minutes % 60) {
-        (0, 0, 0) => "under a minute".to_owned(),
+        (0, 0, 0) => "under 1 min".to_owned(),
         (0, 0, minutes) => format!("{minutes} min"),
         (0, hours, minutes) => format!("{hours} h {minutes:02}"),
         (1, hours, _) => format!("1 day {hours} h"),
@@ -341,7 +341,7 @@ mod tests {
     #[test]
     fn spans_are_read_at_a_glance() {
         for (seconds, expected) in [
-            (0, "under a minute"),
+            (0, "under 1 min"),
             (60, "1 min"),
             (33 * 60 + 59, "33 min"),
             (70 * 60, "1 h 10"),

@@ -71,8 +71,8 @@ async fn the_board_is_for_editors_and_the_desk_for_staff() {
 async fn orders_are_those_of_the_commands_and_an_old_page_orders_nothing() {
     on_every_store(|store| async move {
         let house = House::start(&store).await;
-        queued_edition(&store, 3).await;
         let editor = house.sign_in(EDITOR).await;
+        queued_edition(&store, 3).await;
         let old = house.get(&editor, "/board/weekly").await.body;
         for (order, expected) in [
             ("pause", EditionState::Paused),

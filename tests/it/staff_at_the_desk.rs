@@ -393,9 +393,9 @@ async fn post_with_files(store: &Store, house: &House, number: i64) {
         envelope_from: None,
         recipient: "support@news.example.org",
         hash: "x",
-        raw: &raw,
+        raw,
     };
-    let inbound = inbound::record(&mut tx, &new, house.now()).await.unwrap();
+    let inbound = inbound::record(&mut tx, new, house.now()).await.unwrap();
     let post = NewPost {
         thread: number,
         kind: PostKind::Subscriber,
