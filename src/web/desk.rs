@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::conversation::{self, Told, Whole};
 use super::form::{self, Form, LETTER, LETTER_BYTES};
-use super::house::{Member, Rooms};
+use super::house::{Member, Rooms, STAFF};
 use super::leave::refused;
 use super::sign_in::{Signed, Signing};
 use crate::domain::desk::{DeskOrder, Outcome, Seen, Wish};
@@ -256,10 +256,7 @@ pub(super) async fn act(
     };
     // Who was signed out meanwhile gets their words back: nobody else has them.
     let Some(Signed(session)) = signed else { return signed_out(&rooms, &form) };
-    let member = match rooms.member(session) {
-        Ok(member) => member,
-        Err(answer) => return answer,
-    };
+    let Some(member) = Member::of(session) else { return rooms.not_yours(STAFF) };
     if !rooms.gate().is_own(&member.session, &form) {
         return rooms.forged();
     }
@@ -276,7 +273,7 @@ pub(super) async fn act(
     let again = Told { text, seen: Some(seen), ..Told::default() };
     let (status, told) = match outcome {
         Outcome::Done => return rooms.to(&format!("/desk/{thread}")),
-        Outcome::Left => return rooms.not_yours("the desk's staff"),
+        Outcome::Left => return rooms.not_yours(STAFF),
         Outcome::Unknown => return rooms.nothing(),
         Outcome::Moved => (StatusCode::CONFLICT, Told { problem: Some(MOVED.to_owned()), ..again }),
         Outcome::Refused { why, question } => {

@@ -161,4 +161,13 @@ mod tests {
         assert_eq!(form.line("name", 100), "Bob  Bcc: x@y.z");
         assert_eq!(form.line("name", 3), "Bob");
     }
+
+    #[test]
+    fn a_letter_keeps_its_lines_and_nothing_that_no_column_holds() {
+        let letter = |text: &str| Form(vec![("text".into(), text.into())]).letter("text", 12);
+        assert_eq!(letter("\r\n\r\n  a\tb\r\nc\rd \r\n"), "  a\tb\nc\nd");
+        assert_eq!(letter("a\0\u{7}\u{85}b"), "ab");
+        assert_eq!(letter(&"\u{e4}".repeat(20)).chars().count(), 12);
+        assert_eq!(letter(" \r\n \0"), "");
+    }
 }

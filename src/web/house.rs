@@ -40,6 +40,9 @@ const WITHIN: Duration = Duration::from_secs(20);
 const COUNTED: Duration = Duration::from_secs(1);
 const AHEAD: Duration = Duration::from_secs(10);
 
+/// For whom the desk is.
+pub(super) const STAFF: &str = "the desk's staff";
+
 /// The steps behind the pages.
 pub trait HouseDoors: Send + Sync {
     /// What counts now.
@@ -141,7 +144,17 @@ impl FromRequestParts<Rooms> for Member {
 
     async fn from_request_parts(parts: &mut Parts, rooms: &Rooms) -> Result<Member, Response> {
         let Signed(session) = <Signed as FromRequestParts<Rooms>>::from_request_parts(parts, rooms).await?;
-        rooms.member(session)
+        Member::of(session).ok_or_else(|| rooms.not_yours(STAFF))
+    }
+}
+
+impl Member {
+    /// The member of staff whom a session is of.
+    pub fn of(session: Session) -> Option<Member> {
+        match session.who {
+            Who::House { staff: Some(id), .. } => Some(Member { session, id }),
+            _ => None,
+        }
     }
 }
 
@@ -165,14 +178,6 @@ impl Rooms {
 
     pub fn to(&self, path: &str) -> Response {
         (StatusCode::SEE_OTHER, [(header::LOCATION, self.path(path))]).into_response()
-    }
-
-    /// The member of staff whom a session is of, or the page that says that it is of none.
-    pub fn member(&self, session: Session) -> Result<Member, Response> {
-        match session.who {
-            Who::House { staff: Some(id), .. } => Ok(Member { session, id }),
-            _ => Err(self.not_yours("the desk's staff")),
-        }
     }
 
     /// Does something where the store lives. The error is the page that says "later".
