@@ -82,6 +82,7 @@
 //! | Opening a link changes nothing, whatever opens it; a form's page says nothing about who is on the list | `scanners_change_nothing`, `joins_by_form` |
 //! | The archive shows each reader what their tier of this moment gets by mail, an extra only to who got it, and no shared cache keeps a member's page | `archive_is_gated` |
 //! | A mailed link signs in once, by its button, and nothing tells who may; who has left the house is out at once | `signs_in_by_mail` |
+//! | The desk is seen by its staff and the board by editors, while they are; a form that is forged, sent again or overtaken changes nothing and loses nothing; what strangers write is text | `staff_at_the_desk`, `editors_at_the_board` |
 //! | Leaving with one click is honoured each time, and counts from the next message on | `one_click_post` |
 //! | Nothing but one question is sent to an address that has not confirmed | `joins_by_form` |
 //! | A stranger gets into nobody's conversation | `answer_arrives` |

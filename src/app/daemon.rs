@@ -17,6 +17,7 @@ use tokio_cron_scheduler::{Job, JobScheduler, JobSchedulerError};
 
 use super::Setup;
 use super::doors::{self, House};
+use super::house;
 use super::keeping::{Keeping, told_of_dead};
 use super::operations::{self, PagesListener};
 use super::public;
@@ -133,8 +134,8 @@ impl Daemon {
             _ => None,
         };
         let web = &setup.settings.web;
-        let pages = bind_pages("web.private", web.private.filter(|_| parts.web))?;
-        let public = bind_pages("web.listen", web.listen.filter(|_| parts.web))?;
+        let pages = operations::bind_pages("web.private", web.private.filter(|_| parts.web))?;
+        let public = operations::bind_pages("web.listen", web.listen.filter(|_| parts.web))?;
         let (vitals, alarms) = (Vitals::default(), Alarms::default());
         let parts = operations::on_hold(&store, &vitals, parts).await?;
         let process = format!("pid {}", std::process::id());
@@ -174,10 +175,10 @@ impl Daemon {
             daemon.start_receive(setup, listener, tick, wake.clone()).await?;
         }
         if let Some(public) = public {
-            daemon.start_public(setup, public, wake)?;
+            daemon.start_public(setup, public, wake.clone())?;
         }
         if let Some(pages) = pages {
-            daemon.start_pages(pages, started_at)?;
+            daemon.start_pages(setup, pages, wake, started_at).await?;
         }
         daemon.start_watchdog();
         Ok(daemon)
@@ -210,8 +211,8 @@ impl Daemon {
             // A worker that ended because it was asked to may be seen at the same moment: the wish counts.
             biased;
             () = self.shutdown.wait() => {}
-            ended = self.workers.join_next() => sound = report_early(ended),
-            ended = self.connections.join_next(), if !self.connections.is_empty() => sound = report_early(ended),
+            ended = self.workers.join_next() => sound = operations::report_early(ended),
+            ended = self.connections.join_next(), if !self.connections.is_empty() => sound = operations::report_early(ended),
         }
         self.shutdown.ask();
         init_system::stopping();
@@ -408,7 +409,14 @@ impl Daemon {
         Ok(())
     }
 
-    fn start_pages(&mut self, listener: PagesListener, started_at: Timestamp) -> Result<(), StartProblem> {
+    async fn start_pages(
+        &mut self,
+        setup: &Setup,
+        listener: PagesListener,
+        wake: Arc<Notify>,
+        started_at: Timestamp,
+    ) -> Result<(), StartProblem> {
+        let house = house::pages(setup, &self.store, (self.alarms.clone(), wake), &self.clock).await?;
         let pages = web::private(web::Process {
             store: self.store.clone(),
             owner: self.owner,
@@ -418,7 +426,7 @@ impl Daemon {
             started_at,
             main: tokio::runtime::Handle::current(),
         });
-        self.serve("web.private", listener, pages, web::Limits::PRIVATE)
+        self.serve("web.private", listener, pages.merge(house), web::Limits::PRIVATE)
     }
 
     /// The pages for everybody, and the line that writes down who leaves.
@@ -505,12 +513,6 @@ impl Daemon {
     }
 }
 
-fn bind_pages(key: &'static str, address: Option<SocketAddr>) -> Result<Option<PagesListener>, StartProblem> {
-    let Some(address) = address else { return Ok(None) };
-    let bound = PagesListener::bind(address);
-    bound.map(Some).map_err(|error| StartProblem::Pages { key, address, error })
-}
-
 /// The config's lanes and relays, as the store knows them.
 async fn write_lanes(setup: &Setup, store: &Store, now: Timestamp) -> Result<Known, StoreError> {
     let once = || async {
@@ -552,13 +554,4 @@ fn tell(event: Happened, blocked: &mut HashMap<String, usize>) {
             }
         }
     }
-}
-
-fn report_early(ended: Option<Result<&'static str, tokio::task::JoinError>>) -> bool {
-    match ended {
-        Some(Ok(worker)) => tracing::error!(worker, "a worker ended by itself; the daemon stops"),
-        Some(Err(error)) => tracing::error!(%error, "a worker broke; the daemon stops"),
-        None => return true,
-    }
-    false
 }

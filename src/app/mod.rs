@@ -6,6 +6,7 @@ pub mod daemon;
 mod doors;
 mod failure;
 pub mod gallery;
+pub mod house;
 mod keeping;
 mod operations;
 pub mod public;

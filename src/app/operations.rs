@@ -65,6 +65,17 @@ impl PagesListener {
     }
 }
 
+/// # Errors
+/// When somebody else listens there, or nobody may.
+pub(super) fn bind_pages(
+    key: &'static str,
+    address: Option<SocketAddr>,
+) -> Result<Option<PagesListener>, StartProblem> {
+    let Some(address) = address else { return Ok(None) };
+    let bound = PagesListener::bind(address);
+    bound.map(Some).map_err(|error| StartProblem::Pages { key, address, error })
+}
+
 /// Says that every worker makes progress, as often as the init system wants to hear it, and nothing while one does not.
 pub(super) async fn watchdog(vitals: Vitals, every: Duration, shutdown: Shutdown, alive: impl Fn()) {
     let mut stuck = Vec::new();
@@ -166,6 +177,16 @@ pub(super) async fn reload(shelf: &Arc<Shelf>, alarms: &Alarms, now: Timestamp) 
         }
         Err(error) => tracing::error!(%error, "reading the editors' files broke"),
     }
+}
+
+/// Answers whether a worker that ended before it was asked to ended as it should.
+pub(super) fn report_early(ended: Option<Result<&'static str, tokio::task::JoinError>>) -> bool {
+    match ended {
+        Some(Ok(worker)) => tracing::error!(worker, "a worker ended by itself; the daemon stops"),
+        Some(Err(error)) => tracing::error!(%error, "a worker broke; the daemon stops"),
+        None => return true,
+    }
+    false
 }
 
 #[cfg(test)]

@@ -8,13 +8,17 @@ use serde::Serialize;
 use super::Context;
 use crate::app::Failure;
 use crate::config;
-use crate::domain::edition::{Counts, EditionState};
+use crate::domain::edition::{Counts, EditionOrder, EditionState};
 use crate::runtime::{Clock, SystemClock, Timestamp};
 use crate::store::editions::{EditionRow, TierCounts};
 use crate::store::{Store, audit, deliveries, editions};
-use crate::tasks::editors::{self, Changed, Word};
+use crate::tasks::edition_orders::{self, By, Obeyed};
+use crate::tasks::editors::Word;
 use crate::tasks::schedule::freeze;
 use crate::tasks::{restore, week};
+
+/// Whose change it is.
+const BY: By<'static> = By { door: "cli", who: "by hand" };
 
 #[derive(Debug, Subcommand)]
 pub enum EditionsCommand {
@@ -110,19 +114,10 @@ pub async fn editions(context: &Context, command: EditionsCommand) -> Result<(),
         EditionsCommand::List => list(context, &store).await?,
         EditionsCommand::Show { slug } => show(context, &store, &slug).await?,
         EditionsCommand::Pause { slug } => {
-            use EditionState::{Attention, Paused, Sending};
-            change(context, &store, &slug, &[Sending, Attention], Paused, "paused by hand").await?;
+            change(context, &store, &slug, EditionOrder::Pause).await?;
         }
         EditionsCommand::Resume { slug } => {
-            change(
-                context,
-                &store,
-                &slug,
-                &[EditionState::Paused, EditionState::Attention],
-                EditionState::Sending,
-                "",
-            )
-            .await?;
+            change(context, &store, &slug, EditionOrder::Resume).await?;
         }
         EditionsCommand::Plan { slug } => plan(context, &store, &slug).await?,
         EditionsCommand::Approve { slug } => {
@@ -308,45 +303,35 @@ pub(super) fn not_queued(context: &Context, slug: &str) -> Failure {
 /// An editor's word, as by mail.
 async fn obey(context: &Context, store: &Store, slug: &str, word: Word) -> Result<(), Failure> {
     let setup = context.setup()?;
-    let now = SystemClock.now();
     let mut tx = store.write().await?;
-    let was = editions::standing(&mut tx, slug).await?.ok_or_else(|| not_queued(context, slug))?.state;
-    let to = match editors::obey(&mut tx, &setup.content, slug, (word, "by hand"), now).await? {
-        Changed::Done(to) => to,
-        Changed::Not(why) => return Err(Failure::No(format!("`{slug}`: {why}"))),
+    let said = edition_orders::say(&mut tx, &setup.content, slug, (word, BY), SystemClock.now()).await?;
+    let to = match said {
+        Obeyed::Done { to, .. } => to,
+        Obeyed::Not { why, .. } => return Err(Failure::No(format!("`{slug}`: {why}"))),
+        Obeyed::Unknown => return Err(not_queued(context, slug)),
     };
-    audit::record(&mut tx, now, "cli", &format!("edition {to}"), slug, &format!("was {was}")).await?;
     tx.commit().await?;
     context.output.line(format!("{slug}: {to}"));
     Ok(())
 }
 
-/// One change of state, with its audit row, or why it cannot be.
-async fn change(
-    context: &Context,
-    store: &Store,
-    slug: &str,
-    from: &[EditionState],
-    to: EditionState,
-    reason: &str,
-) -> Result<i64, Failure> {
-    let now = SystemClock.now();
+/// One change of state, with its audit row, or why it cannot be. Needs no files: it works while they do not check.
+async fn change(context: &Context, store: &Store, slug: &str, order: EditionOrder) -> Result<i64, Failure> {
     let mut tx = store.write().await?;
-    let row = editions::show(&mut tx, slug).await?.ok_or_else(|| not_queued(context, slug))?;
-    if !editions::change_state(&mut tx, slug, from, to, reason, now).await? {
-        return Err(Failure::No(format!("`{slug}` is {}; it cannot become {to}", row.state)));
-    }
-    audit::record(&mut tx, now, "cli", &format!("edition {to}"), slug, &format!("was {}", row.state)).await?;
+    let (id, to) = match edition_orders::change(&mut tx, slug, order, BY, SystemClock.now()).await? {
+        Obeyed::Done { id, to } => (id, to),
+        Obeyed::Not { state, .. } => {
+            return Err(Failure::No(format!("`{slug}` is {state}; it cannot become {}", order.to())));
+        }
+        Obeyed::Unknown => return Err(not_queued(context, slug)),
+    };
     tx.commit().await?;
     context.output.line(format!("{slug}: {to}"));
-    Ok(row.id)
+    Ok(id)
 }
 
 async fn cancel(context: &Context, store: &Store, slug: &str) -> Result<(), Failure> {
-    use EditionState::{Attention, Cancelled, Paused, Sending, WaitingApproval};
-    // Cancelling twice is cancelling once: the second time ends what a first one did not live to end.
-    let from = [Sending, Paused, Attention, WaitingApproval, Cancelled];
-    let id = change(context, store, slug, &from, Cancelled, "cancelled by hand").await?;
+    let id = change(context, store, slug, EditionOrder::Cancel).await?;
     let mut skipped = 0;
     loop {
         let mut tx = store.write().await?;

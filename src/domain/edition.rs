@@ -31,6 +31,43 @@ impl EditionState {
     }
 }
 
+words! {
+    /// What somebody can do to an edition that is queued.
+    EditionOrder {
+        Approve = "approve",
+        Pause = "pause",
+        Resume = "resume",
+        Hold = "hold",
+        /// What was not sent yet never is.
+        Cancel = "cancel",
+    }
+}
+
+impl EditionOrder {
+    /// The states in which it can be done.
+    pub fn from(self) -> &'static [EditionState] {
+        use EditionState::{Attention, Cancelled, Paused, Sending, WaitingApproval};
+        match self {
+            EditionOrder::Approve => EditionState::APPROVABLE,
+            EditionOrder::Pause => &[Sending, Attention],
+            EditionOrder::Resume => &[Paused, Attention],
+            EditionOrder::Hold => EditionState::HOLDABLE,
+            // Cancelling twice is cancelling once: the second time ends what a first one did not live to end.
+            EditionOrder::Cancel => &[Sending, Paused, Attention, WaitingApproval, Cancelled],
+        }
+    }
+
+    /// The state that it leads to.
+    pub fn to(self) -> EditionState {
+        match self {
+            EditionOrder::Approve | EditionOrder::Resume => EditionState::Sending,
+            EditionOrder::Pause => EditionState::Paused,
+            EditionOrder::Hold => EditionState::WaitingApproval,
+            EditionOrder::Cancel => EditionState::Cancelled,
+        }
+    }
+}
+
 /// How many deliveries of an edition are in each state.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
 pub struct Counts {

@@ -314,6 +314,14 @@ pub struct WebSettings {
     pub proxies: Vec<super::allowance::Network>,
 }
 
+impl WebSettings {
+    /// Where staff and editors reach the private pages, without a slash at the end. Empty where there are none.
+    pub fn private_base(&self) -> String {
+        let listener = || self.private.map(|address| format!("http://{address}")).unwrap_or_default();
+        self.private_url.clone().unwrap_or_else(listener)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

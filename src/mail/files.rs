@@ -49,7 +49,7 @@ pub enum Cleaned {
 
 /// The files of a message in order.
 pub fn read(raw: &[u8]) -> Vec<File> {
-    let content = mime::read_whole(raw);
+    let content = mime::read_whole(super::parse::without_mbox_line(raw));
     let pictures: Vec<(String, bool)> = content.html.iter().flat_map(|html| html::pictures(html)).collect();
     let shown = |id: &Option<String>| {
         let id = id.as_deref().map(str::to_lowercase);

@@ -73,7 +73,6 @@ pub async fn read(tx: &mut Tx, heard_of_since: Timestamp) -> Result<Numbers, Sto
     let open = row!(tx, Open, OPEN, heard_of_since.millis())?.unwrap_or_default();
     let (leased, uncertain, parked, inbound_received, inbound_quarantined, owners) = open;
     let editions = rows!(tx, (String, i64), EDITIONS)?;
-    let threads = rows!(tx, (String, String, i64, Option<i64>), THREADS)?;
     Ok(Numbers {
         queue: lanes.into_values().collect(),
         leased,
@@ -82,17 +81,24 @@ pub async fn read(tx: &mut Tx, heard_of_since: Timestamp) -> Result<Numbers, Sto
         editions,
         inbound_received,
         inbound_quarantined,
-        threads: threads
-            .into_iter()
-            .map(|(tier, state, count, since)| Threads {
-                tier,
-                state,
-                count,
-                waiting_since: since.map(Timestamp),
-            })
-            .collect(),
+        threads: threads(tx).await?,
         owners,
     })
+}
+
+/// Open conversations by tier and state.
+///
+/// # Errors
+/// When the database fails.
+pub async fn threads(tx: &mut Tx) -> Result<Vec<Threads>, StoreError> {
+    let found = rows!(tx, (String, String, i64, Option<i64>), THREADS)?;
+    let read = |(tier, state, count, since): (String, String, i64, Option<i64>)| Threads {
+        tier,
+        state,
+        count,
+        waiting_since: since.map(Timestamp),
+    };
+    Ok(found.into_iter().map(read).collect())
 }
 
 /// Whether the store answers at all.

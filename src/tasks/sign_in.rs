@@ -202,12 +202,9 @@ impl SignIn {
     }
 
     fn base(&self, place: Place, content: &Content) -> String {
-        let web = &self.0.settings.web;
         match place {
             Place::Public => content.publication.url.clone(),
-            Place::Private => web.private_url.clone().unwrap_or_else(|| {
-                web.private.map(|address| format!("http://{address}")).unwrap_or_default()
-            }),
+            Place::Private => self.0.settings.web.private_base(),
         }
     }
 }

@@ -24,6 +24,14 @@ const PAGES: &[(&str, &str)] = &[
     ("article", include_str!("../../templates/pages/article.hbs")),
     ("you", include_str!("../../templates/pages/you.hbs")),
     ("plans", include_str!("../../templates/pages/plans.hbs")),
+    ("side", include_str!("../../templates/pages/side.hbs")),
+    ("desk", include_str!("../../templates/pages/desk.hbs")),
+    ("conversation", include_str!("../../templates/pages/conversation.hbs")),
+    ("progress", include_str!("../../templates/pages/progress.hbs")),
+    ("board", include_str!("../../templates/pages/board.hbs")),
+    ("edition", include_str!("../../templates/pages/edition.hbs")),
+    ("cancel", include_str!("../../templates/pages/cancel.hbs")),
+    ("lost", include_str!("../../templates/pages/lost.hbs")),
 ];
 
 /// All pages, read once.

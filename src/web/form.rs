@@ -15,6 +15,12 @@ use crate::runtime::Timestamp;
 /// Of a whole form.
 const BYTES: usize = 16 << 10;
 
+/// Of a form with a letter in it. A character takes nine octets at most.
+pub(super) const LETTER_BYTES: usize = 512 << 10;
+
+/// Characters of a letter.
+pub(super) const LETTER: usize = 50_000;
+
 /// Fields that are looked at.
 const FIELDS: usize = 10;
 
@@ -58,6 +64,14 @@ impl Form {
         let value = self.get(name).chars().map(|c| if c.is_control() { ' ' } else { c });
         value.collect::<String>().trim().chars().take(most).collect()
     }
+
+    /// A letter of at most `most` characters: its lines, without control characters and without empty ones around it.
+    pub fn letter(&self, name: &str, most: usize) -> String {
+        let value = self.get(name).replace("\r\n", "\n").replace('\r', "\n");
+        let kept: String =
+            value.chars().filter(|c| !c.is_control() || matches!(c, '\n' | '\t')).take(most).collect();
+        kept.trim_start_matches('\n').trim_end().to_owned()
+    }
 }
 
 /// Reads a form to its end.
@@ -65,12 +79,20 @@ impl Form {
 /// # Errors
 /// The status that says what is wrong with it.
 pub(super) async fn read(request: Request) -> Result<Form, StatusCode> {
+    read_within(request, BYTES).await
+}
+
+/// As [`read`], of at most so many octets.
+///
+/// # Errors
+/// The status that says what is wrong with it.
+pub(super) async fn read_within(request: Request, most: usize) -> Result<Form, StatusCode> {
     let (head, body) = request.into_parts();
     let header = |name| head.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or("");
-    if header(header::CONTENT_LENGTH).parse().is_ok_and(|length: usize| length > BYTES) {
+    if header(header::CONTENT_LENGTH).parse().is_ok_and(|length: usize| length > most) {
         return Err(StatusCode::PAYLOAD_TOO_LARGE);
     }
-    let read = tokio::time::timeout(TIME, to_bytes(body, BYTES)).await;
+    let read = tokio::time::timeout(TIME, to_bytes(body, most)).await;
     let body = read.map_err(|_| StatusCode::REQUEST_TIMEOUT)?.map_err(|_| StatusCode::PAYLOAD_TOO_LARGE)?;
     let kind = header(header::CONTENT_TYPE);
     match kind.split(';').next().unwrap_or("").trim().to_ascii_lowercase().as_str() {
@@ -138,5 +160,14 @@ mod tests {
         let form = form("", "name=%20Bob%0D%0ABcc%3A%20x%40y.z%20").await.unwrap();
         assert_eq!(form.line("name", 100), "Bob  Bcc: x@y.z");
         assert_eq!(form.line("name", 3), "Bob");
+    }
+
+    #[test]
+    fn a_letter_keeps_its_lines_and_nothing_that_no_column_holds() {
+        let letter = |text: &str| Form(vec![("text".into(), text.into())]).letter("text", 12);
+        assert_eq!(letter("\r\n\r\n  a\tb\r\nc\rd \r\n"), "  a\tb\nc\nd");
+        assert_eq!(letter("a\0\u{7}\u{85}b"), "ab");
+        assert_eq!(letter(&"\u{e4}".repeat(20)).chars().count(), 12);
+        assert_eq!(letter(" \r\n \0"), "");
     }
 }

@@ -1,14 +1,19 @@
-//! Layer 4: pages. Each listener has a router of its own: [`private`] is for operators (health and numbers, later board and desk),
-//! [`public`](public()) for everybody (links in mails, the way in, the archive).
+//! Layer 4: pages. The private listener has [`private`] for operators (health and numbers) and [`house`](house()) for staff and editors; the
+//! public one has [`public`](public()) for everybody (links in mails, the way in, the archive).
 //!
 //! [`serve`] bounds whatever a peer does. Pages have a thread of their own: only what they ask of the store runs beside sending.
 
 mod account;
 mod archive;
+mod board;
 mod book;
+mod conversation;
+mod counted;
+mod desk;
 mod feed;
 mod form;
 mod health;
+mod house;
 mod join;
 mod leave;
 mod numbers;
@@ -30,6 +35,7 @@ use tokio::runtime::Handle;
 
 use crate::runtime::{Clock, Shutdown, Timestamp, Vitals};
 use crate::store::Store;
+pub use house::{House, HouseDoors, house};
 pub use public::{Away, Doors, Peer, Public, Shown, public};
 pub use server::{Limits, serve};
 pub use sign_in::Entrance;

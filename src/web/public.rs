@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
@@ -156,10 +156,13 @@ pub fn public(public: Public) -> Router {
 
 /// What every request goes through: who asks, and what browsers may do with the answer.
 async fn guard(State(site): State<Site>, mut request: Request, next: Next) -> Response {
-    let peer = request.extensions().get::<Peer>().map(|peer| peer.0.ip());
-    let client = site.client(peer.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED)), request.headers());
-    request.extensions_mut().insert(Client(client));
-    let mut answer = next.run(request).await;
+    let client = client(&site.0.public.proxies, &request);
+    request.extensions_mut().insert(client);
+    fenced(next.run(request).await)
+}
+
+/// What browsers may do with an answer that says nothing else.
+pub(super) fn fenced(mut answer: Response) -> Response {
     let headers = answer.headers_mut();
     for (name, value) in [
         (header::REFERRER_POLICY, "no-referrer"),
@@ -297,22 +300,23 @@ impl Site {
         answer.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("600"));
         answer
     }
+}
 
-    /// A proxy that we know says for whom it asks; anybody else may say what they like (W213).
-    fn client(&self, peer: IpAddr, headers: &HeaderMap) -> IpAddr {
-        let trusted = |address: IpAddr| self.0.public.proxies.iter().any(|proxy| proxy.holds(address));
-        let named = headers.get_all("x-forwarded-for").iter().filter_map(|value| value.to_str().ok());
-        let hops: Vec<&str> = named.flat_map(|value| value.split(',')).map(str::trim).collect();
-        let mut client = peer;
-        for hop in hops.iter().rev() {
-            if !trusted(client) {
-                break;
-            }
-            let Ok(address) = hop.parse() else { break };
-            client = address;
+/// Who asks. A proxy that we know says for whom it does; anybody else may say what they like (W213).
+pub(super) fn client(proxies: &[Network], request: &Request) -> Client {
+    let peer = request.extensions().get::<Peer>().map(|peer| peer.0.ip());
+    let mut client = peer.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
+    let headers = request.headers().get_all("x-forwarded-for");
+    let named = headers.iter().filter_map(|value| value.to_str().ok());
+    let hops: Vec<&str> = named.flat_map(|value| value.split(',')).map(str::trim).collect();
+    for hop in hops.iter().rev() {
+        if !proxies.iter().any(|proxy| proxy.holds(client)) {
+            break;
         }
-        client.to_canonical()
+        let Ok(address) = hop.parse() else { break };
+        client = address;
     }
+    Client(client.to_canonical())
 }
 
 impl Signing for Site {
@@ -339,7 +343,7 @@ pub(super) fn masked(address: &Address) -> String {
     format!("{first}\u{2022}\u{2022}\u{2022}@{}", address.domain())
 }
 
-async fn style() -> impl IntoResponse {
+pub(super) async fn style() -> impl IntoResponse {
     let headers =
         [(header::CONTENT_TYPE, "text/css; charset=utf-8"), (header::CACHE_CONTROL, "public, max-age=86400")];
     (headers, super::book::STYLE)

@@ -81,7 +81,7 @@ async fn a_running_daemon_shows_its_health_and_its_numbers() {
         page.body.contains(&format!("tidings_build_info{{version=\"{}\"}} 1", env!("CARGO_PKG_VERSION")))
     );
     assert!(!page.body.contains('@'), "no address is on the page:\n{}", page.body);
-    for (path, code) in [("/", 404), ("/health/", 404), ("/metrics?x=1", 200)] {
+    for (path, code) in [("/", 303), ("/health/", 404), ("/metrics?x=1", 200)] {
         assert_eq!(get(daemon.pages(), path).code, code, "{path}");
     }
     daemon.stop();

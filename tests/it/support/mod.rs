@@ -8,6 +8,7 @@ pub mod daemon;
 pub mod dns;
 pub mod doubles;
 pub mod dovecot;
+pub mod house;
 pub mod http;
 pub mod stores;
 

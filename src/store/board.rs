@@ -1,0 +1,71 @@
+//! What the editors' board asks for beside the numbers of an edition. Small tables, read from their ends.
+
+use super::audit::{self, Entry};
+use super::sql::{row, rows, run};
+use super::{StoreError, Tx, editions, word};
+use crate::domain::board::Stood;
+use crate::domain::edition::EditionState;
+use crate::runtime::Timestamp;
+
+/// An edition that is over, without any numbers but its audience.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Over {
+    pub slug: String,
+    pub state: EditionState,
+    pub due_at: Timestamp,
+    pub audience: i64,
+    pub reason: String,
+}
+
+/// Slugs of the editions that are queued and not over, the oldest first.
+///
+/// # Errors
+/// When the database fails.
+pub async fn under_way(tx: &mut Tx) -> Result<Vec<String>, StoreError> {
+    const SQL: &str = "SELECT slug FROM editions WHERE state = 'sending' OR state = 'paused' OR state = 'attention' \
+        OR state = 'waiting_approval' ORDER BY due_at, id LIMIT 20";
+    Ok(rows!(tx, (String,), SQL)?.into_iter().map(|(slug,)| slug).collect())
+}
+
+/// Those that are over, the newest first.
+///
+/// # Errors
+/// When the database fails.
+pub async fn over(tx: &mut Tx, limit: i64) -> Result<Vec<Over>, StoreError> {
+    const SQL: &str = "SELECT slug, state, due_at, audience, reason FROM editions WHERE state = 'sent' \
+        OR state = 'cancelled' OR state = 'missed' OR state = 'skipped' ORDER BY due_at DESC, id DESC LIMIT $1 + 0";
+    let found = rows!(tx, (String, String, i64, i64, String), SQL, limit)?;
+    let read = |(slug, state, due_at, audience, reason): (String, String, i64, i64, String)| {
+        let state = word("an edition's state", &state, EditionState::from_word)?;
+        Ok(Over { slug, state, due_at: Timestamp(due_at), audience, reason })
+    };
+    found.into_iter().map(read).collect()
+}
+
+/// What was done to editions by hand, the newest first. Nothing else is read: other rows name subscribers.
+///
+/// # Errors
+/// When the database fails.
+pub async fn changes(tx: &mut Tx, limit: i64) -> Result<Vec<Entry>, StoreError> {
+    audit::of_action(tx, "edition ", limit).await
+}
+
+/// How an edition stands now; `None`: it is not queued.
+///
+/// # Errors
+/// When the database fails.
+pub async fn stood(tx: &mut Tx, slug: &str) -> Result<Option<(Stood, String)>, StoreError> {
+    const SQL: &str = "SELECT coalesce(max(id), 0) FROM audit WHERE subject = $1 AND action LIKE 'edition %'";
+    let Some(standing) = editions::standing(tx, slug).await? else { return Ok(None) };
+    let (change,) = row!(tx, (i64,), SQL, slug)?.unwrap_or_default();
+    Ok(Some((Stood { state: standing.state, change }, standing.reason)))
+}
+
+/// Makes everybody else who orders something about this edition wait until this transaction ends.
+///
+/// # Errors
+/// When the database fails.
+pub async fn hold(tx: &mut Tx, slug: &str) -> Result<(), StoreError> {
+    run!(tx, "UPDATE editions SET state = state WHERE slug = $1", slug)?;
+    Ok(())
+}
