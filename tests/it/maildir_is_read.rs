@@ -104,7 +104,7 @@ impl Unreadable {
     fn make(path: &Path) -> Option<Unreadable> {
         use std::os::unix::fs::PermissionsExt;
         std::fs::write(path, b"").unwrap();
-        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0)).unwrap();
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o000)).unwrap();
         let closed = std::fs::read(path).is_err();
         // Rights bind everybody but root, who may put a file in its place that answers each read with an error.
         let mount =
