@@ -265,6 +265,7 @@ async fn a_member_who_is_away_reaches_nobody() {
         (reply_to.as_str(), MIRA, away("Precedence: auto_reply\r\n", &reply_to, re)),
         (reply_to.as_str(), "", away("", &reply_to, re)),
         (reply_to.as_str(), MIRA, away("", &reply_to, "Automatic reply: [#1] Make it smaller")),
+        (reply_to.as_str(), MIRA, away("", &reply_to, "Automatisk svar: [#1] Make it smaller")),
         (bounce.as_str(), "", away("", &bounce, "Out of Office")),
         (
             "support@news.example.org",
