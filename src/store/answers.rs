@@ -253,7 +253,7 @@ pub struct Lost {
     pub reply: Option<String>,
 }
 
-/// Answers since `since` whose delivery failed, and of which nobody was told.
+/// Answers since `since` whose delivery failed, or is uncertain for good, and of which nobody was told.
 ///
 /// # Errors
 /// When the database fails.
@@ -261,7 +261,8 @@ pub async fn lost(tx: &mut Tx, since: Timestamp) -> Result<Vec<Lost>, StoreError
     const SQL: &str = "SELECT p.id AS post, p.thread_id AS thread, p.staff_id AS staff, d.state, d.last_reply AS reply \
         FROM posts p JOIN deliveries d ON d.post_id = p.id AND d.staff_id IS NULL \
         WHERE p.kind = 'staff' AND p.told_at IS NULL AND p.at >= $1 \
-            AND (d.state = 'refused' OR d.state = 'expired' OR d.state = 'skipped' OR d.state = 'parked') \
+            AND (d.state = 'refused' OR d.state = 'expired' OR d.state = 'skipped' OR d.state = 'parked' \
+                OR (d.state = 'uncertain' AND d.due_at IS NULL)) \
         ORDER BY p.id LIMIT 100";
     Ok(rows!(tx, Lost, SQL, since.millis())?)
 }

@@ -9,7 +9,7 @@ use tidings::domain::verdict::Verdict;
 use tidings::mail::parse::{Parsed, parse};
 use tidings::runtime::Timestamp;
 use tidings::store::inbound::InboundRow;
-use tidings::store::{Store, threads};
+use tidings::store::{Store, claims, deliveries, owners, threads};
 use tidings::tasks::alarm::Teller;
 use tidings::tasks::answer::{Answer, Answered, Refusal};
 use tidings::tasks::receive::Proving;
@@ -579,6 +579,38 @@ async fn an_answer_that_is_refused_is_told_to_its_author_once() {
             "{}",
             mail.text
         );
+    })
+    .await;
+}
+
+/// Its process was lost in the middle, and nobody sends it again by itself.
+#[tokio::test]
+async fn an_answer_of_which_nobody_knows_is_told_to_its_author() {
+    on_every_store(|store| async move {
+        let world = World::start(&store, Peer::willing().await).await;
+        world.ana("a1@x.example", "Does it fit?").await;
+        let (to, raw) = world.answer(MIRA, "s1", PASS, "Yes, it fits.");
+        world.line.take(&to, MIRA, &raw).await;
+        let mut tx = store.write().await.unwrap();
+        let dead = owners::register(&mut tx, "dead", TUESDAY).await.unwrap();
+        let request = claims::ClaimRequest {
+            owner: dead,
+            key_id: 7,
+            lane: deliveries::LANE_OTHER,
+            desk_only: false,
+            limit: 8,
+            lapsed: None,
+            now: TUESDAY,
+        };
+        assert!(!claims::claim(&mut tx, &request).await.unwrap().is_empty());
+        owners::end(&mut tx, dead, TUESDAY).await.unwrap();
+        deliveries::recover(&mut tx, OnUncertain::Hold, TUESDAY, TUESDAY).await.unwrap();
+        tx.commit().await.unwrap();
+        assert_eq!(world.line.receiver.desk.tell_lost(&store, TUESDAY).await.unwrap(), 1);
+        world.send().await;
+        let mail = world.newest(MIRA);
+        assert!(mail.subject.contains("Your answer may not have arrived"), "{}", mail.subject);
+        assert!(mail.text.contains("| Yes, it fits."), "{}", mail.text);
     })
     .await;
 }
