@@ -60,6 +60,8 @@ pub enum Answered {
 pub enum Refusal {
     #[error("there is no conversation {0}")]
     NoThread(i64),
+    #[error("this person was erased")]
+    Erased,
     #[error("there are no words of yours in it")]
     Empty,
     #[error("its words hold {0}")]
@@ -112,6 +114,9 @@ impl Desk {
         let Some(thread) = threads::participant(tx, number).await? else {
             return Ok(Answered::Refused(Refusal::NoThread(answer.thread)));
         };
+        if thread.address.is_empty() {
+            return Ok(Answered::Refused(Refusal::Erased));
+        }
         let files = match self.checked(tx, &thread, answer).await? {
             Ok(files) => files,
             Err(refusal) => return Ok(Answered::Refused(refusal)),

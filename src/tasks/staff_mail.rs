@@ -149,6 +149,10 @@ impl Desk {
     }
 
     async fn obey(&self, tx: &mut Tx, mail: &Mail<'_>) -> Result<(), EffectProblem> {
+        if mail.thread.address.is_empty() {
+            // The notices about them are wiped as well, and cannot be read.
+            return self.come_back(tx, mail, &Refusal::Erased.to_string(), "").await;
+        }
         let parsed = mail.message.parsed;
         let (seen, notice) = self.told_of(tx, mail).await?.unwrap_or_default();
         let theirs = answers::words_of_subscriber(tx, mail.thread.thread).await?;

@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use tidings::domain::address::Address;
 use tidings::domain::settings::OnUncertain;
 use tidings::domain::thread::{PostKind, ThreadState};
 use tidings::domain::token::Purpose;
@@ -12,6 +13,7 @@ use tidings::store::inbound::InboundRow;
 use tidings::store::{Store, claims, deliveries, owners, threads};
 use tidings::tasks::alarm::Teller;
 use tidings::tasks::answer::{Answer, Answered, Refusal};
+use tidings::tasks::erase::Eraser;
 use tidings::tasks::receive::Proving;
 
 use crate::support::clock::TUESDAY;
@@ -611,6 +613,28 @@ async fn an_answer_of_which_nobody_knows_is_told_to_its_author() {
         let mail = world.newest(MIRA);
         assert!(mail.subject.contains("Your answer may not have arrived"), "{}", mail.subject);
         assert!(mail.text.contains("| Yes, it fits."), "{}", mail.text);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_answer_to_a_person_who_was_erased_is_refused_to_staff_only() {
+    on_every_store(|store| async move {
+        let world = World::start(&store, Peer::willing().await).await;
+        world.ana("a1@x.example", "Does it fit?").await;
+        let (to, late) = world.answer(MIRA, "s1", PASS, "Yes, it fits.");
+        let setup = &world.line.setup;
+        let addresses = &setup.settings.addresses;
+        let eraser = Eraser { store: &store, keyring: &setup.keyring, addresses };
+        assert!(eraser.erase(&Address::parse(ANA).unwrap(), TUESDAY).await.unwrap().is_some());
+        let before = world.peer.count();
+        world.line.take(&to, MIRA, &late).await;
+        world.send().await;
+        assert_eq!(world.peer.count(), before + 1, "one mail");
+        let told = world.newest(MIRA);
+        assert!(told.subject.contains("Your mail came back"), "{}", told.subject);
+        assert!(told.text.contains("this person was erased"), "{}", told.text);
+        assert!(world.line.posts(1).await.iter().all(|post| post.kind != PostKind::Staff));
     })
     .await;
 }
