@@ -12,7 +12,7 @@ use tidings::runtime::Timestamp;
 use tidings::store::inbound::InboundRow;
 use tidings::store::{Store, claims, deliveries, owners, threads};
 use tidings::tasks::alarm::Teller;
-use tidings::tasks::answer::{Answer, Answered, Refusal};
+use tidings::tasks::answer::{Answer, Answered, Question, Refusal};
 use tidings::tasks::erase::Eraser;
 use tidings::tasks::receive::Proving;
 
@@ -585,6 +585,37 @@ async fn an_answer_that_is_refused_is_told_to_its_author_once() {
     .await;
 }
 
+#[tokio::test]
+async fn all_that_speaks_against_an_answer_is_asked_at_once_and_again() {
+    on_every_store(|store| async move {
+        let world = World::start(&store, Peer::willing().await).await;
+        world.ana("a1@x.example", "Does it fit?").await;
+        let (to, raw) = world.answer(TOM, "t1", PASS, "No, it does not.\n\nTom\n+00 555 9999");
+        let files = [("a.pdf", "application/pdf", &b"%PDF-1.7"[..]), ("b.png", "image/png", &png()[..])];
+        world.staff(MIRA, "s1", "Yes, it fits.\n\nMira").await;
+        world.line.take(&to, TOM, &with_files(&raw, &files)).await;
+        world.send().await;
+        let told = world.newest(TOM).text.split_whitespace().collect::<Vec<_>>().join(" ");
+        for part in
+            ["Mira answered on", "| Yes, it fits.", "a.pdf cannot go with it", "+00 555 9999", "| No, it"]
+        {
+            assert!(told.contains(part), "{part} is not in {told}");
+        }
+        // A colleague answers while it is held.
+        world.staff(MIRA, "s2", "Or rather no.\n\nMira").await;
+        world.staff(TOM, "t2", "#send").await;
+        assert_eq!(world.mails(ANA).len(), 3, "the edition, and two answers of Mira's");
+        let told = world.newest(TOM).text;
+        assert!(told.contains("| Or rather no.") && told.contains("| No, it does not."), "{told}");
+        world.staff(TOM, "t3", "#send").await;
+        let answer = world.newest(ANA);
+        let names: Vec<&str> = answer.attachments.iter().map(|file| file.name.as_str()).collect();
+        assert_eq!((answer.text.starts_with("No, it does not."), names), (true, vec!["b.png"]));
+        assert_eq!(world.mails(ANA).len(), 4);
+    })
+    .await;
+}
+
 /// Its process was lost in the middle, and nobody sends it again by itself.
 #[tokio::test]
 async fn an_answer_of_which_nobody_knows_is_told_to_its_author() {
@@ -673,7 +704,8 @@ async fn the_same_function_serves_commands_and_pages() {
         assert!(matches!(ask(answer("Yes.", question)).await, Answered::Sent { thread: 1, .. }));
         assert_eq!(world.thread(1).await.state, ThreadState::Closed);
         let other = Answer { author: Some(&desk.staff[1]), ..answer("No.", question) };
-        assert!(matches!(ask(other).await, Answered::Refused(Refusal::Crossed { .. })));
+        let Answered::Refused(Refusal::Asks(questions)) = ask(other).await else { panic!("it is asked") };
+        assert!(matches!(questions.as_slice(), [Question::Crossed { .. }]), "{questions:?}");
         let operator = Answer { author: None, insists: true, ..answer("From the desk.", 0) };
         assert!(matches!(ask(operator).await, Answered::Sent { .. }));
         world.send().await;
