@@ -35,6 +35,8 @@ pub struct Answer<'a> {
     pub also_called: &'a str,
     /// Their own words, plain text.
     pub text: &'a str,
+    /// The line of it from which on it may be a copy of another mail, or a signature.
+    pub doubt: Option<&'a str>,
     pub files: &'a [File],
     /// The newest post that the author knew of.
     pub seen: i64,
@@ -85,6 +87,8 @@ pub enum Question {
     Files(Vec<(String, &'static str)>),
     #[error("its end looks like a signature: {0}")]
     Signature(String),
+    #[error("from this line on it may be a copy of another mail, or a signature: {0}")]
+    Copied(String),
 }
 
 impl Refusal {
@@ -192,6 +196,7 @@ impl Desk {
             author: Some(author),
             also_called: "",
             text: &held.text,
+            doubt: None,
             files: &files,
             seen: held.seen,
             insists: false,
@@ -250,6 +255,9 @@ impl Desk {
         questions.extend(crossed(tx, (thread.thread, staff), answer.seen).await?);
         if !files.unclean.is_empty() {
             questions.push(Question::Files(files.unclean));
+        }
+        if let Some(line) = answer.doubt {
+            questions.push(Question::Copied(line.to_owned()));
         }
         if let Some(line) = signature_like(answer.text) {
             questions.push(Question::Signature(line.trim().to_owned()));

@@ -156,7 +156,9 @@ impl Desk {
         let parsed = mail.message.parsed;
         let (seen, notice) = self.told_of(tx, mail).await?.unwrap_or_default();
         let theirs = answers::words_of_subscriber(tx, mail.thread.thread).await?;
-        let own = relayed(&trim::own_words(&parsed.text, ABOVE, &parsed.signature), &theirs, &notice);
+        let own = trim::own_words(&parsed.text, ABOVE, &parsed.signature);
+        let doubt = own.doubt.as_deref();
+        let own = relayed(&own.words, &theirs, &notice);
         let orders = match staff_order::read(&own) {
             Ok(orders) => orders,
             Err(problem) => return self.come_back(tx, mail, &problem.to_string(), &own).await,
@@ -179,7 +181,7 @@ impl Desk {
         } else if text.is_empty() && !carries_files(mail.message.files) && (orders.close || heir.is_some()) {
             true
         } else {
-            self.reply(tx, mail, &orders, (seen, text)).await?
+            self.reply(tx, mail, &orders, (seen, text, doubt)).await?
         };
         if !done {
             return Ok(());
@@ -200,7 +202,7 @@ impl Desk {
         tx: &mut Tx,
         mail: &Mail<'_>,
         orders: &Orders,
-        (seen, text): (i64, &str),
+        (seen, text, doubt): (i64, &str, Option<&str>),
     ) -> Result<bool, EffectProblem> {
         let message = mail.message;
         let answer = Answer {
@@ -208,6 +210,7 @@ impl Desk {
             author: Some(mail.member),
             also_called: message.from.map_or("", |from| from.name.as_str()),
             text,
+            doubt,
             files: message.files,
             seen,
             insists: false,

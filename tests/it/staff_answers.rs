@@ -682,6 +682,7 @@ async fn the_same_function_serves_commands_and_pages() {
             author: Some(&desk.staff[0]),
             also_called: "",
             text,
+            doubt: None,
             files: &[],
             seen,
             insists: false,
