@@ -215,6 +215,7 @@ async fn reply(context: &Context, args: &ReplyArgs) -> Result<(), Failure> {
         author: author(&desk, &args.words)?,
         also_called: "",
         text: &text,
+        doubt: None,
         files: &attached,
         // Who types a command has looked.
         seen: i64::MAX,

@@ -1,7 +1,7 @@
 //! What a subscriber must never read: who of the house answers, and where they are.
 //!
-//! Looked for in the words of an answer before it leaves: addresses of staff, hosts of their domains, full names, and addresses
-//! that carry a token of ours. A first name alone is how people sign, and hides nothing. Letters are compared as people see
+//! Looked for in the words of an answer before it leaves: addresses of staff, hosts of their domains that are not public, full names
+//! (whatever stands between their words, and also last name first), and addresses that carry a token of ours. A first name alone is how people sign, and hides nothing. Letters are compared as people see
 //! them: without case, invisible characters, or the width of their forms. Known gap: what is spelt out ("mira at example dot net")
 //! is not seen.
 
@@ -36,7 +36,11 @@ const PROVIDERS: [&str; 18] = [
 pub struct Hidden {
     addresses: Vec<String>,
     domains: Vec<String>,
+    /// Hosts that subscribers see anyway, some of them perhaps below a domain of staff.
+    public: Vec<String>,
     names: Vec<String>,
+    /// Names as rows of words, first name first and last name first.
+    spelt: Vec<String>,
     tokens: Vec<AddressPattern>,
 }
 
@@ -71,8 +75,13 @@ impl Hidden {
     /// One more member, or one more name or address of theirs; either may be empty.
     pub fn add(&mut self, name: &str, address: &str, public: &[&str]) {
         let address = seen(address);
+        for own in public.iter().map(|own| seen(own)) {
+            if !self.public.contains(&own) {
+                self.public.push(own);
+            }
+        }
         if let Some((_, domain)) = address.rsplit_once('@') {
-            let known = PROVIDERS.contains(&domain) || public.iter().any(|own| seen(own) == domain);
+            let known = PROVIDERS.contains(&domain) || self.public.iter().any(|own| own == domain);
             if !known && !domain.is_empty() {
                 self.domains.push(domain.to_owned());
             }
@@ -80,6 +89,11 @@ impl Hidden {
         }
         let name = seen(name);
         if name.contains(' ') && !name.contains('@') {
+            let spelt = words(&name);
+            // "Mira S." as words would be in every "Mira's".
+            if let Some((first, last)) = spelt.rsplit_once(' ').filter(|(_, last)| last.len() > 1) {
+                self.spelt.extend([format!("{last} {first}"), spelt.clone()]);
+            }
             self.names.push(name);
         }
     }
@@ -92,16 +106,43 @@ impl Hidden {
         if let Some(address) = address {
             return Some(Leak::Address(address.clone()));
         }
-        if let Some(domain) = self.domains.iter().find(|domain| whole(domain)) {
+        if let Some(domain) = self.domains.iter().find(|domain| self.tells(&text, domain)) {
             return Some(Leak::Domain(domain.clone()));
         }
         if let Some(name) = self.names.iter().find(|name| whole(name)) {
+            return Some(Leak::Name(name.clone()));
+        }
+        let row = words(&text);
+        if let Some(name) = self.spelt.iter().find(|name| holds(&row, name, char::is_alphanumeric)) {
             return Some(Leak::Name(name.clone()));
         }
         let word = |c: char| c.is_whitespace() || "<>()[]\"',;:".contains(c);
         let ours = |piece: &str| self.tokens.iter().any(|pattern| pattern.token_in(piece).is_some());
         text.split(word).map(|piece| piece.trim_end_matches(['.', '!', '?'])).any(ours).then_some(Leak::Token)
     }
+
+    /// Whether a text names a host of this domain that is not public.
+    fn tells(&self, text: &str, domain: &str) -> bool {
+        let of_host = |c: char| c.is_alphanumeric() || c == '-' || c == '.';
+        text.match_indices(domain).any(|(at, _)| {
+            let end = at + domain.len();
+            let (before, after) = (&text[..at], &text[end..]);
+            let goes_on = |c: char| c.is_alphanumeric() || c == '-';
+            if before.ends_with(goes_on) || after.starts_with(goes_on) {
+                return false;
+            }
+            let start = before.trim_end_matches(of_host).len();
+            let end = end + (after.len() - after.trim_start_matches(of_host).len());
+            let host = text[start..end].trim_matches('.');
+            !self.public.iter().any(|own| own == host)
+        })
+    }
+}
+
+/// The words of a text with one blank between them, whatever else stood there.
+fn words(text: &str) -> String {
+    let words = text.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty());
+    words.collect::<Vec<_>>().join(" ")
 }
 
 /// A text as eyes compare it: one form and case of each letter, nothing invisible, one blank between words.
@@ -149,6 +190,13 @@ mod tests {
             "MIRA\n  STEIN, Support",
             "Mi\u{200b}ra Stein",
             "\u{ff2d}ira Stein",
+            "mira.stein@laptop",
+            "/home/mira.stein/x",
+            "mira-stein",
+            "mira_stein.png",
+            "*Mira* Stein",
+            "Stein, Mira",
+            "Mira Stein's laptop",
             "tom.berg@gmail.com",
             "li@news.example.org",
             "<support+abcd@news.example.org>",
@@ -168,10 +216,31 @@ mod tests {
             "support@news.example.org",
             "otherstaff.example.net is not ours",
             "Mira Steinberg",
+            "Frankenstein, Mira",
             "the admira steinway",
             "",
         ] {
             assert_eq!(hidden().found_in(text), None, "{text}");
         }
+    }
+
+    #[test]
+    fn a_public_host_within_the_domain_of_staff_is_no_leak() {
+        let members = [("Mira Stein", "mira@example.com")];
+        let hidden = Hidden::new(members, &["news.example.com", "www.example.com"], &[]);
+        for text in ["https://news.example.com/archive", "www.example.com.", "help@NEWS.example.com"] {
+            assert_eq!(hidden.found_in(text), None, "{text}");
+        }
+        for text in ["example.com", "wiki.example.com", "x.news.example.com", "www.example.com, example.com"]
+        {
+            assert!(matches!(hidden.found_in(text), Some(Leak::Domain(_))), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_name_that_ends_in_one_letter_is_found_as_it_stands_only() {
+        let hidden = Hidden::new([("Mira S.", "mira@gmail.com")], &[], &[]);
+        assert_eq!(hidden.found_in("Mira's answer; it's Mira"), None);
+        assert!(hidden.found_in("Yours, Mira S.").is_some());
     }
 }

@@ -1,8 +1,9 @@
 //! Who wrote a message, for who acts on a name: one author, whichever program reads it.
 //!
 //! Programs disagree about messages with several From fields, with control characters in one, or with a header longer than they
-//! read (RFC 5322 section 3.6 allows one From). Here only a message counts that leaves no room for that: the whole header is
-//! looked at, octet by octet, and the parser must find the same author in it.
+//! read (RFC 5322 section 3.6 allows one From, one To and one Cc). Here only a message counts that leaves no room for that: the
+//! whole header is looked at, octet by octet, and the parser must find the same author in it. A second To or Cc counts
+//! because a signature covers the lowest one, and others read the topmost: who has an old mail could prepend another address.
 
 use super::mime::{HEADER_MAX, clean, with_header};
 use super::parse::{Parsed, addresses, without_mbox_line};
@@ -12,7 +13,8 @@ use super::parse::{Parsed, addresses, without_mbox_line};
 /// # Errors
 /// Why programs may disagree about it.
 pub fn sole_author(raw: &[u8], parsed: &Parsed) -> Result<String, &'static str> {
-    let mut from = None;
+    let mut from: Option<Vec<u8>> = None;
+    let (mut to, mut cc) = (false, false);
     let mut length = 0;
     let mut inside = false;
     for line in without_mbox_line(raw).split_inclusive(|octet| *octet == b'\n') {
@@ -30,7 +32,8 @@ pub fn sole_author(raw: &[u8], parsed: &Parsed) -> Result<String, &'static str> 
             continue;
         }
         let colon = memchr::memchr(b':', line).unwrap_or(line.len());
-        inside = line[..colon].trim_ascii().eq_ignore_ascii_case(b"from");
+        let name = line[..colon].trim_ascii();
+        inside = name.eq_ignore_ascii_case(b"from");
         if inside && from.is_some() {
             return Err("it has more than one From");
         }
@@ -38,6 +41,12 @@ pub fn sole_author(raw: &[u8], parsed: &Parsed) -> Result<String, &'static str> 
             let mut value = Vec::new();
             extend(&mut value, line.get(colon + 1..).unwrap_or_default());
             from = Some(value);
+        }
+        if name.eq_ignore_ascii_case(b"to") && std::mem::replace(&mut to, true) {
+            return Err("it has more than one To");
+        }
+        if name.eq_ignore_ascii_case(b"cc") && std::mem::replace(&mut cc, true) {
+            return Err("it has more than one Cc");
         }
     }
     let value = String::from_utf8(from.ok_or("it has no From")?).map_err(|_| "its From is not UTF-8")?;
@@ -107,6 +116,9 @@ mod tests {
             ("From: \"a\\\u{1}\" <ed@example.org>, \"<eve@evil.example>", "control characters"),
             ("From: \"a\\\u{202a}\" <ed@example.org>, \"<eve@evil.example>", "control characters"),
             ("From: g: ed@example.org, eve@evil.example;", "one author"),
+            ("To: r+old@example.org\r\nFrom: ed@example.org", "more than one To"),
+            ("From: ed@example.org\r\nTO : ana@x.example", "more than one To"),
+            ("Cc: a@x.example\r\nFrom: ed@example.org\r\ncc: b@x.example", "more than one Cc"),
             ("From: ed", "author"),
             ("From:", "author"),
         ] {

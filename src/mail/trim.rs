@@ -108,14 +108,23 @@ pub fn trim(text: &str) -> Trimmed {
     Trimmed { shown: kept, folded: folded.join("\n") }
 }
 
+/// What the writer of an answer wrote.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Own {
+    pub words: String,
+    /// A line of the words from which on they may be a copy or a signature, and may not. Nothing is cut there.
+    pub doubt: Option<String>,
+}
+
 /// What the writer of an answer wrote, and nothing of what their program added, however little that is: quotes go, and so do
 /// their headlines, signatures, and all below the line that says `above` ("write above this line"). Quotes above words
 /// of the writer stay with their `>`, for somebody who knows what may be quoted. `signature`: lines that the HTML
-/// form of the message marks as one.
-pub fn own_words(text: &str, above: &str, signature: &[String]) -> String {
+/// form of the message marks as one. What looks like a copy without `>` goes only above that line: elsewhere it may be
+/// what the writer wants to be read, and is a doubt.
+pub fn own_words(text: &str, above: &str, signature: &[String]) -> Own {
     let all: Vec<&str> = text.lines().collect();
     let cut = all.iter().position(|line| !line.trim_start().starts_with('>') && line.contains(above));
-    let copied = copy(&all).unwrap_or(all.len());
+    let copied = cut.and_then(|cut| copy_above(&all[..cut])).unwrap_or(all.len());
     let mut end = cut.unwrap_or(all.len()).min(copied);
     while end > 0 && all[end - 1].trim().is_empty() {
         end -= 1;
@@ -132,7 +141,7 @@ pub fn own_words(text: &str, above: &str, signature: &[String]) -> String {
         }
     }
     if blocks.iter().all(|block| block.quote) {
-        return String::new();
+        return Own::default();
     }
     let mut kept: Vec<&str> = Vec::new();
     for (at, block) in blocks.iter().enumerate() {
@@ -144,17 +153,43 @@ pub fn own_words(text: &str, above: &str, signature: &[String]) -> String {
         kept.extend(lines[block.start..end.max(block.start)].iter().filter(stays));
         kept.extend(lines[block.end..next].iter().filter(|line| line.trim().is_empty()));
     }
-    // The very mark is one however long what follows is; without its blank only before a few lines.
-    let marked = kept.iter().position(|line| *line == "-- ");
+    while kept.last().is_some_and(|line| line.trim().is_empty()) {
+        kept.pop();
+    }
+    let long = kept.iter().position(|line| *line == "-- ").filter(|at| kept.len() - at > SIGNATURE_MAX);
+    let marked = kept.iter().position(|line| *line == "-- ").filter(|_| long.is_none());
     let worn = kept.iter().rposition(|line| line.trim_end() == "--");
-    let end = marked.or(worn.filter(|at| kept.len() - at <= SIGNATURE_MAX)).unwrap_or(kept.len());
-    kept.truncate(end);
+    kept.truncate(marked.or(worn.filter(|at| kept.len() - at <= SIGNATURE_MAX)).unwrap_or(kept.len()));
     while let Some(last) = kept.last().map(|line| line.trim())
         && (last.is_empty() || is_sent_from(last) || signature.iter().any(|line| line == last))
     {
         kept.pop();
     }
-    bare(&kept.join("\n")).to_owned()
+    let doubt = next_copy(&kept, 0).map(|copied| copied.start).or(long.filter(|at| *at < kept.len()));
+    Own { words: bare(&kept.join("\n")).to_owned(), doubt: doubt.map(|at| kept[at].trim().to_owned()) }
+}
+
+/// Where the copy begins that ends above the line of our own mails. A header that is one only by an address in it may be words of
+/// the writer, and counts only where nothing is below it.
+fn copy_above(lines: &[&str]) -> Option<usize> {
+    let mut last: Option<std::ops::Range<usize>> = None;
+    while let Some(next) = next_copy(lines, last.as_ref().map_or(0, |last| last.end)) {
+        let start = match &last {
+            Some(last)
+                if is_original(lines[last.end - 1])
+                    && lines[last.end..next.start].iter().all(|line| line.trim().is_empty()) =>
+            {
+                last.start
+            }
+            _ => next.start,
+        };
+        last = Some(start..next.end);
+    }
+    let last = last?;
+    let is_from = |line: &&str| label(line).is_some_and(|label| FROM.contains(&label.as_str()));
+    let named = lines[last.clone()].iter().any(|line| is_original(line) || is_from(line));
+    let bare = lines[last.end..].iter().all(|line| line.trim().is_empty());
+    (named || bare).then_some(last.start)
 }
 
 fn whole(text: &str) -> Trimmed {
@@ -255,23 +290,28 @@ fn is_sent_from(line: &str) -> bool {
     line.chars().count() <= SENT_FROM_MAX && SENT_FROM.iter().any(|start| lower.starts_with(start))
 }
 
-/// Where a copy of an old message without `>` begins. What is sent on is no copy: somebody wants it to be read.
+/// Where a copy of an old message without `>` begins.
 fn copy(lines: &[&str]) -> Option<usize> {
-    (0..lines.len()).find_map(|at| {
+    next_copy(lines, 0).map(|copied| copied.start)
+}
+
+/// The lines that begin the next copy, from this line on. What is sent on is no copy: somebody wants it to be read.
+fn next_copy(lines: &[&str], from: usize) -> Option<std::ops::Range<usize>> {
+    (from..lines.len()).find_map(|at| {
         if is_original(lines[at]) {
-            return Some(at);
+            return Some(at..at + 1);
         }
         let length = copied_header(&lines[at..]);
         if length < HEADER_LINES {
             return None;
         }
-        let above = (0..at).rev().find(|above| !lines[*above].trim().is_empty());
+        let above = (from..at).rev().find(|above| !lines[*above].trim().is_empty());
         match above.map(|above| (above, lines[above].trim())) {
             Some((_, line)) if is_forward_head(line) => None,
             Some((above, line)) if line.len() > 4 && line.chars().all(|c| c == '_' || c == '-') => {
-                Some(above)
+                Some(above..at + length)
             }
-            _ => Some(at),
+            _ => Some(at..at + length),
         }
     })
 }
@@ -438,14 +478,15 @@ mod tests {
             format!("Hello,\n\nyes.\n\nMira\n\nSent from my iPhone\n\n> On 1 May X wrote:\n{quote}"),
             format!("Hello,\n\nyes.\n\nMira\n> -- \n> Mira Stein\n> \nOn 1 May X wrote:\n{quote}"),
         ] {
-            assert_eq!(own_words(&text, ABOVE, &[]), "Hello,\n\nyes.\n\nMira", "{text}");
+            let own = own_words(&text, ABOVE, &[]);
+            assert_eq!((own.words.as_str(), own.doubt), ("Hello,\n\nyes.\n\nMira", None), "{text}");
         }
-        let below = own_words("On 1 May X wrote:\n> a\n\nYes.\n-- \nMira Stein", ABOVE, &[]);
+        let below = own_words("On 1 May X wrote:\n> a\n\nYes.\n-- \nMira Stein", ABOVE, &[]).words;
         assert_eq!(below, "> a\n\nYes.", "what it is about may have to stay");
-        assert_eq!(own_words("    code\n", ABOVE, &[]), "    code");
+        assert_eq!(own_words("    code\n", ABOVE, &[]).words, "    code");
         let signature = ["Mira Stein".to_owned(), "Support".to_owned()];
-        assert_eq!(own_words("Yes.\n\nMira Stein\nSupport\n", ABOVE, &signature), "Yes.");
-        assert_eq!(own_words("Run this:\n> -- \n> Mira", ABOVE, &[]), "Run this:");
+        assert_eq!(own_words("Yes.\n\nMira Stein\nSupport\n", ABOVE, &signature).words, "Yes.");
+        assert_eq!(own_words("Run this:\n> -- \n> Mira", ABOVE, &[]).words, "Run this:");
     }
 
     #[test]
@@ -456,13 +497,38 @@ mod tests {
             "-- \nMira".into(),
             String::new(),
         ] {
-            assert_eq!(own_words(&text, ABOVE, &[]), "", "{text}");
+            assert_eq!(own_words(&text, ABOVE, &[]).words, "", "{text}");
         }
     }
 
     #[test]
     fn answers_between_quotes_keep_them() {
         let text = "X wrote:\n> Plan: Yearly\n> Which?\n\nThis one.\n\n> And so?\nYes.\n> Bye\n-- \nMira";
-        assert_eq!(own_words(text, ABOVE, &[]), "> Plan: Yearly\n> Which?\n\nThis one.\n\n> And so?\nYes.");
+        assert_eq!(
+            own_words(text, ABOVE, &[]).words,
+            "> Plan: Yearly\n> Which?\n\nThis one.\n\n> And so?\nYes."
+        );
+    }
+
+    #[test]
+    fn nothing_is_cut_silently_where_no_mail_of_ours_follows() {
+        let words = "Hello Ana,\n\nplease enter this:\n\nAccount: ana@x.example\nServer: imap.x.example\nVersion: 2.10\n\n\
+            Then restart it.";
+        let header = "From: News <s@x.example>\nSent: Tuesday 09:41\nTo: M\nSubject: x";
+        for text in [
+            words.to_owned(),
+            format!("{words}\n\nOn 1 May X wrote:\n> --- {ABOVE} ---\n> Plan"),
+            format!("{words}\n\n--- {ABOVE} ---\nPlan"),
+            format!("{words}\n\n-----Original Message-----\n{header}\n\n--- {ABOVE} ---\nPlan"),
+        ] {
+            let own = own_words(&text, ABOVE, &[]);
+            assert_eq!((own.words.as_str(), own.doubt.as_deref()), (words, Some("Account: ana@x.example")));
+        }
+        let copied = format!("Yes.\n\n{header}\n\nReally?");
+        let own = own_words(&copied, ABOVE, &[]);
+        assert_eq!((own.words.as_str(), own.doubt.is_some()), (copied.as_str(), true));
+        let long = format!("Run this:\n-- \n{}", vec!["select 1;"; 40].join("\n"));
+        let own = own_words(&long, ABOVE, &[]);
+        assert_eq!((own.words.as_str(), own.doubt.as_deref()), (long.as_str(), Some("--")));
     }
 }

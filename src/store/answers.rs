@@ -16,6 +16,8 @@ pub struct Held {
     /// As JSON: what is shown of its files.
     pub files: String,
     pub closes: bool,
+    /// The newest post when it was held.
+    pub seen: i64,
 }
 
 /// An answer that is about to be held.
@@ -54,21 +56,25 @@ pub async fn hold(tx: &mut Tx, new: &NewHeld<'_>, now: Timestamp) -> Result<(), 
     Ok(())
 }
 
-/// The answer of this author that is held in this conversation.
+/// The answer of this author that is held in this conversation. The mail that asks about it follows it, and is about the newest
+/// post of that moment.
 ///
 /// # Errors
 /// When the database fails.
 pub async fn held(tx: &mut Tx, thread: i64, staff: i64) -> Result<Option<Held>, StoreError> {
-    const SQL: &str = "SELECT id, inbound_id, body_id, text, files, closes FROM held_answers \
-        WHERE thread_id = $1 AND staff_id = $2 AND state = 'held' ORDER BY id DESC LIMIT 1";
-    type Row = (i64, Option<i64>, i64, String, String, i64);
-    let read = |(id, inbound_id, body_id, text, files, closes): Row| Held {
+    const SQL: &str = "SELECT h.id, h.inbound_id, h.body_id, h.text, h.files, h.closes, coalesce((SELECT d.post_id \
+            FROM deliveries d JOIN posts p ON p.id = d.post_id \
+            WHERE p.thread_id = $1 AND d.staff_id = $2 AND d.body_id > h.body_id ORDER BY d.body_id LIMIT 1), 0) \
+        FROM held_answers h WHERE h.thread_id = $1 AND h.staff_id = $2 AND h.state = 'held' ORDER BY h.id DESC LIMIT 1";
+    type Row = (i64, Option<i64>, i64, String, String, i64, i64);
+    let read = |(id, inbound_id, body_id, text, files, closes, seen): Row| Held {
         id,
         inbound_id,
         body_id,
         text,
         files,
         closes: closes == 1,
+        seen,
     };
     Ok(row!(tx, Row, SQL, thread, staff)?.map(read))
 }
@@ -253,7 +259,7 @@ pub struct Lost {
     pub reply: Option<String>,
 }
 
-/// Answers since `since` whose delivery failed, and of which nobody was told.
+/// Answers since `since` whose delivery failed, or is uncertain for good, and of which nobody was told.
 ///
 /// # Errors
 /// When the database fails.
@@ -261,7 +267,8 @@ pub async fn lost(tx: &mut Tx, since: Timestamp) -> Result<Vec<Lost>, StoreError
     const SQL: &str = "SELECT p.id AS post, p.thread_id AS thread, p.staff_id AS staff, d.state, d.last_reply AS reply \
         FROM posts p JOIN deliveries d ON d.post_id = p.id AND d.staff_id IS NULL \
         WHERE p.kind = 'staff' AND p.told_at IS NULL AND p.at >= $1 \
-            AND (d.state = 'refused' OR d.state = 'expired' OR d.state = 'skipped' OR d.state = 'parked') \
+            AND (d.state = 'refused' OR d.state = 'expired' OR d.state = 'skipped' OR d.state = 'parked' \
+                OR (d.state = 'uncertain' AND d.due_at IS NULL)) \
         ORDER BY p.id LIMIT 100";
     Ok(rows!(tx, Lost, SQL, since.millis())?)
 }

@@ -263,13 +263,13 @@ pub async fn is_a_strangers(tx: &mut Tx, thread: i64) -> Result<bool, StoreError
     Ok(row!(tx, (i64,), SQL, thread)?.is_some())
 }
 
-/// How many conversations strangers have opened or gone on with since then.
+/// How many posts strangers have written since then.
 ///
 /// # Errors
 /// When the database fails.
 pub async fn strangers_since(tx: &mut Tx, since: Timestamp) -> Result<i64, StoreError> {
     const SQL: &str = "SELECT count(*) FROM posts p JOIN threads t ON t.id = p.thread_id \
-        WHERE t.subscriber_id IS NULL AND t.last_post_at >= $1 AND p.at >= $1";
+        WHERE t.subscriber_id IS NULL AND t.last_post_at >= $1 AND p.at >= $1 AND p.kind = 'subscriber'";
     Ok(row!(tx, (i64,), SQL, since.millis())?.map_or(0, |(count,)| count))
 }
 

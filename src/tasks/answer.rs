@@ -12,7 +12,7 @@ use crate::domain::hidden::{Hidden, Leak, seen};
 use crate::domain::relayed::signature_like;
 use crate::domain::thread::PostKind;
 use crate::mail::compose::Frame;
-use crate::mail::files::{Cleaned, File, TOTAL_MAX, cleaned};
+use crate::mail::files::{Cleaned, File, Shown, TOTAL_MAX, cleaned};
 use crate::mail::token::message_id;
 use crate::render::{AnswerInput, render_answer};
 use crate::runtime::Timestamp;
@@ -35,6 +35,8 @@ pub struct Answer<'a> {
     pub also_called: &'a str,
     /// Their own words, plain text.
     pub text: &'a str,
+    /// The line of it from which on it may be a copy of another mail, or a signature.
+    pub doubt: Option<&'a str>,
     pub files: &'a [File],
     /// The newest post that the author knew of.
     pub seen: i64,
@@ -60,6 +62,8 @@ pub enum Answered {
 pub enum Refusal {
     #[error("there is no conversation {0}")]
     NoThread(i64),
+    #[error("this person was erased")]
+    Erased,
     #[error("there are no words of yours in it")]
     Empty,
     #[error("its words hold {0}")]
@@ -68,6 +72,14 @@ pub enum Refusal {
     FileLeak(String, Leak),
     #[error("its files are larger than {} MB together", TOTAL_MAX >> 20)]
     TooLarge,
+    /// Never empty: everything that the author has to know before they say yes.
+    #[error("{}", asked(.0))]
+    Asks(Vec<Question>),
+}
+
+/// What the author may answer with yes.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Question {
     /// Somebody else answered what the author answers.
     #[error("{name} has answered meanwhile")]
     Crossed { name: String, at: Timestamp, words: String },
@@ -75,13 +87,20 @@ pub enum Refusal {
     Files(Vec<(String, &'static str)>),
     #[error("its end looks like a signature: {0}")]
     Signature(String),
+    #[error("from this line on it may be a copy of another mail, or a signature: {0}")]
+    Copied(String),
 }
 
 impl Refusal {
     /// Whether it is a question that the author may answer with yes.
     pub fn is_a_question(&self) -> bool {
-        matches!(self, Refusal::Crossed { .. } | Refusal::Files(_) | Refusal::Signature(_))
+        matches!(self, Refusal::Asks(_))
     }
+}
+
+/// All of it in one sentence.
+pub(super) fn asked<'a>(questions: impl IntoIterator<Item = &'a Question>) -> String {
+    questions.into_iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
 }
 
 fn files_said(files: &[(String, &'static str)]) -> String {
@@ -114,6 +133,9 @@ impl Desk {
         let Some(thread) = threads::participant(tx, number).await? else {
             return Ok(Answered::Refused(Refusal::NoThread(answer.thread)));
         };
+        if thread.address.is_empty() {
+            return Ok(Answered::Refused(Refusal::Erased));
+        }
         let files = match self.checked(tx, &thread, answer).await? {
             Ok(files) => files,
             Err(refusal) => return Ok(Answered::Refused(refusal)),
@@ -154,6 +176,36 @@ impl Desk {
             closes: answer.closes,
         };
         Ok(answers::hold(tx, &new, now).await?)
+    }
+
+    /// Keeps what is held once more, because its author is asked once more.
+    pub(super) async fn hold_again(
+        &self,
+        tx: &mut Tx,
+        (author, held): (&StaffRow, &Held),
+        thread: i64,
+        now: Timestamp,
+    ) -> Result<(), EffectProblem> {
+        let file = |file: BodyFile| File {
+            name: file.name,
+            media_type: file.media_type,
+            octets: file.octets,
+            shown: Shown::Nowhere,
+        };
+        let files: Vec<File> = answers::files(tx, held.body_id).await?.into_iter().map(file).collect();
+        let answer = Answer {
+            thread,
+            author: Some(author),
+            also_called: "",
+            text: &held.text,
+            doubt: None,
+            files: &files,
+            seen: held.seen,
+            insists: false,
+            closes: held.closes,
+            inbound: held.inbound_id.map(|id| (id, None)),
+        };
+        self.hold(tx, (&answer, author), now).await
     }
 
     /// Sends what was held, at its author's word.
@@ -201,17 +253,18 @@ impl Desk {
             return Ok(Ok(files.clean));
         }
         let staff = answer.author.map_or(0, |author| author.id);
-        let crossed = answers::answered_since(tx, (thread.thread, staff), answer.seen).await?;
-        if let Some((name, at, words)) = crossed {
-            return Ok(Err(Refusal::Crossed { name, at, words }));
-        }
+        let mut questions = Vec::new();
+        questions.extend(crossed(tx, (thread.thread, staff), answer.seen).await?);
         if !files.unclean.is_empty() {
-            return Ok(Err(Refusal::Files(files.unclean)));
+            questions.push(Question::Files(files.unclean));
+        }
+        if let Some(line) = answer.doubt {
+            questions.push(Question::Copied(line.to_owned()));
         }
         if let Some(line) = signature_like(answer.text) {
-            return Ok(Err(Refusal::Signature(line.trim().to_owned())));
+            questions.push(Question::Signature(line.trim().to_owned()));
         }
-        Ok(Ok(files.clean))
+        Ok(if questions.is_empty() { Ok(files.clean) } else { Err(Refusal::Asks(questions)) })
     }
 
     /// Everything that tells who of the house writes.
@@ -334,6 +387,12 @@ impl Desk {
         answers::is_about(tx, delivery, post).await?;
         Ok((post, delivery))
     }
+}
+
+/// The question whether an answer goes although somebody else answered after `post`.
+pub(super) async fn crossed(tx: &mut Tx, who: (i64, i64), post: i64) -> Result<Option<Question>, StoreError> {
+    let since = answers::answered_since(tx, who, post).await?;
+    Ok(since.map(|(name, at, words)| Question::Crossed { name, at, words }))
 }
 
 /// What is said, ready to be sent.

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 
-use super::answer::{Answer, Answered, Refusal, carries_files};
+use super::answer::{Answer, Answered, Question, Refusal, asked, carries_files, crossed};
 use super::receive::EffectProblem;
 use super::threading::{Desk, Message};
 use super::told::Told;
@@ -149,10 +149,16 @@ impl Desk {
     }
 
     async fn obey(&self, tx: &mut Tx, mail: &Mail<'_>) -> Result<(), EffectProblem> {
+        if mail.thread.address.is_empty() {
+            // The notices about them are wiped as well, and cannot be read.
+            return self.come_back(tx, mail, &Refusal::Erased.to_string(), "").await;
+        }
         let parsed = mail.message.parsed;
         let (seen, notice) = self.told_of(tx, mail).await?.unwrap_or_default();
         let theirs = answers::words_of_subscriber(tx, mail.thread.thread).await?;
-        let own = relayed(&trim::own_words(&parsed.text, ABOVE, &parsed.signature), &theirs, &notice);
+        let own = trim::own_words(&parsed.text, ABOVE, &parsed.signature);
+        let doubt = own.doubt.as_deref();
+        let own = relayed(&own.words, &theirs, &notice);
         let orders = match staff_order::read(&own) {
             Ok(orders) => orders,
             Err(problem) => return self.come_back(tx, mail, &problem.to_string(), &own).await,
@@ -175,7 +181,7 @@ impl Desk {
         } else if text.is_empty() && !carries_files(mail.message.files) && (orders.close || heir.is_some()) {
             true
         } else {
-            self.reply(tx, mail, &orders, (seen, text)).await?
+            self.reply(tx, mail, &orders, (seen, text, doubt)).await?
         };
         if !done {
             return Ok(());
@@ -196,7 +202,7 @@ impl Desk {
         tx: &mut Tx,
         mail: &Mail<'_>,
         orders: &Orders,
-        (seen, text): (i64, &str),
+        (seen, text, doubt): (i64, &str, Option<&str>),
     ) -> Result<bool, EffectProblem> {
         let message = mail.message;
         let answer = Answer {
@@ -204,6 +210,7 @@ impl Desk {
             author: Some(mail.member),
             also_called: message.from.map_or("", |from| from.name.as_str()),
             text,
+            doubt,
             files: message.files,
             seen,
             insists: false,
@@ -218,57 +225,67 @@ impl Desk {
             }
             Answered::Refused(refusal) => refusal,
         };
-        if !refusal.is_a_question() {
+        let Refusal::Asks(questions) = &refusal else {
             self.come_back(tx, mail, &refusal.to_string(), text).await?;
             return Ok(false);
-        }
+        };
         self.hold(tx, (&answer, mail.member), mail.now).await?;
-        self.ask(tx, mail, &refusal, text).await?;
+        self.ask(tx, mail, questions, text).await?;
         Ok(false)
     }
 
-    /// The answer is kept; its author is asked whether it is to go.
+    /// The answer is kept; its author is asked whether it is to go. They are told of all that speaks against it, because `#send` means
+    /// all of it.
     async fn ask(
         &self,
         tx: &mut Tx,
         mail: &Mail<'_>,
-        refusal: &Refusal,
+        questions: &[Question],
         text: &str,
     ) -> Result<(), EffectProblem> {
         let content = self.press.shelf.get();
         let newest = threads::posts(tx, mail.thread.thread).await?.last().map(|post| post.id);
-        let mut told = Told { title: "Your answer waits for a word of yours", text, ..Told::default() };
-        let reason;
-        match refusal {
-            Refusal::Crossed { name, at, words } => {
-                let at = content.publication.date(*at, "%A %-d %B, %H:%M");
-                reason = format!(
-                    "{name} answered on {at}, before your words came. This is what the subscriber was told:"
-                );
-                told.theirs = words;
-                told.shows = newest;
-                told.action = "Answer with #send alone, and your words go as well; or write a new answer, and only that goes.";
-            }
-            Refusal::Files(_) => {
-                reason = format!("It was not sent: {refusal}.");
-                told.action =
-                    "Answer with #send alone, and your words go without these files; or write a new answer.";
-            }
-            _ => {
-                reason = format!("It was not sent: {refusal}");
-                told.action = "Answer with #send alone, and it goes as it stands; or write a new answer.";
-            }
+        let mut told =
+            Told { title: "Your answer waits for a word of yours", text, shows: newest, ..Told::default() };
+        let others: Vec<&Question> =
+            questions.iter().filter(|asks| !matches!(asks, Question::Crossed { .. })).collect();
+        let mut reason = String::new();
+        if !others.is_empty() {
+            reason = format!("It was not sent: {}.", asked(others.iter().copied()));
         }
+        for question in questions {
+            let Question::Crossed { name, at, words } = question else { continue };
+            let at = content.publication.date(*at, "%A %-d %B, %H:%M");
+            let blank = if reason.is_empty() { "" } else { " " };
+            reason.push_str(&format!(
+                "{blank}{name} answered on {at}, before your words came. This is what the subscriber was told:"
+            ));
+            told.theirs = words;
+        }
+        told.action = match others.iter().any(|asks| matches!(asks, Question::Files(_))) {
+            true => {
+                "Answer with #send alone, and your words go without these files; or write a new answer, and only that goes."
+            }
+            false => {
+                "Answer with #send alone, and your words go as they stand; or write a new answer, and only that goes."
+            }
+        };
         told.reason = &reason;
         self.tell(tx, who_is(mail), told, mail.now).await
     }
 
-    /// Answers whether there was something to send.
+    /// Answers whether it was sent. Who answered since it was held is asked about as well.
     async fn send(&self, tx: &mut Tx, mail: &Mail<'_>) -> Result<bool, EffectProblem> {
         let Some(held) = answers::held(tx, mail.thread.thread, mail.member.id).await? else {
             self.come_back(tx, mail, "no answer of yours waits in this conversation", "").await?;
             return Ok(false);
         };
+        let (thread, member) = who_is(mail);
+        if let Some(question) = crossed(tx, (thread, member.id), held.seen).await? {
+            self.hold_again(tx, (member, &held), thread, mail.now).await?;
+            self.ask(tx, mail, &[question], &held.text).await?;
+            return Ok(false);
+        }
         self.send_held(tx, (mail.thread, mail.member, &held), mail.now).await?;
         let by = format!("by {}, who was asked", mail.member.name);
         audit::record(tx, mail.now, "mail", "inbox reply", &mail.thread.thread.to_string(), &by).await?;

@@ -88,6 +88,9 @@ impl Desk {
         for lost in &found {
             let mut tx = store.write().await?;
             let why = match (lost.state.as_str(), lost.reply.as_deref().unwrap_or_default()) {
+                ("uncertain", reply) => {
+                    format!("Nobody knows whether it left, and it waits for an operator: {reply}")
+                }
                 ("parked", reply) => format!("It waits for an operator: {reply}"),
                 (state, reply) => format!("It is {state}: {reply}"),
             };
@@ -108,7 +111,9 @@ impl Desk {
         why: &str,
         now: Timestamp,
     ) -> Result<bool, EffectProblem> {
-        let Some(lost) = answers::carried(tx, delivery).await? else { return Ok(false) };
+        let Some(mut lost) = answers::carried(tx, delivery).await? else { return Ok(false) };
+        // What comes back did leave, whatever we knew of it.
+        "bounced".clone_into(&mut lost.state);
         self.tell_of_loss(tx, &lost, &format!("It came back: {why}"), now).await?;
         Ok(true)
     }
@@ -126,13 +131,17 @@ impl Desk {
         }
         let posts = threads::posts(tx, lost.thread).await?;
         let text = posts.iter().find(|post| post.id == lost.post).map_or("", |post| post.text.as_str());
-        let told = Told {
-            title: "Your answer did not arrive",
-            reason: why,
-            action: "The subscriber has not read it. `tidings inbox show` has the conversation.",
-            text,
-            ..Told::default()
+        let (title, action) = match lost.state.as_str() {
+            "uncertain" => (
+                "Your answer may not have arrived",
+                "The subscriber may or may not have read it. `tidings inbox show` has the conversation.",
+            ),
+            _ => (
+                "Your answer did not arrive",
+                "The subscriber has not read it. `tidings inbox show` has the conversation.",
+            ),
         };
+        let told = Told { title, reason: why, action, text, ..Told::default() };
         let author = self.staff.iter().find(|member| Some(member.id) == lost.staff);
         let readers: Vec<&StaffRow> =
             author.map_or_else(|| self.staff.iter().collect(), |author| vec![author]);

@@ -8,7 +8,7 @@ use tidings::domain::subscriber::SubscriberStatus;
 use tidings::domain::thread::{PostKind, ThreadState};
 use tidings::domain::token::Purpose;
 use tidings::domain::verdict::Verdict;
-use tidings::store::{Store, deliveries, people};
+use tidings::store::{Store, deliveries, people, threads};
 use tidings::tasks::receive::Recorded;
 
 use crate::support::clock::TUESDAY;
@@ -258,6 +258,38 @@ async fn a_crowd_of_strangers_does_not_fill_the_staffs_mailboxes() {
             line.take("support@news.example.org", &from, &raw).await;
         }
         assert_eq!((line.threads().await.len(), notices(&store).await.len()), (30, 20));
+    })
+    .await;
+}
+
+/// Only what strangers write counts, not what the desk says in their conversations.
+#[tokio::test]
+async fn what_staff_writes_to_strangers_silences_none_of_them() {
+    on_every_store(|store| async move {
+        let line = Receiving::start(&store).await;
+        let first = message("s@x.example", "m@x.example", "", "Where is it?");
+        line.take("support@news.example.org", "s@x.example", &first).await;
+        let before = notices(&store).await.len();
+        let mut tx = store.write().await.unwrap();
+        for _ in 0..30 {
+            let note = threads::NewPost {
+                thread: 1,
+                kind: PostKind::Note,
+                from_name: "Mira",
+                from_address: "mira@staff.example.net",
+                text: "Looking.",
+                folded: "",
+                message_id: None,
+                inbound_id: None,
+                staff_id: None,
+                attachments: &[],
+            };
+            threads::add_post(&mut tx, &note, TUESDAY).await.unwrap();
+        }
+        tx.commit().await.unwrap();
+        let second = message("t@x.example", "n@x.example", "", "Where is mine?");
+        line.take("support@news.example.org", "t@x.example", &second).await;
+        assert_eq!(notices(&store).await.len(), before + 1);
     })
     .await;
 }

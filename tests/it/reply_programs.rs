@@ -51,7 +51,11 @@ fn own_words_are_the_new_ones() {
     for name in names() {
         let parsed = read(&name);
         let own = own_words(&parsed.text, "Write your answer above this line", &parsed.signature);
-        let own: Vec<&str> = own.lines().filter(|line| !line.starts_with('>')).collect();
+        // These quotes are not of our mails, so a copy without a mark is asked about.
+        if own.doubt.is_some() {
+            continue;
+        }
+        let own: Vec<&str> = own.words.lines().filter(|line| !line.starts_with('>')).collect();
         assert_eq!(squeezed(&own.join("\n")), squeezed(NEW), "{name}: {}", parsed.text);
     }
 }

@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use tidings::domain::address::Address;
 use tidings::domain::settings::OnUncertain;
 use tidings::domain::thread::{PostKind, ThreadState};
 use tidings::domain::token::Purpose;
@@ -9,9 +10,10 @@ use tidings::domain::verdict::Verdict;
 use tidings::mail::parse::{Parsed, parse};
 use tidings::runtime::Timestamp;
 use tidings::store::inbound::InboundRow;
-use tidings::store::{Store, threads};
+use tidings::store::{Store, claims, deliveries, owners, threads};
 use tidings::tasks::alarm::Teller;
-use tidings::tasks::answer::{Answer, Answered, Refusal};
+use tidings::tasks::answer::{Answer, Answered, Question, Refusal};
+use tidings::tasks::erase::Eraser;
 use tidings::tasks::receive::Proving;
 
 use crate::support::clock::TUESDAY;
@@ -265,6 +267,7 @@ async fn a_member_who_is_away_reaches_nobody() {
         (reply_to.as_str(), MIRA, away("Precedence: auto_reply\r\n", &reply_to, re)),
         (reply_to.as_str(), "", away("", &reply_to, re)),
         (reply_to.as_str(), MIRA, away("", &reply_to, "Automatic reply: [#1] Make it smaller")),
+        (reply_to.as_str(), MIRA, away("", &reply_to, "Automatisk svar: [#1] Make it smaller")),
         (bounce.as_str(), "", away("", &bounce, "Out of Office")),
         (
             "support@news.example.org",
@@ -583,6 +586,91 @@ async fn an_answer_that_is_refused_is_told_to_its_author_once() {
 }
 
 #[tokio::test]
+async fn all_that_speaks_against_an_answer_is_asked_at_once_and_again() {
+    on_every_store(|store| async move {
+        let world = World::start(&store, Peer::willing().await).await;
+        world.ana("a1@x.example", "Does it fit?").await;
+        let (to, raw) = world.answer(TOM, "t1", PASS, "No, it does not.\n\nTom\n+00 555 9999");
+        let files = [("a.pdf", "application/pdf", &b"%PDF-1.7"[..]), ("b.png", "image/png", &png()[..])];
+        world.staff(MIRA, "s1", "Yes, it fits.\n\nMira").await;
+        world.line.take(&to, TOM, &with_files(&raw, &files)).await;
+        world.send().await;
+        let told = world.newest(TOM).text.split_whitespace().collect::<Vec<_>>().join(" ");
+        for part in
+            ["Mira answered on", "| Yes, it fits.", "a.pdf cannot go with it", "+00 555 9999", "| No, it"]
+        {
+            assert!(told.contains(part), "{part} is not in {told}");
+        }
+        // A colleague answers while it is held.
+        world.staff(MIRA, "s2", "Or rather no.\n\nMira").await;
+        world.staff(TOM, "t2", "#send").await;
+        assert_eq!(world.mails(ANA).len(), 3, "the edition, and two answers of Mira's");
+        let told = world.newest(TOM).text;
+        assert!(told.contains("| Or rather no.") && told.contains("| No, it does not."), "{told}");
+        world.staff(TOM, "t3", "#send").await;
+        let answer = world.newest(ANA);
+        let names: Vec<&str> = answer.attachments.iter().map(|file| file.name.as_str()).collect();
+        assert_eq!((answer.text.starts_with("No, it does not."), names), (true, vec!["b.png"]));
+        assert_eq!(world.mails(ANA).len(), 4);
+    })
+    .await;
+}
+
+/// Its process was lost in the middle, and nobody sends it again by itself.
+#[tokio::test]
+async fn an_answer_of_which_nobody_knows_is_told_to_its_author() {
+    on_every_store(|store| async move {
+        let world = World::start(&store, Peer::willing().await).await;
+        world.ana("a1@x.example", "Does it fit?").await;
+        let (to, raw) = world.answer(MIRA, "s1", PASS, "Yes, it fits.");
+        world.line.take(&to, MIRA, &raw).await;
+        let mut tx = store.write().await.unwrap();
+        let dead = owners::register(&mut tx, "dead", TUESDAY).await.unwrap();
+        let request = claims::ClaimRequest {
+            owner: dead,
+            key_id: 7,
+            lane: deliveries::LANE_OTHER,
+            desk_only: false,
+            limit: 8,
+            lapsed: None,
+            now: TUESDAY,
+        };
+        assert!(!claims::claim(&mut tx, &request).await.unwrap().is_empty());
+        owners::end(&mut tx, dead, TUESDAY).await.unwrap();
+        deliveries::recover(&mut tx, OnUncertain::Hold, TUESDAY, TUESDAY).await.unwrap();
+        tx.commit().await.unwrap();
+        assert_eq!(world.line.receiver.desk.tell_lost(&store, TUESDAY).await.unwrap(), 1);
+        world.send().await;
+        let mail = world.newest(MIRA);
+        assert!(mail.subject.contains("Your answer may not have arrived"), "{}", mail.subject);
+        assert!(mail.text.contains("| Yes, it fits."), "{}", mail.text);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_answer_to_a_person_who_was_erased_is_refused_to_staff_only() {
+    on_every_store(|store| async move {
+        let world = World::start(&store, Peer::willing().await).await;
+        world.ana("a1@x.example", "Does it fit?").await;
+        let (to, late) = world.answer(MIRA, "s1", PASS, "Yes, it fits.");
+        let setup = &world.line.setup;
+        let addresses = &setup.settings.addresses;
+        let eraser = Eraser { store: &store, keyring: &setup.keyring, addresses };
+        assert!(eraser.erase(&Address::parse(ANA).unwrap(), TUESDAY).await.unwrap().is_some());
+        let before = world.peer.count();
+        world.line.take(&to, MIRA, &late).await;
+        world.send().await;
+        assert_eq!(world.peer.count(), before + 1, "one mail");
+        let told = world.newest(MIRA);
+        assert!(told.subject.contains("Your mail came back"), "{}", told.subject);
+        assert!(told.text.contains("this person was erased"), "{}", told.text);
+        assert!(world.line.posts(1).await.iter().all(|post| post.kind != PostKind::Staff));
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn the_same_function_serves_commands_and_pages() {
     on_every_store(|store| async move {
         let world = World::start(&store, Peer::willing().await).await;
@@ -594,6 +682,7 @@ async fn the_same_function_serves_commands_and_pages() {
             author: Some(&desk.staff[0]),
             also_called: "",
             text,
+            doubt: None,
             files: &[],
             seen,
             insists: false,
@@ -616,7 +705,8 @@ async fn the_same_function_serves_commands_and_pages() {
         assert!(matches!(ask(answer("Yes.", question)).await, Answered::Sent { thread: 1, .. }));
         assert_eq!(world.thread(1).await.state, ThreadState::Closed);
         let other = Answer { author: Some(&desk.staff[1]), ..answer("No.", question) };
-        assert!(matches!(ask(other).await, Answered::Refused(Refusal::Crossed { .. })));
+        let Answered::Refused(Refusal::Asks(questions)) = ask(other).await else { panic!("it is asked") };
+        assert!(matches!(questions.as_slice(), [Question::Crossed { .. }]), "{questions:?}");
         let operator = Answer { author: None, insists: true, ..answer("From the desk.", 0) };
         assert!(matches!(ask(operator).await, Answered::Sent { .. }));
         world.send().await;

@@ -22,7 +22,10 @@ fn notice() -> String {
 fn sent(raw: &str) -> Option<String> {
     let parsed = parse(raw.as_bytes());
     let own = own_words(&parsed.text, ABOVE, &parsed.signature);
-    let text = staff_order::read(&relayed(&own, THEIRS, &notice())).ok()?.text;
+    if own.doubt.is_some() {
+        return None;
+    }
+    let text = staff_order::read(&relayed(&own.words, THEIRS, &notice())).ok()?.text;
     let mut hidden = Hidden::new([("Mira Stein", "mira@staff.example.net")], &["news.example.org"], &[]);
     hidden.add("Mira B. Stein", "", &[]);
     let leaks = hidden.found_in(&text).is_some() || signature_like(&text).is_some();
