@@ -122,6 +122,7 @@ impl DeskPage {
             insists,
             closes,
             inbound: None,
+            doubt: None,
         };
         match self.desk.answer(tx, &answer, now).await? {
             Answered::Sent { thread, .. } => {
