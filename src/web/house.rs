@@ -21,7 +21,7 @@ use tokio::runtime::Handle;
 
 use super::book::Book;
 use super::counted::{Kept, Paces};
-use super::public::{Away, Shown, client, fenced, style};
+use super::public::{Away, Shown, client, done, fenced, style};
 use super::sign_in::{self, Entrance, Gate, Signed, Signing};
 use super::{board, desk};
 use crate::domain::allowance::Network;
@@ -32,9 +32,6 @@ use crate::mail::token::Keyring;
 use crate::runtime::{Clock, Timestamp};
 use crate::store::editions::EditionRow;
 use crate::store::{Store, StoreError};
-
-/// Longer than this nobody waits for a page.
-const WITHIN: Duration = Duration::from_secs(20);
 
 /// Numbers are at least so old before they are read again.
 const COUNTED: Duration = Duration::from_secs(1);
@@ -185,15 +182,7 @@ impl Rooms {
         &self,
         step: impl Future<Output = Result<T, Away>> + Send + 'static,
     ) -> Result<T, Response> {
-        let asked = self.0.house.main.spawn(tokio::time::timeout(WITHIN, step));
-        let why = match asked.await {
-            Ok(Ok(Ok(answer))) => return Ok(answer),
-            Ok(Ok(Err(why))) => why,
-            Ok(Err(_)) => format!("no answer within {} s", WITHIN.as_secs()),
-            Err(error) => error.to_string(),
-        };
-        tracing::error!(%why, "a page of the house could not do what it was asked for");
-        Err(self.later())
+        done(&self.0.house.main, "a page of the house", step).await.ok_or_else(|| self.later())
     }
 
     /// Reads something from the store.

@@ -58,15 +58,21 @@ impl Told {
     }
 }
 
-/// A form of this page, and the person whose page it is; else what is answered instead.
-async fn typed(site: &Site, token: &str, request: Request) -> Result<(Form, Reader), Response> {
+/// A form of this page, the person whose page it is, and what they are told; else what is answered instead.
+async fn typed(
+    site: &Site,
+    token: &str,
+    signed: Option<Signed>,
+    request: Request,
+) -> Result<(Form, Reader, Told), Response> {
     let Some(row) = site.row(token, Purpose::Preferences) else { return Err(site.gone()) };
     let form = form::read(request).await.map_err(refused)?;
     if row == NOBODY {
         return Err(preview(site));
     }
     let reader = site.reader(row).await?.ok_or_else(|| site.gone())?;
-    Ok((form, reader))
+    let told = Told::to(signed.as_ref(), &reader);
+    Ok((form, reader, told))
 }
 
 pub(super) async fn save(
@@ -75,11 +81,10 @@ pub(super) async fn save(
     signed: Option<Signed>,
     request: Request,
 ) -> Response {
-    let (form, reader) = match typed(&site, &token, request).await {
+    let (form, reader, told) = match typed(&site, &token, signed, request).await {
         Ok(typed) => typed,
         Err(answer) => return answer,
     };
-    let told = Told::to(signed.as_ref(), &reader);
     let (name, until) = (form.line("name", NAME), form.line("until", 20));
     let paused_until = match pause(&site, &until) {
         Ok(paused_until) => paused_until,
@@ -125,11 +130,10 @@ pub(super) async fn move_to(
     signed: Option<Signed>,
     request: Request,
 ) -> Response {
-    let (form, reader) = match typed(&site, &token, request).await {
+    let (form, reader, told) = match typed(&site, &token, signed, request).await {
         Ok(typed) => typed,
         Err(answer) => return answer,
     };
-    let told = Told::to(signed.as_ref(), &reader);
     if !told.owner {
         let wrong = Some("New address: sign in first, so that nobody else moves your mails.".to_owned());
         return shown(&site, &token, &reader, Told { wrong, ..told });

@@ -36,7 +36,7 @@ use crate::store::suppressions::Suppression;
 use crate::store::{Store, StoreError, people, suppressions};
 
 /// Longer than this nobody waits for a page.
-const STORE: Duration = Duration::from_secs(20);
+const WITHIN: Duration = Duration::from_secs(20);
 
 /// Asking for mails, in an hour. Offices share an address, so it is not one.
 const ASKING: Quota = Quota { window: Duration::from_secs(3600), address: 20, neighbourhood: 60, all: 2000 };
@@ -215,15 +215,8 @@ impl Site {
         &self,
         step: impl Future<Output = Result<T, Away>> + Send + 'static,
     ) -> Result<T, Response> {
-        let asked = self.0.public.main.spawn(tokio::time::timeout(STORE, step));
-        let why = match asked.await {
-            Ok(Ok(Ok(answer))) => return Ok(answer),
-            Ok(Ok(Err(why))) => why,
-            Ok(Err(_)) => format!("no answer within {} s", STORE.as_secs()),
-            Err(error) => error.to_string(),
-        };
-        tracing::error!(%why, "a public page could not do what it was asked for");
-        Err(self.later(StatusCode::SERVICE_UNAVAILABLE))
+        let asked = done(&self.0.public.main, "a public page", step).await;
+        asked.ok_or_else(|| self.later(StatusCode::SERVICE_UNAVAILABLE))
     }
 
     /// Reads something from the store.
@@ -291,15 +284,24 @@ impl Site {
     }
 
     pub fn later(&self, status: StatusCode) -> Response {
-        let fields = json!({
-            "title": "Not now, please",
-            "lead": "We could not do this at the moment. Nothing was changed.",
-            "hint": "Please try again in some minutes.",
-        });
-        let mut answer = self.page(status, "note", fields);
-        answer.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("600"));
-        answer
+        sign_in::later_with(self, status)
     }
+}
+
+/// Does something where the store lives, for whoever waits. `None`: it was not done, and the log says why.
+pub(super) async fn done<T: Send + 'static>(
+    main: &Handle,
+    who: &str,
+    step: impl Future<Output = Result<T, Away>> + Send + 'static,
+) -> Option<T> {
+    let why = match main.spawn(tokio::time::timeout(WITHIN, step)).await {
+        Ok(Ok(Ok(answer))) => return Some(answer),
+        Ok(Ok(Err(why))) => why,
+        Ok(Err(_)) => format!("no answer within {} s", WITHIN.as_secs()),
+        Err(error) => error.to_string(),
+    };
+    tracing::error!(%why, "{who} could not do what it was asked for");
+    None
 }
 
 /// Who asks. A proxy that we know says for whom it does; anybody else may say what they like (W213).

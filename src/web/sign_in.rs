@@ -26,16 +26,13 @@ use tokio::runtime::Handle;
 
 use super::form::{self, Form};
 use super::leave::refused;
-use super::public::{Away, Client, masked};
+use super::public::{Away, Client, done, masked};
 use crate::domain::address::Address;
 use crate::domain::allowance::{Allowance, Quota};
 use crate::domain::sign_in::{Opened, Place, Session, way_back};
 use crate::domain::token::{Purpose, Subject};
 use crate::mail::token::Keyring;
 use crate::runtime::{Clock, Timestamp};
-
-/// Longer than this nobody waits for a page.
-const WITHIN: Duration = Duration::from_secs(20);
 
 /// Asking for links, in an hour.
 const ASKING: Quota = Quota { window: Duration::from_secs(3600), address: 20, neighbourhood: 60, all: 2000 };
@@ -127,14 +124,7 @@ impl Gate {
 
     /// Does something where the store lives; the error was logged.
     async fn ask<T: Send + 'static>(&self, step: BoxFuture<'static, Result<T, Away>>) -> Result<T, ()> {
-        let why = match self.main.spawn(tokio::time::timeout(WITHIN, step)).await {
-            Ok(Ok(Ok(answer))) => return Ok(answer),
-            Ok(Ok(Err(why))) => why,
-            Ok(Err(_)) => format!("no answer within {} s", WITHIN.as_secs()),
-            Err(error) => error.to_string(),
-        };
-        tracing::error!(%why, "signing in could not do what it was asked for");
-        Err(())
+        done(&self.main, "signing in", step).await.ok_or(())
     }
 
     async fn session(&self, headers: &HeaderMap) -> Result<Option<Session>, ()> {
@@ -321,7 +311,8 @@ fn later<S: Signing>(site: &S) -> Response {
     later_with(site, StatusCode::SERVICE_UNAVAILABLE)
 }
 
-fn later_with<S: Signing>(site: &S, status: StatusCode) -> Response {
+/// What is said where nothing was done and it may go later.
+pub(super) fn later_with<S: Signing>(site: &S, status: StatusCode) -> Response {
     let fields = json!({
         "title": "Not now, please",
         "lead": "We could not do this at the moment. Nothing was changed.",

@@ -18,8 +18,8 @@ use crate::domain::subscriber::SAMPLE_NAME;
 use crate::domain::token::{NOBODY, Purpose};
 use crate::mail::compose::{Frame, Recipient, personal};
 use crate::store::StoreError;
+use crate::store::bodies;
 use crate::store::deliveries::{self, Viewed};
-use crate::store::editions;
 
 pub(super) async fn page(State(site): State<Site>, Path(token): Path<String>) -> Response {
     let Some(row) = site.row(&token, Purpose::View) else { return site.gone() };
@@ -34,7 +34,7 @@ pub(super) async fn page(State(site): State<Site>, Path(token): Path<String>) ->
     let read = site.read(move |store| async move {
         let mut tx = store.read().await?;
         let Some(viewed) = deliveries::viewed(&mut tx, row).await? else { return Ok(None) };
-        let (frame, body) = editions::body(&mut tx, viewed.body_id).await?;
+        let (frame, body) = bodies::by_id(&mut tx, viewed.body_id).await?;
         let corrupt =
             |error: serde_json::Error| StoreError::Corrupt { what: "a body", why: error.to_string() };
         let frame: Frame = serde_json::from_str(&frame).map_err(corrupt)?;
