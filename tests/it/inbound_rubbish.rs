@@ -7,6 +7,8 @@ use tidings::mail::parse::{Arrived, Own, Parsed, facts, parse, parse_guarded};
 use tidings::mail::token::Keyring;
 use tidings::mail::trim::trim;
 
+use crate::support::mutation::{Dice, mutated};
+
 const MAX: usize = 25 * 1024 * 1024;
 
 const SAMPLE: &[u8] = b"Return-Path: <>\r\nDelivered-To: support+c1@news.example.org\r\n\
@@ -44,16 +46,6 @@ fn read(raw: &[u8]) -> Parsed {
     let words = |text: &str| text.split_whitespace().count();
     assert_eq!(words(&trimmed.shown) + words(&trimmed.folded), words(&parsed.text));
     parsed
-}
-
-/// A small generator of one's own: the same mutations in every run.
-struct Dice(u64);
-
-impl Dice {
-    fn roll(&mut self, sides: usize) -> usize {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        ((self.0 >> 33) as usize) % sides.max(1)
-    }
 }
 
 #[test]
@@ -95,32 +87,7 @@ fn twenty_thousand_mutations() {
         b"\xff\xfe",
     ];
     for _ in 0..20_000 {
-        let mut raw = SAMPLE.to_vec();
-        for _ in 0..1 + dice.roll(6) {
-            if raw.is_empty() {
-                break;
-            }
-            let at = dice.roll(raw.len());
-            match dice.roll(5) {
-                0 => raw[at] = dice.roll(256) as u8,
-                1 => {
-                    let to = (at + dice.roll(40)).min(raw.len());
-                    raw.drain(at..to);
-                }
-                2 => {
-                    let token = tokens[dice.roll(tokens.len())];
-                    raw.splice(at..at, token.iter().copied());
-                }
-                3 => {
-                    let to = (at + dice.roll(80)).min(raw.len());
-                    let copy = raw[at..to].to_vec();
-                    let into = dice.roll(raw.len());
-                    raw.splice(into..into, copy);
-                }
-                _ => raw.truncate(at.max(1)),
-            }
-        }
-        read(&raw);
+        read(&mutated(&mut dice, SAMPLE, &tokens, (40, 80)));
     }
 }
 

@@ -17,6 +17,7 @@ use tidings::mail::token::Keyring;
 use tidings::mail::trim::trim;
 
 use super::bounces_of_all_kinds;
+use crate::support::mutation::{self, Dice};
 
 const MAX: usize = 25 * 1024 * 1024;
 const MUTATIONS: usize = 100_000;
@@ -168,45 +169,11 @@ const PIECES: [&[u8]; 20] = [
     b"\xe2\x84\xaa@\xc4\xb0",
 ];
 
-struct Dice(u64);
-
-impl Dice {
-    fn roll(&mut self, sides: usize) -> usize {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        ((self.0 >> 33) as usize) % sides.max(1)
-    }
-}
-
 /// The same mutation for the same number, in every run.
 fn mutated(raw: &[u8], number: usize) -> Vec<u8> {
     let mut dice = Dice(number as u64 ^ 0x9E37_79B9_7F4A_7C15);
     dice.roll(1);
-    let mut raw = raw[..raw.len().min(MUTATED_MAX)].to_vec();
-    for _ in 0..1 + dice.roll(6) {
-        if raw.is_empty() {
-            break;
-        }
-        let at = dice.roll(raw.len());
-        match dice.roll(5) {
-            0 => raw[at] = dice.roll(256) as u8,
-            1 => {
-                let to = (at + dice.roll(200)).min(raw.len());
-                raw.drain(at..to);
-            }
-            2 => {
-                let piece = PIECES[dice.roll(PIECES.len())];
-                raw.splice(at..at, piece.iter().copied());
-            }
-            3 => {
-                let to = (at + dice.roll(400)).min(raw.len());
-                let copy = raw[at..to].to_vec();
-                let into = dice.roll(raw.len());
-                raw.splice(into..into, copy);
-            }
-            _ => raw.truncate(at.max(1)),
-        }
-    }
-    raw
+    mutation::mutated(&mut dice, &raw[..raw.len().min(MUTATED_MAX)], &PIECES, (200, 400))
 }
 
 #[test]

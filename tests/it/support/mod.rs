@@ -15,6 +15,7 @@ pub mod stores;
 pub mod imap;
 pub mod lmtp;
 pub mod mailbox;
+pub mod mutation;
 pub mod peer;
 pub mod postfix;
 pub mod public;
