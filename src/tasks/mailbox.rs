@@ -35,13 +35,7 @@ const FAILURES: u32 = 3;
 /// Reads one mailbox.
 pub struct MailboxLine {
     pub settings: ImapSettings,
-    pub store: Store,
-    pub recorder: Recorder,
-    pub own: Arc<Own>,
-    pub max_message: usize,
-    pub alarms: Alarms,
-    pub clock: Arc<dyn Clock>,
-    pub shutdown: Shutdown,
+    pub common: Common,
     stubborn: Stubborn,
 }
 
@@ -83,11 +77,16 @@ pub struct Common {
     pub shutdown: Shutdown,
 }
 
+impl Common {
+    /// An operator has to know.
+    pub(super) fn raise(&self, cause: AlarmCause, place: &str, why: &str) {
+        self.alarms.raise(cause, place, &why, self.clock.now());
+    }
+}
+
 impl MailboxLine {
     pub fn new(settings: ImapSettings, common: Common) -> MailboxLine {
-        let Common { store, recorder, own, max_message, alarms, clock, shutdown } = common;
-        let stubborn = Stubborn::default();
-        MailboxLine { settings, store, recorder, own, max_message, alarms, clock, shutdown, stubborn }
+        MailboxLine { settings, common, stubborn: Stubborn::default() }
     }
 
     /// Names the mailbox to operators, without its user, who may be an address.
@@ -97,15 +96,15 @@ impl MailboxLine {
 
     /// Reads until shutdown. Being dropped anywhere loses nothing: what is not committed is on the server.
     pub async fn run(mut self) {
-        let shutdown = self.shutdown.clone();
+        let shutdown = self.common.shutdown.clone();
         let mut failures = 0;
         while !shutdown.asked() {
-            let before = self.clock.now();
+            let before = self.common.clock.now();
             let stopped = tokio::select! {
                 stopped = self.serve() => stopped,
                 () = shutdown.wait() => return,
             };
-            let now = self.clock.now();
+            let now = self.common.clock.now();
             // It went well for a while.
             failures = if now.since(before) > LONGEST_WAIT { 1 } else { failures + 1 };
             let wait = self.tell(&stopped, failures);
@@ -118,15 +117,15 @@ impl MailboxLine {
 
     /// Says why reading stopped. Answers how long to wait.
     fn tell(&self, stopped: &Stopped, failures: u32) -> Duration {
-        let (place, now) = (self.place(), self.clock.now());
+        let (place, now) = (self.place(), self.common.clock.now());
         let wait = FIRST_WAIT.saturating_mul(1 << failures.saturating_sub(1).min(16)).min(LONGEST_WAIT);
         match stopped {
             Stopped::Server(ImapProblem::Refused(why)) => {
-                self.alarms.raise(AlarmCause::IntakeRefuses, &place, why, now);
+                self.common.raise(AlarmCause::IntakeRefuses, &place, why);
                 return (wait * 16).clamp(REFUSED_WAIT, LONGEST_WAIT * 3);
             }
             Stopped::Server(problem) => {
-                self.alarms.intake_failed(&place, problem, now);
+                self.common.alarms.intake_failed(&place, problem, now);
                 tracing::warn!(%place, problem = %MaskedText(&problem.to_string()), "the mailbox is opened again");
             }
             // That the store is away is said elsewhere.
@@ -152,7 +151,7 @@ impl MailboxLine {
         let (mut mailbox, mut position) = self.position(mailbox).await?;
         loop {
             self.catch_up(&mut mailbox, &mut position).await?;
-            self.alarms.intake_works(&self.place());
+            self.common.alarms.intake_works(&self.place());
             mailbox.wait().await?;
         }
     }
@@ -175,8 +174,9 @@ impl MailboxLine {
             let opened = mailbox.opened();
             let seen =
                 Seen { validity: opened.validity, next: opened.next, backlog: self.settings.backlog, sure };
-            let mut tx = self.store.write().await?;
-            let opening = mailboxes::open(&mut tx, &self.settings.place(), seen, self.clock.now()).await?;
+            let mut tx = self.common.store.write().await?;
+            let opening =
+                mailboxes::open(&mut tx, &self.settings.place(), seen, self.common.clock.now()).await?;
             tx.commit().await?;
             match opening {
                 Opening::GoOn(position) => return Ok((mailbox, position)),
@@ -240,7 +240,8 @@ impl MailboxLine {
                     (nothing, Some(format!("{why}; the message is where it was")))
                 }
                 Fetched::TooLarge(header) => {
-                    let why = format!("it has more than {} octets; this is its header", self.max_message);
+                    let why =
+                        format!("it has more than {} octets; this is its header", self.common.max_message);
                     (header, Some(format!("{why}, the message is where it was")))
                 }
                 Fetched::Gone => continue,
@@ -250,12 +251,12 @@ impl MailboxLine {
             let place = Place { mailbox: position.id, validity: position.validity, after, uid, file };
             let mail = ReceivedMail {
                 envelope_from: None,
-                recipient: envelope::delivered_for(&raw, &self.own).unwrap_or_default(),
+                recipient: envelope::delivered_for(&raw, &self.common.own).unwrap_or_default(),
                 source: InboundSource::Imap,
                 raw: Arc::new(raw),
             };
             let reason = set_aside.clone();
-            let handed = self.recorder.hand_in(Found { mail, place: Some(place), set_aside }).await;
+            let handed = self.common.recorder.hand_in(Found { mail, place: Some(place), set_aside }).await;
             answers.push((uid, reason, handed.map_err(|problem| Stopped::Store(problem.to_string()))?));
             after = uid;
         }
@@ -265,7 +266,7 @@ impl MailboxLine {
                 (Recorded::OutOfTurn, _) => return Err(Stopped::OutOfTurn),
                 (Recorded::New(id), Some(reason)) => {
                     let text = format!("number {id}: {reason}");
-                    self.alarms.raise(AlarmCause::InboundQuarantined, "", &text, self.clock.now());
+                    self.common.raise(AlarmCause::InboundQuarantined, "", &text);
                 }
                 _ => {}
             }
@@ -287,7 +288,7 @@ impl MailboxLine {
             tracing::error!(place = %self.place(), uid = one.uid, why = %self.stubborn.why, "the server does not give this message");
             return Ok(vec![(one.uid, Fetched::TooLarge(Vec::new()))]);
         }
-        let fetched = mailbox.fetch(batch, self.max_message).await?;
+        let fetched = mailbox.fetch(batch, self.common.max_message).await?;
         let nothing = |one: &Fetched| *one == Fetched::Gone || *one == Fetched::Whole(Vec::new());
         let without: Vec<u32> = fetched.iter().filter(|(_, one)| nothing(one)).map(|(uid, _)| *uid).collect();
         // Nothing is left out because a server forgot it once, or gave none of its octets.
@@ -308,7 +309,7 @@ impl MailboxLine {
     /// Moves or flags what is recorded. A server that refuses is told of, and reading goes on.
     async fn file(&self, mailbox: &mut Mailbox, id: i64) -> Result<(), Stopped> {
         loop {
-            let mut tx = self.store.read().await?;
+            let mut tx = self.common.store.read().await?;
             let uids = mailboxes::unfiled(&mut tx, id, FILED).await?;
             drop(tx);
             if uids.is_empty() {
@@ -318,12 +319,12 @@ impl MailboxLine {
                 Ok(()) => {}
                 Err(problem) if problem.spares_connection() => {
                     let text = format!("recorded messages stay where they are: {problem}");
-                    self.alarms.raise(AlarmCause::IntakeRefuses, &self.place(), &text, self.clock.now());
+                    self.common.raise(AlarmCause::IntakeRefuses, &self.place(), &text);
                     return Ok(());
                 }
                 Err(problem) => return Err(problem.into()),
             }
-            let mut tx = self.store.write().await?;
+            let mut tx = self.common.store.write().await?;
             mailboxes::filed(&mut tx, id, &uids).await?;
             tx.commit().await?;
         }

@@ -123,8 +123,7 @@ impl MaildirLine {
             // What is not whole in the store is not deleted.
             let after = if reason.is_some() { AfterMaildir::Keep } else { self.settings.after };
             if let (Recorded::New(id), Some(reason)) = (recorded, reason) {
-                let (text, now) = (format!("number {id}: {reason}"), self.common.clock.now());
-                self.common.alarms.raise(AlarmCause::InboundQuarantined, "", &text, now);
+                self.common.raise(AlarmCause::InboundQuarantined, "", &format!("number {id}: {reason}"));
             }
             let maildir = maildir.clone();
             off_reactor(move || maildir.file(&name, after)).await?;
