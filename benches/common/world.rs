@@ -9,7 +9,8 @@ use tidings::domain::settings::{AddressPattern, StorageUrl};
 use tidings::mail::compose::{Frame, Kind, ListId, ReplyTo};
 use tidings::mail::token::Keyring;
 use tidings::runtime::Timestamp;
-use tidings::store::editions::{self, NewBody, NewEdition};
+use tidings::store::bodies::NewBody;
+use tidings::store::editions::{self, NewEdition};
 use tidings::store::{Store, owners};
 
 /// 2026-11-24T14:00:00Z.

@@ -4,6 +4,7 @@
 //! `state = 'leased'` beside `id = v.id` makes SQLite scan the leased index once per settlement, hence `state || ''`.
 
 use super::sql::{row, rows, rows_each, run, run_each};
+use super::staff::StaffRow;
 use super::suppressions::{self, NewSuppression};
 use super::{StoreError, Tx};
 use crate::domain::address::Address;
@@ -244,6 +245,20 @@ pub struct DeskMail<'a> {
     /// The member of staff whom a notice is for.
     pub staff_id: Option<i64>,
     pub body_id: i64,
+}
+
+impl<'a> DeskMail<'a> {
+    /// To a member of staff, about a conversation.
+    pub fn to_member(thread: i64, member: &'a StaffRow, body_id: i64) -> DeskMail<'a> {
+        DeskMail {
+            kind: DeliveryKind::Notice,
+            subscriber_id: None,
+            thread_id: Some(thread),
+            address: Some(&member.address),
+            staff_id: Some(member.id),
+            body_id,
+        }
+    }
 }
 
 /// Queues one message that is not an edition's, due now.

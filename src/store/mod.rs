@@ -9,6 +9,7 @@ pub mod answers;
 pub mod archive;
 pub mod audit;
 pub mod board;
+pub mod bodies;
 pub mod bounces;
 pub mod checkup;
 pub mod claims;

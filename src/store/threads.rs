@@ -1,6 +1,7 @@
 //! `threads`, `posts`, `attachments` and the view `chat_support_inbox`: support conversations.
 
 use super::sql::{row, rows, rows_each, run};
+use super::staff::StaffRow;
 use super::{StoreError, Tx, word};
 use crate::domain::thread::{PostKind, ThreadState};
 use crate::runtime::Timestamp;
@@ -57,6 +58,24 @@ pub struct NewPost<'a> {
     /// The member of staff who wrote it.
     pub staff_id: Option<i64>,
     pub attachments: &'a [Attachment],
+}
+
+impl<'a> NewPost<'a> {
+    /// A note of a member of staff, by no mail.
+    pub fn note(thread: i64, member: &'a StaffRow, text: &'a str) -> NewPost<'a> {
+        NewPost {
+            thread,
+            kind: PostKind::Note,
+            from_name: &member.name,
+            from_address: &member.address,
+            text,
+            folded: "",
+            message_id: None,
+            inbound_id: None,
+            staff_id: Some(member.id),
+            attachments: &[],
+        }
+    }
 }
 
 /// What a post has beside its text; the bytes stay in the raw message.

@@ -20,7 +20,7 @@ use crate::runtime::Timestamp;
 use crate::store::answers;
 use crate::store::deliveries::{self, DeskMail};
 use crate::store::threads::{self, NewPost};
-use crate::store::{Tx, editions};
+use crate::store::{Tx, bodies};
 
 /// One address gets no second automatic answer within this time, however many conversations it opens.
 const EVERY: Duration = Duration::from_secs(86_400);
@@ -67,7 +67,7 @@ impl Desk {
         let json = |error: serde_json::Error| EffectProblem::Message(error.to_string());
         let (frame, body) =
             (serde_json::to_string(&frame).map_err(json)?, serde_json::to_string(&body).map_err(json)?);
-        let body_id = editions::add_body(tx, &frame, &body).await?;
+        let body_id = bodies::add(tx, &frame, &body).await?;
         let mail = DeskMail {
             kind: DeliveryKind::Notice,
             subscriber_id: Some(person.id),

@@ -20,7 +20,7 @@ use crate::runtime::telemetry::ALARMS;
 use crate::runtime::{MaskedText, Timestamp};
 use crate::store::alarms::{self, Alarm, Occurred};
 use crate::store::deliveries::{self, DeskMail};
-use crate::store::{Store, StoreError, Tx, editions};
+use crate::store::{Store, StoreError, Tx, bodies};
 
 /// A relay that is away for less is a relay that was restarted.
 const DOWN_FOR: Duration = Duration::from_secs(60);
@@ -250,7 +250,7 @@ impl Teller {
             both.map_err(|error| error.to_string())
         });
         match json {
-            Ok((frame, body)) => editions::add_body(tx, &frame, &body).await.map(Some),
+            Ok((frame, body)) => bodies::add(tx, &frame, &body).await.map(Some),
             Err(why) => {
                 tracing::error!(cause = occurred.cause.as_str(), %why, "operators could not be told by mail");
                 Ok(None)

@@ -20,7 +20,7 @@ use crate::store::answers::{self, BodyFile, Held, NewHeld, Seen};
 use crate::store::deliveries::{self, DeskMail};
 use crate::store::staff::StaffRow;
 use crate::store::threads::{self, Attachment, NewPost, Participant};
-use crate::store::{StoreError, Tx, desk, editions};
+use crate::store::{StoreError, Tx, bodies, desk};
 
 /// A header's subject has at most 255 characters; a subscriber's may have any number.
 const SUBJECT_MAX: usize = 200;
@@ -311,7 +311,7 @@ impl Desk {
         let json = |error: serde_json::Error| EffectProblem::Message(error.to_string());
         let (frame, body) =
             (serde_json::to_string(&frame).map_err(json)?, serde_json::to_string(&body).map_err(json)?);
-        let body_id = editions::add_body(tx, &frame, &body).await?;
+        let body_id = bodies::add(tx, &frame, &body).await?;
         for (position, file) in (0..).zip(files) {
             let file = BodyFile {
                 name: file.name.clone(),

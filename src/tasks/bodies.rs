@@ -7,7 +7,7 @@ use crate::domain::body::Body;
 use crate::mail::compose::{Compiled, Frame};
 use crate::mail::files::{File, Shown};
 use crate::store::answers::{self, BodyFile};
-use crate::store::{Store, StoreError, editions};
+use crate::store::{Store, StoreError, bodies};
 
 /// About 200 kB each: two editions of four tiers and many notices.
 const KEPT: usize = 64;
@@ -57,7 +57,7 @@ pub enum BodyProblem {
 /// The compiled body, and whether files go with it.
 async fn load(store: &Store, id: i64) -> Result<(Compiled, bool), BodyProblem> {
     let mut tx = store.read().await?;
-    let (frame, body) = editions::body(&mut tx, id).await?;
+    let (frame, body) = bodies::by_id(&mut tx, id).await?;
     let files = answers::files(&mut tx, id).await?;
     drop(tx);
     let broken = |why: String| BodyProblem::Broken { id, why };

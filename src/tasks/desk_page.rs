@@ -82,7 +82,7 @@ impl DeskPage {
                 return Ok(Outcome::Refused { why: "a note needs words".to_owned(), question: false });
             }
             Wish::Note => {
-                note(tx, number, member, &order.text, now).await?;
+                threads::add_post(tx, &NewPost::note(number, member, &order.text), now).await?;
                 audit::record(tx, now, DOOR, "inbox note", &number.to_string(), &by).await?;
             }
             Wish::Close if !is_closed => {
@@ -152,27 +152,4 @@ impl DeskPage {
         let detail = format!("to {}, {by}", member.name);
         Ok(audit::record(tx, now, DOOR, "inbox assign", &thread.to_string(), &detail).await?)
     }
-}
-
-async fn note(
-    tx: &mut Tx,
-    thread: i64,
-    member: &StaffRow,
-    text: &str,
-    now: Timestamp,
-) -> Result<(), EffectProblem> {
-    let post = NewPost {
-        thread,
-        kind: PostKind::Note,
-        from_name: &member.name,
-        from_address: &member.address,
-        text,
-        folded: "",
-        message_id: None,
-        inbound_id: None,
-        staff_id: Some(member.id),
-        attachments: &[],
-    };
-    threads::add_post(tx, &post, now).await?;
-    Ok(())
 }

@@ -16,9 +16,10 @@ use crate::domain::problem::Problem;
 use crate::domain::publication::TierId;
 use crate::mail::compose::Frame;
 use crate::runtime::Timestamp;
+use crate::store::bodies::NewBody;
 use crate::store::deliveries::{self, DeskMail};
-use crate::store::editions::{self, NewBody};
-use crate::store::{Store, StoreError, Tx};
+use crate::store::editions;
+use crate::store::{Store, StoreError, Tx, bodies};
 
 /// One tier's mail of one edition.
 #[derive(Clone, Debug)]
@@ -94,7 +95,7 @@ async fn frozen(store: &Store, slug: &str) -> Result<Option<Vec<Proof>>, ProofPr
     let mut tx = store.read().await?;
     let Some(id) = editions::id(&mut tx, slug).await? else { return Ok(None) };
     let mut proofs = Vec::new();
-    for (stored, tier, frame, body) in editions::bodies(&mut tx, slug).await? {
+    for (stored, tier, frame, body) in bodies::of_edition(&mut tx, slug).await? {
         let corrupt =
             |error: serde_json::Error| StoreError::Corrupt { what: "a body", why: error.to_string() };
         proofs.push(Proof {
@@ -125,7 +126,7 @@ pub async fn queue(
 ) -> Result<i64, StoreError> {
     let body_id = match proof.stored {
         Some(id) => id,
-        None => editions::add_proof(tx, &stored_form(proof)?).await?,
+        None => bodies::add_proof(tx, &stored_form(proof)?).await?,
     };
     queue_body(tx, body_id, to, person, now).await
 }
@@ -135,7 +136,7 @@ pub async fn queue(
 /// # Errors
 /// When the database fails.
 pub async fn queue_all(tx: &mut Tx, slug: &str, to: &[Address], now: Timestamp) -> Result<(), StoreError> {
-    for body_id in editions::body_ids(tx, slug).await? {
+    for body_id in bodies::ids(tx, slug).await? {
         for address in to {
             queue_body(tx, body_id, address, None, now).await?;
         }

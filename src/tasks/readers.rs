@@ -35,7 +35,7 @@ use crate::runtime::{Masked, Timestamp};
 use crate::store::deliveries::{self, DeskMail};
 use crate::store::people::Evidence;
 use crate::store::requests::{self, NewRequest, Request};
-use crate::store::{Store, StoreError, Tx, editions, erasure, people, sessions, suppressions};
+use crate::store::{Store, StoreError, Tx, bodies, erasure, people, sessions, suppressions};
 
 const WEBSITE: &str = "website";
 
@@ -452,7 +452,7 @@ pub(super) async fn queue(
     let json = |error: serde_json::Error| EffectProblem::Message(error.to_string());
     let frame = serde_json::to_string(frame).map_err(json)?;
     let body = serde_json::to_string(body).map_err(json)?;
-    let body_id = editions::add_body(tx, &frame, &body).await?;
+    let body_id = bodies::add(tx, &frame, &body).await?;
     let (subscriber_id, address, staff_id) = match to {
         To::Person(id) => (Some(id), None, None),
         To::Address(address) => (None, Some(address), None),

@@ -17,7 +17,7 @@ use crate::runtime::Timestamp;
 use crate::store::bounces::{self, CameBack};
 use crate::store::deliveries::{self, DeskMail};
 use crate::store::editions::{self, EditionRow};
-use crate::store::{Store, StoreError, Tx, slots};
+use crate::store::{Store, StoreError, Tx, bodies, slots};
 
 /// Tells editors.
 #[derive(Clone)]
@@ -74,7 +74,7 @@ impl Reporter {
         let Some((frame, body)) = self.print(&content, report, (edition, row.as_ref()), &back) else {
             return Ok(());
         };
-        let body_id = editions::add_body(tx, &frame, &body).await?;
+        let body_id = bodies::add(tx, &frame, &body).await?;
         for editor in editors {
             let mail = DeskMail {
                 kind: DeliveryKind::Report,

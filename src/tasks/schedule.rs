@@ -22,7 +22,8 @@ use crate::domain::settings::Settings;
 use crate::mail::compose::{Compiled, Frame};
 use crate::render::ReportEvent;
 use crate::runtime::Timestamp;
-use crate::store::editions::{self, NewBody, NewEdition, Queued, Unsent};
+use crate::store::bodies::NewBody;
+use crate::store::editions::{self, NewEdition, Queued, Unsent};
 use crate::store::{Store, StoreError, Tx};
 
 /// What became of one due edition.

@@ -16,7 +16,6 @@ use super::told::Told;
 use crate::domain::alarm::AlarmCause;
 use crate::domain::relayed::relayed;
 use crate::domain::staff_order::{self, ABOVE, Orders};
-use crate::domain::thread::PostKind;
 use crate::domain::token::{Purpose, Subject};
 use crate::domain::verdict::Verdict;
 use crate::mail::files::File;
@@ -26,7 +25,7 @@ use crate::runtime::Timestamp;
 use crate::store::answers;
 use crate::store::staff::StaffRow;
 use crate::store::threads::{self, NewPost, Participant};
-use crate::store::{Tx, audit, editions};
+use crate::store::{Tx, audit, bodies};
 
 /// One member hears of forged mail in one conversation this often at most.
 const UNPROVEN_EVERY: Duration = Duration::from_secs(3600);
@@ -299,16 +298,10 @@ impl Desk {
         let message = mail.message;
         let attachments = super::threading::attached(message.parsed);
         let post = NewPost {
-            thread: mail.thread.thread,
-            kind: PostKind::Note,
-            from_name: &mail.member.name,
-            from_address: &mail.member.address,
-            text,
-            folded: "",
             message_id: message.parsed.message_id.as_deref(),
             inbound_id: Some(message.inbound),
-            staff_id: Some(mail.member.id),
             attachments: &attachments,
+            ..NewPost::note(mail.thread.thread, mail.member, text)
         };
         threads::add_post(tx, &post, mail.now).await?;
         Ok(())
@@ -349,7 +342,7 @@ impl Desk {
             None => answers::told_of(tx, who, None).await?,
         };
         let Some((post, body)) = found else { return Ok(None) };
-        let (_, body) = editions::body(tx, body).await?;
+        let (_, body) = bodies::by_id(tx, body).await?;
         let body: crate::domain::body::Body =
             serde_json::from_str(&body).map_err(|error| EffectProblem::Message(error.to_string()))?;
         Ok(Some((post, crate::domain::body::fill(&body.text, &Default::default()))))

@@ -9,7 +9,6 @@ use std::time::Duration;
 use super::alarm::Alarms;
 use super::receive::EffectProblem;
 use crate::domain::address::Address;
-use crate::domain::delivery::DeliveryKind;
 use crate::domain::publication::{Publication, TierId};
 use crate::domain::settings::Settings;
 use crate::domain::thread::{Belongs, Candidate, Link, PostKind, TOO_OLD, ThreadState, cited, find_thread};
@@ -23,7 +22,7 @@ use crate::store::deliveries::{self, DeskMail, Origin};
 use crate::store::people;
 use crate::store::staff::StaffRow;
 use crate::store::threads::{self, Attachment, NewPost, NewThread, ThreadRow};
-use crate::store::{StoreError, Tx, answers, editions};
+use crate::store::{StoreError, Tx, answers, bodies};
 
 /// Conversations of people who are no subscribers that staff are told about in an hour.
 const STRANGERS_AN_HOUR: i64 = 20;
@@ -222,15 +221,8 @@ impl Desk {
             self.keyring.mint(Subject { purpose: Purpose::StaffNote, row: thread, second: member.id });
         let note_address = self.settings.addresses.reply.with(&token);
         let printed = self.press.print(tx, (thread, post), &note_address).await?;
-        let body_id = editions::add_body(tx, &printed.frame, &printed.body).await?;
-        let mail = DeskMail {
-            kind: DeliveryKind::Notice,
-            subscriber_id: None,
-            thread_id: Some(thread),
-            address: Some(member.address.as_str()),
-            staff_id: Some(member.id),
-            body_id,
-        };
+        let body_id = bodies::add(tx, &printed.frame, &printed.body).await?;
+        let mail = DeskMail::to_member(thread, member, body_id);
         let delivery = deliveries::queue_desk_mail(tx, mail, now).await?;
         Ok(answers::is_about(tx, delivery, newest).await?)
     }

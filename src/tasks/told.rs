@@ -4,13 +4,12 @@ use std::time::Duration;
 
 use super::receive::EffectProblem;
 use super::threading::Desk;
-use crate::domain::delivery::DeliveryKind;
 use crate::render::{ToldInput, render_told};
 use crate::runtime::Timestamp;
 use crate::store::answers::{self, Lost};
 use crate::store::deliveries::{self, DeskMail};
 use crate::store::staff::StaffRow;
-use crate::store::{Store, Tx, editions, threads};
+use crate::store::{Store, Tx, bodies, threads};
 
 /// What failed before that is no news.
 const LOST_FOR: Duration = Duration::from_secs(30 * 86_400);
@@ -62,15 +61,8 @@ impl Desk {
         })?;
         let json = |error: serde_json::Error| EffectProblem::Message(error.to_string());
         let frame = serde_json::to_string(&self.press.frame).map_err(json)?;
-        let body_id = editions::add_body(tx, &frame, &serde_json::to_string(&body).map_err(json)?).await?;
-        let mail = DeskMail {
-            kind: DeliveryKind::Notice,
-            subscriber_id: None,
-            thread_id: Some(thread),
-            address: Some(member.address.as_str()),
-            staff_id: Some(member.id),
-            body_id,
-        };
+        let body_id = bodies::add(tx, &frame, &serde_json::to_string(&body).map_err(json)?).await?;
+        let mail = DeskMail::to_member(thread, member, body_id);
         let delivery = deliveries::queue_desk_mail(tx, mail, now).await?;
         if let Some(post) = told.shows {
             answers::is_about(tx, delivery, post).await?;

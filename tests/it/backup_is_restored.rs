@@ -12,7 +12,7 @@ use tidings::domain::settings::{OnUncertain, StorageUrl};
 use tidings::domain::subscriber::SubscriberStatus;
 use tidings::domain::token::Purpose;
 use tidings::store::deliveries::{DeliveryRow, DeskMail};
-use tidings::store::{Store, copies, deliveries, editions};
+use tidings::store::{Store, bodies, copies, deliveries, editions};
 use tidings::tasks::export::export;
 use tidings::tasks::restore;
 use tidings::tasks::schedule::{Happened, Scheduler};
@@ -128,7 +128,7 @@ async fn desk_mail(store: &Store) -> Vec<DeliveryRow> {
 
 async fn notice(store: &Store) {
     let mut tx = store.write().await.unwrap();
-    let body_id = editions::add_body(&mut tx, "{}", "{}").await.unwrap();
+    let body_id = bodies::add(&mut tx, "{}", "{}").await.unwrap();
     let mail = DeskMail {
         kind: DeliveryKind::Notice,
         subscriber_id: None,

@@ -7,7 +7,7 @@ use tidings::domain::body::fill;
 use tidings::domain::edition::EditionState;
 use tidings::domain::publication::TierId;
 use tidings::runtime::Timestamp;
-use tidings::store::{Store, editions, people};
+use tidings::store::{Store, bodies, editions, people};
 use tidings::tasks::schedule::{Happened, Scheduler};
 
 use crate::support::receiving::example;
@@ -93,7 +93,7 @@ async fn the_frozen_bodies_are_what_the_preview_shows() {
         let setup = example(&[]);
         let edition = &setup.content.publication.editions[0];
         scheduler(&store, &[]).step(edition.due_at).await.unwrap();
-        let frozen = editions::bodies(&mut store.read().await.unwrap(), "first-light").await.unwrap();
+        let frozen = bodies::of_edition(&mut store.read().await.unwrap(), "first-light").await.unwrap();
         assert_eq!(frozen.len(), 4);
         for (_, tier, _, body) in frozen {
             let body: tidings::domain::body::Body = serde_json::from_str(&body).unwrap();

@@ -13,7 +13,7 @@ use tidings::domain::token::Purpose;
 use tidings::domain::verdict::Verdict;
 use tidings::intake::signature::Signatures;
 use tidings::store::inbound::NewInbound;
-use tidings::store::{Store, deliveries, editions, inbound, people, threads};
+use tidings::store::{Store, bodies, deliveries, editions, inbound, people, threads};
 use tidings::tasks::receive::{Proving, Receiver};
 use tidings::tasks::schedule::Scheduler;
 
@@ -47,7 +47,7 @@ async fn told(store: &Store) -> Vec<(String, String)> {
     let mut mails = Vec::new();
     for row in rows.iter().filter(|row| row.address == EDITOR) {
         let id = deliveries::body_of(&mut tx, row.id).await.unwrap().unwrap();
-        let (_, body) = editions::body(&mut tx, id).await.unwrap();
+        let (_, body) = bodies::by_id(&mut tx, id).await.unwrap();
         let body: tidings::domain::body::Body = serde_json::from_str(&body).unwrap();
         let part = |pieces| tidings::domain::body::fill(pieces, &Default::default());
         mails.push((part(&body.subject), part(&body.text).split_whitespace().collect::<Vec<_>>().join(" ")));

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tidings::domain::subscriber::{Subscriber, SubscriberStatus};
 use tidings::domain::suppression::SuppressionReason;
 use tidings::domain::verdict::Verdict;
-use tidings::store::{deliveries, editions, people, suppressions};
+use tidings::store::{bodies, deliveries, editions, people, suppressions};
 use tidings::web::Limits;
 
 use crate::support::clock::TUESDAY;
@@ -183,7 +183,7 @@ async fn w215_a_wish_that_nobody_confirms_is_deleted_with_all_that_belongs_to_it
         let told: Vec<_> = list.iter().map(|row| (row.address.as_str(), row.last_reply.as_deref())).collect();
         assert_eq!(told, [("", None)], "what was sent is counted, and says nothing about anybody");
         let body = deliveries::body_of(&mut tx, list[0].id).await.unwrap().unwrap();
-        assert_eq!(editions::body(&mut tx, body).await.unwrap().1, "{}");
+        assert_eq!(bodies::by_id(&mut tx, body).await.unwrap().1, "{}");
         assert_eq!(people::page(&mut tx, 0, 10).await.unwrap(), []);
         drop(tx);
         assert_eq!(front.get(&link).await.code, 404);

@@ -9,7 +9,7 @@ use tidings::domain::verdict::Verdict;
 use tidings::render::ReportEvent;
 use tidings::runtime::Timestamp;
 use tidings::store::inbound::InboundRow;
-use tidings::store::{Store, bounces, deliveries, editions, lanes, people, suppressions};
+use tidings::store::{Store, bodies, bounces, deliveries, editions, lanes, people, suppressions};
 use tidings::tasks::report::{Report, Reporter};
 
 use crate::support::clock::TUESDAY;
@@ -507,7 +507,7 @@ async fn editors_read_what_came_back_and_how_the_last_one_ended() {
         let mut texts = Vec::new();
         let mut tx = store.read().await.unwrap();
         for id in 1..20 {
-            texts.extend(editions::body(&mut tx, id).await.ok().map(|(_, body)| body));
+            texts.extend(bodies::by_id(&mut tx, id).await.ok().map(|(_, body)| body));
         }
         let printed = texts.iter().find(|text| text.contains("Came back")).unwrap();
         assert!(printed.contains(">2 came back<") && printed.contains(">1 complained<"), "{printed}");

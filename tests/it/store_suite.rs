@@ -17,7 +17,7 @@ use tidings::store::claims::{ClaimRequest, Claimed};
 use tidings::store::deliveries::{DeskMail, LANE_OTHER, Settled};
 use tidings::store::threads::{Attachment, NewPost, NewThread};
 use tidings::store::{
-    Store, claims, deliveries, editions, inbound, owners, people, slots, staff, suppressions, threads,
+    Store, bodies, claims, deliveries, editions, inbound, owners, people, slots, staff, suppressions, threads,
 };
 
 use crate::support::clock::TUESDAY;
@@ -392,7 +392,7 @@ async fn answers_come_before_notices_before_new_editions() {
         let member = StaffMember { name: "Mira".into(), email: Address::parse("mira@x.example").unwrap() };
         let members = staff::sync(&mut tx, std::slice::from_ref(&member)).await.unwrap();
         assert_eq!(staff::sync(&mut tx, &[member]).await.unwrap(), members, "a member keeps the row");
-        let body_id = editions::add_body(&mut tx, "{}", "{}").await.unwrap();
+        let body_id = bodies::add(&mut tx, "{}", "{}").await.unwrap();
         let to_mira = Some((members[0].id, "mira@x.example"));
         let mail = |kind, subscriber_id, staff: Option<(i64, &'static str)>| DeskMail {
             kind,
@@ -590,7 +590,7 @@ async fn who_was_declared_dead_claims_nothing_and_staff_who_left_get_nothing() {
         owners::end_silent(&mut tx, dead + 1, Timestamp(i64::MAX), TUESDAY).await.unwrap();
         let member = StaffMember { name: "Mira".into(), email: Address::parse("mira@x.example").unwrap() };
         let members = staff::sync(&mut tx, &[member]).await.unwrap();
-        let body_id = editions::add_body(&mut tx, "{}", "{}").await.unwrap();
+        let body_id = bodies::add(&mut tx, "{}", "{}").await.unwrap();
         let mail = DeskMail {
             kind: DeliveryKind::Notice,
             subscriber_id: None,

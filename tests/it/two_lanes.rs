@@ -6,7 +6,7 @@ use tidings::domain::delivery::DeliveryKind;
 use tidings::domain::settings::DomainSettings;
 use tidings::runtime::Clock;
 use tidings::store::deliveries::{self, DeskMail};
-use tidings::store::{Store, editions, lanes};
+use tidings::store::{Store, bodies, lanes};
 use tidings::tasks::ledger::Work;
 use tidings::tasks::send::Step;
 
@@ -25,7 +25,7 @@ async fn desk_mail(store: &Store, kind: DeliveryKind, address: &str) -> i64 {
     let mut tx = store.write().await.unwrap();
     let frame = serde_json::to_string(&example(&[]).notice_frame()).unwrap();
     let body = serde_json::to_string(&crate::support::sending::body("desk")).unwrap();
-    let body_id = editions::add_body(&mut tx, &frame, &body).await.unwrap();
+    let body_id = bodies::add(&mut tx, &frame, &body).await.unwrap();
     let mail = DeskMail {
         kind,
         subscriber_id: None,

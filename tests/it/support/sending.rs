@@ -10,7 +10,7 @@ use tidings::domain::subscriber::{Subscriber, SubscriberStatus};
 use tidings::mail::compose::{Frame, Kind, ListId, ReplyTo};
 use tidings::mail::token::Keyring;
 use tidings::runtime::{Shutdown, Timestamp};
-use tidings::store::{Store, editions, owners, people};
+use tidings::store::{Store, bodies, editions, owners, people};
 use tidings::tasks::content::Shelf;
 use tidings::tasks::ledger::{self, Owner};
 use tidings::tasks::send::{Connection, SendLine, Step};
@@ -91,7 +91,7 @@ pub fn body(tier: &str) -> Body {
 }
 
 pub fn edition(slug: &str, tiers: &[&str]) -> editions::NewEdition {
-    let new = |tier: &&str| editions::NewBody {
+    let new = |tier: &&str| bodies::NewBody {
         tier: (*tier).into(),
         frame: serde_json::to_string(&frame()).unwrap(),
         body: serde_json::to_string(&body(tier)).unwrap(),
