@@ -26,6 +26,7 @@ pub async fn desk(setup: &Setup, store: &Store, alarms: Alarms) -> Result<Desk, 
         shelf: setup.shelf.clone(),
         frame: setup.notice_frame(),
         desk_name: setup.settings.desk.mailbox.name.clone(),
+        house: setup.settings.web.private_base(),
     };
     Ok(Desk { staff, press, keyring: setup.keyring.clone(), settings: setup.settings.clone(), alarms })
 }

@@ -1,8 +1,8 @@
 //! What a subscriber must never read: who of the house answers, and where they are.
 //!
-//! Looked for in the words of an answer before it leaves: addresses of staff, hosts of their domains that are not public, full names
-//! (whatever stands between their words, and also last name first), and addresses that carry a token of ours. A first name alone is how people sign, and hides nothing. Letters are compared as people see
-//! them: without case, invisible characters, or the width of their forms. Known gap: what is spelt out ("mira at example dot net")
+//! Looked for in the words of an answer before it leaves: addresses of staff, hosts of their domains that are not public, the desk's
+//! own pages, full names (whatever stands between their words, and also last name first), and addresses that carry a token of ours. A
+//! first name alone is how people sign, and hides nothing. Letters are compared as people see them: without case, invisible characters, or the width of their forms. Known gap: what is spelt out ("mira at example dot net")
 //! is not seen.
 
 use unicode_normalization::UnicodeNormalization;
@@ -95,6 +95,19 @@ impl Hidden {
                 self.spelt.extend([format!("{last} {first}"), spelt.clone()]);
             }
             self.names.push(name);
+        }
+    }
+
+    /// The pages of the house: their host, or all of the address where subscribers see the host anyway, or it is a number.
+    pub fn add_pages(&mut self, url: &str) {
+        let whole = seen(url.split("//").nth(1).unwrap_or_default());
+        let place = whole.split('/').next().unwrap_or_default();
+        let host = place.rsplit_once(':').map_or(place, |(host, _)| host);
+        let is_name = host.contains('.') && host.contains(char::is_alphabetic);
+        if is_name && !self.public.iter().any(|own| own == host) {
+            self.domains.push(host.to_owned());
+        } else if whole != host {
+            self.domains.push(whole);
         }
     }
 
@@ -235,6 +248,23 @@ mod tests {
         {
             assert!(matches!(hidden.found_in(text), Some(Leak::Domain(_))), "{text}");
         }
+    }
+
+    #[test]
+    fn the_pages_of_the_house_are_no_words_for_subscribers() {
+        let found = |url: &str, text: &str| {
+            let mut hidden = hidden();
+            hidden.add_pages(url);
+            hidden.found_in(text).is_some()
+        };
+        assert!(found("https://desk.inside.example", "see https://desk.inside.example/desk/4"));
+        assert!(found("http://127.0.0.1:8026", "http://127.0.0.1:8026/desk/4"));
+        assert!(found("https://news.example.org/house", "https://news.example.org/house/desk/4"));
+        assert!(found("https://news.example.org:9443", "news.example.org:9443"));
+        assert!(!found("http://127.0.0.1:8026", "ping 127.0.0.1 or 127.0.0.1:80268"));
+        assert!(!found("https://news.example.org/house", "https://news.example.org/archive"));
+        assert!(!found("https://news.example.org", "https://news.example.org/archive"));
+        assert!(!found("", "anything: //"));
     }
 
     #[test]

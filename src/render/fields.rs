@@ -144,6 +144,8 @@ pub static SUPPORT_NOTICE: Shape = Object(&[
             ("subscriber_address", Value),
             ("assigned_to", Value),
             ("waiting_since", Value),
+            // Its page at the desk; empty where the private pages are not served.
+            ("url", Value),
         ]),
     ),
     (
@@ -164,7 +166,7 @@ pub static SUPPORT_NOTICE: Shape = Object(&[
 /// Tells a member of staff what became of their mail. It has no holes either.
 pub static SUPPORT_TOLD: Shape = Object(&[
     ("publication", PUBLICATION),
-    ("thread", Object(&[("number", Value), ("subject", Value)])),
+    ("thread", Object(&[("number", Value), ("subject", Value), ("url", Value)])),
     (
         "told",
         Object(&[

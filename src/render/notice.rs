@@ -30,6 +30,8 @@ pub struct NoticeThread {
     pub subscriber_address: String,
     pub assigned_to: String,
     pub waiting_since: String,
+    /// Its page on the private listener; empty where there is none.
+    pub url: String,
 }
 
 /// The words themselves.
@@ -67,6 +69,8 @@ pub struct ToldInput<'a> {
     pub number: i64,
     /// Of the thread.
     pub subject: &'a str,
+    /// Its page on the private listener; empty where there is none.
+    pub url: &'a str,
     /// What happened, in few words, and why and what to do as sentences.
     pub title: &'a str,
     pub reason: &'a str,
@@ -95,6 +99,7 @@ pub fn render_notice(templates: &TemplateSet, input: &NoticeInput<'_>) -> Result
             "subscriber_address": one_line(&thread.subscriber_address),
             "assigned_to": one_line(&thread.assigned_to),
             "waiting_since": one_line(&thread.waiting_since),
+            "url": thread.url,
         },
         "post": {
             "html": sentinels.markup(paragraphs(shown)),
@@ -115,7 +120,7 @@ pub fn render_told(templates: &TemplateSet, input: &ToldInput<'_>) -> Result<Bod
     let (theirs, text) = (start(input.theirs, SHOWN), start(input.text, SHOWN));
     let fields = json!({
         "publication": of_publication(input.publication, input.support),
-        "thread": { "number": input.number, "subject": one_line(input.subject) },
+        "thread": { "number": input.number, "subject": one_line(input.subject), "url": input.url },
         "told": {
             "title": one_line(input.title),
             "reason": one_line(input.reason),

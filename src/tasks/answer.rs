@@ -278,6 +278,7 @@ impl Desk {
         let members = self.staff.iter().map(|member| (member.name.as_str(), member.address.as_str()));
         let addresses = &self.settings.addresses;
         let mut hidden = Hidden::new(members, &public, &[&addresses.reply, &addresses.bounce]);
+        hidden.add_pages(&self.press.house);
         // Some answer under the desk's own name, which everybody knows.
         if seen(also_called) != seen(&self.press.desk_name) && seen(also_called) != seen(&publication.name) {
             hidden.add(also_called, "", &public);

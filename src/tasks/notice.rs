@@ -22,6 +22,8 @@ pub struct Press {
     pub shelf: Arc<Shelf>,
     pub frame: Frame,
     pub desk_name: String,
+    /// Where the private pages are, without a slash at the end; empty where there are none.
+    pub house: String,
 }
 
 /// A notice as it is stored.
@@ -31,6 +33,11 @@ pub struct Printed {
 }
 
 impl Press {
+    /// The page of a conversation, for who may sign in there; empty where there is none.
+    pub(super) fn page(&self, thread: i64) -> String {
+        if self.house.is_empty() { String::new() } else { format!("{}/desk/{thread}", self.house) }
+    }
+
     /// The notice of one post of a thread, for the member whose notes come to `note_address`.
     pub(super) async fn print(
         &self,
@@ -71,6 +78,7 @@ impl Press {
                 .waiting_since
                 .map(|at| publication.date(at, "%A %-d %B, %H:%M"))
                 .unwrap_or_default(),
+            url: self.page(row.number),
         };
         let post = NoticePost {
             folded_lines: post.folded.lines().count(),

@@ -43,12 +43,14 @@ impl Desk {
         let content = self.press.shelf.get();
         let subject = threads::show(tx, thread).await?.map(|row| row.subject).unwrap_or_default();
         let subject: String = subject.chars().take(SUBJECT_SHOWN).collect();
+        let url = self.press.page(thread);
         let input = ToldInput {
             publication: &content.publication,
             support: &content.support,
             desk: &self.press.desk_name,
             number: thread,
             subject: &subject,
+            url: &url,
             title: told.title,
             reason: told.reason,
             action: told.action,

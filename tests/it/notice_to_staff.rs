@@ -47,6 +47,16 @@ fn a_notice_carries_the_words_and_the_context() {
     assert!(text.contains("Jonas \"<b>\" Brandt  Bcc: x, 09:41\n"), "{text}");
     assert!(html.contains("Attached: 1 file: a.png") && text.contains("Attached: 1 file: a.png"), "{text}");
     assert!(!html.contains("Wrote about") && html.contains("nobody yet"));
+
+    let url = "https://desk.example.net/desk/142";
+    let thread = NoticeThread { url: url.to_owned(), ..thread.clone() };
+    let [_, html, text] =
+        filled(&render_notice(&shipped(), &NoticeInput { thread: &thread, ..input }).unwrap());
+    assert!(
+        html.contains(&format!("href=\"{url}\"")) && text.contains(&format!("included: {url}\n")),
+        "{text}"
+    );
+    assert!(!html.contains("tidings inbox show") && !text.contains("tidings inbox show"), "{text}");
 }
 
 /// A stranger's words cannot look like our own lines, and a very long message does not fill a mailbox.
