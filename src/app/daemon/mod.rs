@@ -4,6 +4,8 @@
 //! wire gets `drain` to be answered, is settled, and what is left stays leased for the next start to find. A worker that ends by
 //! itself brings the process down, because half a daemon looks alive and is not.
 
+mod pages;
+
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -17,10 +19,8 @@ use tokio_cron_scheduler::{Job, JobScheduler, JobSchedulerError};
 
 use super::Setup;
 use super::doors::{self, House};
-use super::house;
 use super::keeping::{Keeping, told_of_dead};
 use super::operations::{self, PagesListener};
-use super::public;
 use super::receiving::receiver;
 use crate::intake::lmtp::Listener;
 use crate::runtime::{Clock, Shutdown, Timestamp, Vitals, init_system};
@@ -30,7 +30,6 @@ use crate::tasks::alarm::{Alarms, Teller};
 use crate::tasks::bodies::Bodies;
 use crate::tasks::health::Health;
 use crate::tasks::lease::{self, Entered};
-use crate::tasks::leaving;
 use crate::tasks::ledger::{self, Gatherer, Owner};
 use crate::tasks::report::Reporter;
 use crate::tasks::restore;
@@ -42,7 +41,6 @@ use crate::tasks::signing::Signing;
 use crate::tasks::traffic::Caps;
 use crate::tasks::watch::Watch;
 use crate::transport::{Pacer, Timeouts};
-use crate::web;
 
 /// What is left to write when the drain time is over.
 const LAST_WRITES: Duration = Duration::from_secs(2);
@@ -405,63 +403,6 @@ impl Daemon {
                 wait(&tick, &shutdown).await;
             }
             "keeping"
-        });
-        Ok(())
-    }
-
-    async fn start_pages(
-        &mut self,
-        setup: &Setup,
-        listener: PagesListener,
-        wake: Arc<Notify>,
-        started_at: Timestamp,
-    ) -> Result<(), StartProblem> {
-        let house = house::pages(setup, &self.store, (self.alarms.clone(), wake), &self.clock).await?;
-        let pages = web::private(web::Process {
-            store: self.store.clone(),
-            owner: self.owner,
-            vitals: self.vitals.clone(),
-            clock: self.clock.clone(),
-            shutdown: self.shutdown.clone(),
-            started_at,
-            main: tokio::runtime::Handle::current(),
-        });
-        self.serve("web.private", listener, pages.merge(house), web::Limits::PRIVATE)
-    }
-
-    /// The pages for everybody, and the line that writes down who leaves.
-    fn start_public(
-        &mut self,
-        setup: &Setup,
-        listener: PagesListener,
-        wake: Arc<Notify>,
-    ) -> Result<(), StartProblem> {
-        let (leaver, line) = leaving::leaver(self.store.clone());
-        let clock = self.clock.clone();
-        self.workers.spawn(async move {
-            line.run(|| clock.now()).await;
-            "leaving"
-        });
-        let readers = public::readers(setup, &self.store, self.alarms.clone(), wake);
-        let pages = public::pages(setup, readers, leaver, &self.clock);
-        self.serve("web.listen", listener, pages, web::Limits::PUBLIC)
-    }
-
-    fn serve(
-        &mut self,
-        key: &'static str,
-        listener: PagesListener,
-        pages: axum::Router,
-        limits: web::Limits,
-    ) -> Result<(), StartProblem> {
-        let address = listener.address().unwrap_or(SocketAddr::from(([0, 0, 0, 0], 0)));
-        let ended = listener
-            .serve(pages, limits, self.shutdown.clone())
-            .map_err(|error| StartProblem::Pages { key, address, error })?;
-        self.workers.spawn(async move {
-            // An error is its end as well.
-            drop(ended.await);
-            "pages"
         });
         Ok(())
     }
