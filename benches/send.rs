@@ -9,8 +9,6 @@ use std::process::{Child, Command, ExitCode, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use aws_lc_rs::rand::SystemRandom;
-use aws_lc_rs::signature::RSA_PKCS1_SHA256;
 use common::world::{NOW, World, keyring, shelf};
 use common::{Report, cpu, median, micros, ratio, rounds, size};
 use secrecy::ExposeSecret;
@@ -236,7 +234,7 @@ fn main() -> ExitCode {
     let sink = Sink::start();
     let (mut theirs, mut eight, mut many) = (Way::default(), Way::default(), Way::default());
     let (mut signed, mut bare) = (Way::default(), Vec::new());
-    let (pair, pem) = dkim_key::generate("2048").unwrap();
+    let (bare_key, pem) = dkim_key::generate("2048").unwrap();
     let key = DkimKey::new("news.example.org", "t1", pem.expose_secret()).unwrap();
     let signer = Arc::new(Signer::new(vec![key]));
     common::runtime().block_on(async {
@@ -254,8 +252,7 @@ fn main() -> ExitCode {
                 way.add(count, ours(&world, sink.port, owner, connections, count, signer).await);
             }
             bare.push(micros(200, || {
-                let mut signature = [0; 256];
-                pair.sign(&RSA_PKCS1_SHA256, &SystemRandom::new(), &[b'x'; 2000], &mut signature).unwrap();
+                std::hint::black_box(bare_key.sign(&[b'x'; 2000]).unwrap());
             }));
         }
         accepted(&world, count * 3 * rounds(5)).await;

@@ -21,11 +21,32 @@ pub fn signer(settings: &Settings, from: Option<&Address>) -> (Option<Arc<Signer
             Err(problem) => problems.push(entry.key_spot.error(&problem.to_string(), problem.hint())),
         }
     }
+    if keys.len() == settings.dkim.len() {
+        problems.extend(alone(&settings.dkim, &keys));
+    }
     if let Some(from) = from {
         problems.extend(unaligned(&settings.dkim, &[from, &settings.desk.mailbox.address]));
     }
     let complete = !keys.is_empty() && keys.len() == settings.dkim.len();
     (complete.then(|| Arc::new(Signer::new(keys))), problems)
+}
+
+/// W63: an Ed25519 signature is a second one. Who cannot read it finds no signature without an RSA key of the same domain.
+fn alone(settings: &[DkimSettings], keys: &[DkimKey]) -> Vec<Problem> {
+    let has_rsa =
+        |domain: &str| settings.iter().zip(keys).any(|(entry, key)| key.is_rsa() && entry.domain == domain);
+    let lonely = settings.iter().zip(keys).filter(|(entry, key)| !key.is_rsa() && !has_rsa(&entry.domain));
+    lonely
+        .map(|(entry, _)| {
+            let problem =
+                "is an Ed25519 key, which signs beside an RSA key only: many receivers know no other";
+            let hint = format!(
+                "add a [[dkim]] of {} with an RSA key; `tidings dkim generate SELECTOR` makes one",
+                entry.domain
+            );
+            entry.key_spot.error(problem, &hint)
+        })
+        .collect()
 }
 
 /// W66: receivers count a signature only if its domain is that of From, or above or below it (DMARC). A From without one could

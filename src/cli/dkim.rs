@@ -15,6 +15,11 @@ use crate::domain::address::Address;
 use crate::domain::settings::is_selector;
 use crate::mail::dkim_key;
 
+const RSA: &str = "rsa";
+
+/// Of an Ed25519 key, which has no other.
+const ED25519_BITS: u32 = 256;
+
 #[derive(Debug, Subcommand)]
 pub enum DkimCommand {
     /// Makes a key, writes it where only you can read it, and prints its DNS record and what to write into tidings.toml.
@@ -28,7 +33,10 @@ pub struct GenerateArgs {
     /// The domain that signs; without it, that of the publication's From.
     #[arg(long, value_name = "D")]
     domain: Option<String>,
-    /// Longer keys sign more slowly: 3072 bits take three times as long.
+    /// An Ed25519 key signs beside an RSA key, which every domain needs.
+    #[arg(long = "type", value_name = "TYPE", default_value = RSA, value_parser = [RSA, dkim_key::ED25519])]
+    kind: String,
+    /// Of an RSA key. Longer keys sign more slowly: 3072 bits take three times as long.
     #[arg(long, default_value = "2048", value_parser = dkim_key::SIZES)]
     bits: String,
     /// Where the private key goes; it must not exist. Without it, secrets/SELECTOR.pem beside the config folder.
@@ -41,6 +49,8 @@ pub struct GenerateArgs {
 struct Generated<'a> {
     selector: &'a str,
     domain: &'a str,
+    #[serde(rename = "type")]
+    kind: &'a str,
     bits: u32,
     file: String,
     /// Where the record belongs.
@@ -71,21 +81,24 @@ fn generate(context: &Context, args: &GenerateArgs) -> Result<(), Failure> {
         .out
         .clone()
         .unwrap_or_else(|| Paths::of(&context.config).base.join("secrets").join(format!("{selector}.pem")));
-    let (pair, pem) = dkim_key::generate(&args.bits)
+    let is_rsa = args.kind == RSA;
+    let (key, pem) = dkim_key::generate(if is_rsa { &args.bits } else { &args.kind })
         .ok_or_else(|| Failure::Ours("no key could be made: the system gave no random numbers".into()))?;
     write(&file, &pem)?;
-    let record = dkim_key::record(&pair);
+    let record = dkim_key::record(&key);
     let name = dkim_key::record_name(selector, &domain);
     let strings = dkim_key::strings(&record);
     let in_settings = in_settings(context, &file);
+    let table = if is_rsa { "[dkim]" } else { "[[dkim]]" };
     let settings = format!(
-        "[dkim]\ndomain = \"{domain}\"\nselector = \"{selector}\"\nkey = {{ file = {} }}\n",
+        "{table}\ndomain = \"{domain}\"\nselector = \"{selector}\"\nkey = {{ file = {} }}\n",
         toml::Value::String(in_settings)
     );
     let generated = Generated {
         selector,
         domain: &domain,
-        bits: args.bits.parse().unwrap_or_default(),
+        kind: &args.kind,
+        bits: if is_rsa { args.bits.parse().unwrap_or_default() } else { ED25519_BITS },
         file: file.display().to_string(),
         zone: dkim_key::zone(&name, &record),
         strings,
@@ -143,11 +156,15 @@ fn in_settings(context: &Context, file: &Path) -> String {
 
 fn told(key: &Generated<'_>) -> String {
     let Generated { file, name, record, zone, settings, .. } = key;
+    let place = match key.kind {
+        RSA => "in place of an older [dkim]",
+        _ => "beside that of the RSA key, which has to be [[dkim]] then, too",
+    };
     format!(
         "The private key is in {file}. Only you can read it; keep a copy where you keep other secrets.\n\n\
          1. Publish the public half. In a zone file:\n\n{zone}\n\
          In a web form, a TXT record named {name} with this value, on one line:\n\n{record}\n\n\
-         2. When DNS answers with it, write into tidings.toml in place of an older [dkim]:\n\n{settings}\n\
+         2. When DNS answers with it, write into tidings.toml {place}:\n\n{settings}\n\
          Leave the old record in DNS for as long as mail signed with it may be on its way: `give_up` and a week.\n"
     )
 }

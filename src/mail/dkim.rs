@@ -1,4 +1,5 @@
-//! DKIM signatures (RFC 6376): rsa-sha256, relaxed/relaxed, over the octets that leave.
+//! DKIM signatures (RFC 6376): rsa-sha256, and ed25519-sha256 (RFC 8463) beside it where there is a key; relaxed/relaxed, over the
+//! octets that leave.
 //!
 //! Every key whose domain is aligned with the From signs, in the order of the settings; the signatures stand in front of the
 //! message. Time is an argument and nothing is random, so a retry has the same signature (W25). The signing library at hand
@@ -7,12 +8,9 @@
 //! begins with its own boundary, some 20 short fields, and the RSA operation, which is nearly all of the cost.
 
 use aws_lc_rs::digest::{Context, SHA256};
-use aws_lc_rs::rand::SystemRandom;
-use aws_lc_rs::rsa::KeyPair;
-use aws_lc_rs::signature::RSA_PKCS1_SHA256;
 
 use super::canonical::{self, RawField};
-use super::dkim_key::{self, KeyProblem};
+use super::dkim_key::{self, KeyProblem, SigningKey};
 use crate::domain::sender::aligned;
 use crate::runtime::Timestamp;
 
@@ -53,7 +51,7 @@ const SIGNED: [(&str, bool); 25] = [
 /// Why a message cannot be signed. Our own fault: it waits for an operator and is never sent unsigned.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SignProblem {
-    #[error("no DKIM key is aligned with the From domain {0}")]
+    #[error("no RSA key for DKIM is aligned with the From domain {0}")]
     NoKey(String),
     #[error("the DKIM key of {0} did not sign")]
     Failed(String),
@@ -63,7 +61,7 @@ pub enum SignProblem {
 pub struct DkimKey {
     domain: String,
     selector: String,
-    pair: KeyPair,
+    key: SigningKey,
     /// The field up to the time.
     opening: String,
 }
@@ -80,9 +78,15 @@ impl DkimKey {
     /// # Errors
     /// Why the key cannot sign.
     pub fn new(domain: &str, selector: &str, pem: &str) -> Result<DkimKey, KeyProblem> {
-        let pair = dkim_key::parse(pem)?;
-        let opening = format!("v=1; a=rsa-sha256; c=relaxed/relaxed;\r\n d={domain};\r\n s={selector}; t=");
-        Ok(DkimKey { domain: domain.to_owned(), selector: selector.to_owned(), pair, opening })
+        let key = dkim_key::parse(pem)?;
+        let algorithm = key.algorithm();
+        let opening = format!("v=1; a={algorithm}; c=relaxed/relaxed;\r\n d={domain};\r\n s={selector}; t=");
+        Ok(DkimKey { domain: domain.to_owned(), selector: selector.to_owned(), key, opening })
+    }
+
+    /// Whether every verifier can check its signatures. Not every one knows Ed25519 (W63).
+    pub fn is_rsa(&self) -> bool {
+        matches!(self.key, SigningKey::Rsa(_))
     }
 
     /// Whether receivers take its signatures as those of this From domain (DMARC, relaxed).
@@ -91,7 +95,7 @@ impl DkimKey {
     }
 
     pub fn record(&self) -> String {
-        dkim_key::record(&self.pair)
+        dkim_key::record(&self.key)
     }
 
     pub fn record_name(&self) -> String {
@@ -114,10 +118,7 @@ impl DkimKey {
         for own in canonical::fields(&into[start..]) {
             canonical::field(own, &mut input);
         }
-        let mut signature = vec![0; self.pair.public_modulus_len()];
-        self.pair
-            .sign(&RSA_PKCS1_SHA256, &SystemRandom::new(), &input, &mut signature)
-            .map_err(|_| SignProblem::Failed(self.record_name()))?;
+        let signature = self.key.sign(&input).map_err(|_| SignProblem::Failed(self.record_name()))?;
         let signature = data_encoding::BASE64.encode(&signature);
         let (first, rest) = signature.split_at(LINE - 3);
         into.extend_from_slice(first.as_bytes());
@@ -231,13 +232,13 @@ impl Signer {
         message: &mut Vec<u8>,
         body_at: usize,
     ) -> Result<(), SignProblem> {
-        let mut keys = self.keys.iter().filter(|key| key.signs_for(from_domain)).peekable();
-        if keys.peek().is_none() {
+        let keys = || self.keys.iter().filter(|key| key.signs_for(from_domain));
+        if !keys().any(DkimKey::is_rsa) {
             return Err(SignProblem::NoKey(from_domain.to_owned()));
         }
         let what = Canonical::of(message, body_at);
         let mut signatures = Vec::with_capacity(1536);
-        for key in keys {
+        for key in keys() {
             key.sign(&what, at, &mut signatures)?;
         }
         message.splice(0..0, signatures);
@@ -251,7 +252,7 @@ mod tests {
     use aws_lc_rs::signature::{RSA_PKCS1_1024_8192_SHA256_FOR_LEGACY_USE_ONLY, UnparsedPublicKey};
     use sha2::{Digest, Sha256};
 
-    /// RFC 8463 appendix A.3, without the Ed25519 signature.
+    /// RFC 8463 appendix A.3, the RSA signature.
     const RFC_8463: &str = "DKIM-Signature: v=1; a=rsa-sha256; c=relaxed/relaxed;\r\n \
         d=football.example.com; i=@football.example.com;\r\n \
         q=dns/txt; s=test; t=1528637909; h=from : to : subject :\r\n \
@@ -292,6 +293,18 @@ mod tests {
         // Names twice in h= catch a second From.
         let forged = format!("{RFC_8463}From: Somebody Else <else@football.example.com>\r\n");
         assert!(key.verify(&rfc_8463_input(&forged), &signature).is_err());
+    }
+
+    #[test]
+    fn w63_the_ed25519_vector_of_rfc_8463_reproduces() {
+        let header = RFC_8463.replace("a=rsa-sha256", "a=ed25519-sha256").replace("s=test", "s=brisbane");
+        let input = rfc_8463_input(&header);
+        let hash = data_encoding::HEXLOWER.encode(&Sha256::digest(&input));
+        assert_eq!(hash, "48ce9a2c710ece1710ff156996b836a7f45470e43efe5643074d6e1690ed62e7");
+        let key = dkim_key::parse(include_str!("../../tests/keys/rfc8463-ed25519.pem")).unwrap();
+        let expected =
+            "/gCrinpcQOoIfuHNQIbq4pgh9kyIK3AQUdt9OdqQehSwhEIug4D11BusFa3bT3FY5OsU7ZbnKELq+eXdp1Q1Dw==";
+        assert_eq!(data_encoding::BASE64.encode(&key.sign(&input).unwrap()), expected);
     }
 
     #[test]

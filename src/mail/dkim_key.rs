@@ -1,11 +1,14 @@
-//! RSA keys for DKIM: read from PEM and checked, made new, and written as the DNS record that publishes them.
+//! Keys for DKIM: read from PEM and checked, made new, and written as the DNS record that publishes them.
 //!
-//! 2048 bits and more only. RFC 8301 section 3.2 allows 1024; neither large providers recommend it nor does the library sign
-//! with it. Known gap: no Ed25519 (RFC 8463), which no large provider asks for.
+//! RSA of 2048 bits and more only: RFC 8301 section 3.2 allows 1024; neither large providers recommend it nor does the library
+//! sign with it. Ed25519 (RFC 8463) for a second signature beside that of an RSA key, which many verifiers cannot do without.
 
+use aws_lc_rs::digest::{SHA256, digest};
 use aws_lc_rs::encoding::{AsDer, Pkcs8V1Der, PublicKeyX509Der};
+use aws_lc_rs::error::Unspecified;
+use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::rsa::{KeyPair, KeySize};
-use aws_lc_rs::signature::KeyPair as _;
+use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair as _, RSA_PKCS1_SHA256};
 use rustls_pki_types::PrivateKeyDer;
 use rustls_pki_types::pem::PemObject;
 use secrecy::SecretString;
@@ -24,13 +27,13 @@ pub enum KeyProblem {
     Encrypted,
     #[error("is an OpenSSH key")]
     OpenSsh,
-    #[error("is not an RSA key")]
-    NotRsa,
+    #[error("is neither an RSA nor an Ed25519 key")]
+    OtherKind,
     #[error("is an RSA key of fewer than 2048 bits")]
     Short,
     #[error("is an RSA key of more than 8192 bits")]
     Long,
-    #[error("is damaged: it is no RSA key that fits together")]
+    #[error("is damaged: it is no key that fits together")]
     Damaged,
 }
 
@@ -47,24 +50,60 @@ impl KeyProblem {
     }
 }
 
-/// Reads a private key: PKCS#8 or PKCS#1, PEM.
+/// A private key that was checked.
+pub enum SigningKey {
+    Rsa(KeyPair),
+    Ed25519(Ed25519KeyPair),
+}
+
+impl SigningKey {
+    /// The value of `a=`.
+    pub fn algorithm(&self) -> &'static str {
+        match self {
+            SigningKey::Rsa(_) => "rsa-sha256",
+            SigningKey::Ed25519(_) => "ed25519-sha256",
+        }
+    }
+
+    /// Signs canonical fields.
+    ///
+    /// # Errors
+    /// When the library does, which it should not with a key that was checked.
+    pub fn sign(&self, input: &[u8]) -> Result<Vec<u8>, Unspecified> {
+        match self {
+            SigningKey::Rsa(pair) => {
+                let mut signature = vec![0; pair.public_modulus_len()];
+                pair.sign(&RSA_PKCS1_SHA256, &SystemRandom::new(), input, &mut signature)?;
+                Ok(signature)
+            }
+            // RFC 8463 section 3: PureEdDSA of the digest.
+            SigningKey::Ed25519(pair) => {
+                Ok(pair.try_sign(digest(&SHA256, input).as_ref())?.as_ref().to_vec())
+            }
+        }
+    }
+}
+
+/// Reads a private key: PKCS#8, or PKCS#1 for RSA, PEM.
 ///
 /// # Errors
 /// Why it cannot sign.
-pub fn parse(pem: &str) -> Result<KeyPair, KeyProblem> {
+pub fn parse(pem: &str) -> Result<SigningKey, KeyProblem> {
     let Ok(key) = PrivateKeyDer::from_pem_slice(pem.as_bytes()) else {
         return Err(what_else(pem));
     };
     let parsed = match &key {
         PrivateKeyDer::Pkcs8(der) => KeyPair::from_pkcs8(der.secret_pkcs8_der()),
         PrivateKeyDer::Pkcs1(der) => KeyPair::from_der(der.secret_pkcs1_der()),
-        _ => return Err(KeyProblem::NotRsa),
+        _ => return Err(KeyProblem::OtherKind),
     };
-    parsed.map_err(|rejected| match rejected.to_string().as_str() {
-        "TooSmall" => KeyProblem::Short,
-        "TooLarge" => KeyProblem::Long,
-        "WrongAlgorithm" => KeyProblem::NotRsa,
-        _ => KeyProblem::Damaged,
+    parsed.map(SigningKey::Rsa).or_else(|rejected| match rejected.to_string().as_str() {
+        "TooSmall" => Err(KeyProblem::Short),
+        "TooLarge" => Err(KeyProblem::Long),
+        "WrongAlgorithm" => Ed25519KeyPair::from_pkcs8(key.secret_der())
+            .map(SigningKey::Ed25519)
+            .map_err(|_| KeyProblem::OtherKind),
+        _ => Err(KeyProblem::Damaged),
     })
 }
 
@@ -82,33 +121,55 @@ fn what_else(pem: &str) -> KeyProblem {
     }
 }
 
-/// The sizes that [`generate`] makes.
+/// The sizes of RSA keys that [`generate`] makes.
 pub const SIZES: [&str; 3] = ["2048", "3072", "4096"];
 
-/// Makes a key, and its PEM (PKCS#8). `None`: there is no such size, or the system gave no random numbers.
-pub fn generate(bits: &str) -> Option<(KeyPair, SecretString)> {
-    let size = match bits {
+/// What [`generate`] takes for a key that has one size only.
+pub const ED25519: &str = "ed25519";
+
+/// Makes a key, and its PEM (PKCS#8). `kind`: one of [`SIZES`], or [`ED25519`]. `None`: there is no such kind, or the system gave
+/// no random numbers.
+pub fn generate(kind: &str) -> Option<(SigningKey, SecretString)> {
+    let size = match kind {
         "2048" => KeySize::Rsa2048,
         "3072" => KeySize::Rsa3072,
         "4096" => KeySize::Rsa4096,
+        ED25519 => {
+            let pair = Ed25519KeyPair::generate().ok()?;
+            // Version 1 is what other programs read.
+            let pem = armoured(pair.to_pkcs8v1().ok()?.as_ref());
+            return Some((SigningKey::Ed25519(pair), pem));
+        }
         _ => return None,
     };
     let pair = KeyPair::generate(size).ok()?;
     let der: Pkcs8V1Der<'_> = pair.as_der().ok()?;
+    let pem = armoured(der.as_ref());
+    Some((SigningKey::Rsa(pair), pem))
+}
+
+fn armoured(der: &[u8]) -> SecretString {
     let mut pem = "-----BEGIN PRIVATE KEY-----\n".to_owned();
-    for line in data_encoding::BASE64.encode(der.as_ref()).as_bytes().chunks(64) {
+    for line in data_encoding::BASE64.encode(der).as_bytes().chunks(64) {
         pem.extend(line.iter().map(|octet| char::from(*octet)));
         pem.push('\n');
     }
     pem.push_str("-----END PRIVATE KEY-----\n");
-    Some((pair, SecretString::from(pem)))
+    SecretString::from(pem)
 }
 
-/// The TXT record that publishes the key (RFC 6376 section 3.6.1), as one line.
-pub fn record(pair: &KeyPair) -> String {
-    let key: Result<PublicKeyX509Der<'_>, _> = pair.public_key().as_der();
-    let key = key.expect("the public half of a key that was checked can be written");
-    format!("v=DKIM1; k=rsa; p={}", data_encoding::BASE64.encode(key.as_ref()))
+/// The TXT record that publishes the key (RFC 6376 section 3.6.1, RFC 8463 section 4), as one line.
+pub fn record(key: &SigningKey) -> String {
+    match key {
+        SigningKey::Rsa(pair) => {
+            let key: Result<PublicKeyX509Der<'_>, _> = pair.public_key().as_der();
+            let key = key.expect("the public half of a key that was checked can be written");
+            format!("v=DKIM1; k=rsa; p={}", data_encoding::BASE64.encode(key.as_ref()))
+        }
+        SigningKey::Ed25519(pair) => {
+            format!("v=DKIM1; k=ed25519; p={}", data_encoding::BASE64.encode(pair.public_key().as_ref()))
+        }
+    }
 }
 
 /// Where the record belongs.
@@ -151,7 +212,7 @@ mod tests {
         let (pair, pem) = generate("2048").unwrap();
         let again = parse(pem.expose_secret()).unwrap();
         assert_eq!(record(&pair), record(&again));
-        assert_eq!(again.public_modulus_len(), 256);
+        assert_eq!(again.sign(b"x").unwrap().len(), 256);
         let record = record(&pair);
         assert!(record.starts_with("v=DKIM1; k=rsa; p=MIIBIjANBgkqhkiG9w0BAQEFAAOCAQ8A"), "{record}");
         let strings = strings(&record);
@@ -171,24 +232,45 @@ mod tests {
             (&named("PUBLIC KEY"), KeyProblem::Public),
             (&named("ENCRYPTED PRIVATE KEY"), KeyProblem::Encrypted),
             (&named("OPENSSH PRIVATE KEY"), KeyProblem::OpenSsh),
-            (&named("EC PRIVATE KEY"), KeyProblem::NotRsa),
+            (&named("EC PRIVATE KEY"), KeyProblem::OtherKind),
+            (P256, KeyProblem::OtherKind),
             (&named("RSA PRIVATE KEY"), KeyProblem::Damaged),
             (include_str!("../../tests/keys/rfc8463-rsa.pem"), KeyProblem::Short),
-            (include_str!("../../tests/keys/rfc8463-ed25519.pem"), KeyProblem::NotRsa),
         ];
         for (text, expected) in cases {
             assert_eq!(parse(text).err(), Some(expected), "{text}");
         }
     }
 
+    /// `openssl ecparam -name prime256v1 -genkey`, as PKCS#8.
+    const P256: &str = "-----BEGIN PRIVATE KEY-----\n\
+        MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQgRT1Ep2pL+QZC/iem\n\
+        kMwrJBYxV5eNpnTUKJz4hNDvZOGhRANCAAQdjWQWFvXuRin35xZHuJTCiirgVTOj\n\
+        x2ajYmGtVWeE4w9Z04oNMXweqACVHgndFg0fgST4fgwQRNr8SwoCRE/0\n\
+        -----END PRIVATE KEY-----\n";
+
+    #[test]
+    fn w63_an_ed25519_key_is_read_made_and_published() {
+        // RFC 8463 appendix A.2.
+        let key = parse(include_str!("../../tests/keys/rfc8463-ed25519.pem")).unwrap();
+        assert_eq!(record(&key), "v=DKIM1; k=ed25519; p=11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo=");
+        let (key, pem) = generate(ED25519).unwrap();
+        let again = parse(pem.expose_secret()).unwrap();
+        assert_eq!(record(&key), record(&again));
+        assert_eq!((again.algorithm(), again.sign(b"x").unwrap().len()), ("ed25519-sha256", 64));
+        let damaged = pem.expose_secret().replace("MC4CAQ", "MC4CAh");
+        assert_eq!(parse(&damaged).err(), Some(KeyProblem::Damaged), "{}", pem.expose_secret().len());
+    }
+
     #[test]
     fn w57_both_forms_of_pem_are_the_same_key() {
-        let (pair, _) = generate("2048").unwrap();
+        let (key, _) = generate("2048").unwrap();
+        let SigningKey::Rsa(pair) = &key else { unreachable!("it was made as one") };
         let der: Pkcs8V1Der<'_> = pair.as_der().unwrap();
         // RFC 5208 section 5: version and algorithm, then the PKCS#1 key in an octet string.
         let inner = data_encoding::BASE64.encode(&der.as_ref()[26..]);
         let traditional =
             format!("-----BEGIN RSA PRIVATE KEY-----\n{inner}\n-----END RSA PRIVATE KEY-----\n");
-        assert_eq!(record(&parse(&traditional).unwrap()), record(&pair));
+        assert_eq!(record(&parse(&traditional).unwrap()), record(&key));
     }
 }

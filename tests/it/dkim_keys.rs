@@ -56,7 +56,8 @@ fn w57_w66_mistakes_are_told_with_their_place() {
         (
             table("news.example.org", "t1"),
             include_str!("../keys/rfc8463-ed25519.pem"),
-            ":1:62: dkim.key: is not an RSA key, name a PEM file with an RSA private key",
+            ":1:62: dkim.key: is an Ed25519 key, which signs beside an RSA key only: many receivers know no other, add a \
+             [[dkim]] of news.example.org with an RSA key",
         ),
         (
             table("other.example", "t1"),
@@ -118,6 +119,34 @@ fn several_keys_each_know_their_place() {
     let fine =
         site(&list(&format!("{{ domain = \"example.org\", selector = \"t2\", key = {FILE} }}")), pem(0));
     assert_eq!(problems(&fine), Vec::<String>::new());
+}
+
+#[test]
+fn w63_an_ed25519_key_beside_an_rsa_key_is_no_problem() {
+    let second = |domain: &str| {
+        let first = format!("{{ domain = \"{domain}\", selector = \"t1\", key = {FILE} }}");
+        let e1 = "{ domain = \"news.example.org\", selector = \"e1\", key = { file = \"secrets/e1.pem\" } }";
+        let site = site(&format!("dkim = [{first},\n  {e1}]"), pem(0));
+        key_file(&site, "e1.pem", include_str!("../keys/rfc8463-ed25519.pem"));
+        problems(&site)
+    };
+    assert_eq!(second("news.example.org"), Vec::<String>::new());
+    let found = second("example.org");
+    assert!(found.len() == 1 && found[0].contains(":2:"), "the same d= as the RSA key: {found:?}");
+}
+
+#[test]
+fn w63_generate_makes_an_ed25519_key_and_says_where_it_belongs() {
+    let site = Site::shipped();
+    let told = site.json(&["dkim", "generate", "e1", "--type", "ed25519", "--json"]);
+    assert_eq!((&told["type"], &told["bits"]), (&"ed25519".into(), &256.into()));
+    let record = told["record"].as_str().unwrap();
+    let (tags, key) = record.split_once("p=").unwrap();
+    assert_eq!((tags, key.len()), ("v=DKIM1; k=ed25519; ", 44), "W65");
+    assert!(told["settings"].as_str().unwrap().starts_with("[[dkim]]\n"));
+    let answer = site.run(&["dkim", "generate", "e2", "--type", "ed25519"]);
+    assert!(answer.out.contains("beside that of the RSA key"), "{}", answer.out);
+    assert_eq!(site.run(&["dkim", "generate", "e3", "--type", "dsa"]).code, 2);
 }
 
 fn mode(path: &Path) -> u32 {

@@ -5,13 +5,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use tidings::domain::settings::OnUncertain;
-use tidings::mail::dkim::Signer;
+use tidings::mail::dkim::{DkimKey, Signer};
 use tidings::tasks::signing::Signing;
 
 use crate::support::clock::TUESDAY;
 use crate::support::peer::{Do, Peer, Stage};
 use crate::support::sending::{FIRST_RETRY, Sending, queued_edition};
-use crate::support::signing::{signer, verifier};
+use crate::support::signing::{pem, signer, verifier};
 use crate::support::stores::TestStore;
 
 const DOMAIN: &str = "news.example.org";
@@ -168,6 +168,32 @@ async fn w64_every_key_leaves_its_own_signature() {
     }
 }
 
+/// Each signature holds without the other, and for a verifier that knows one of the two kinds.
+#[tokio::test]
+async fn w63_an_ed25519_signature_is_the_second_one() {
+    let ed25519 = include_str!("../keys/rfc8463-ed25519.pem");
+    let rsa = DkimKey::new(DOMAIN, "t1", pem(0)).unwrap();
+    let second = DkimKey::new(DOMAIN, "e1", ed25519).unwrap();
+    let signer = Arc::new(Signer::new(vec![rsa, second]));
+    let wire = received(&signer).await;
+    let (found, message) = signatures(&wire);
+    let algorithms: Vec<&str> = found.iter().map(|field| tags(field)["a"]).collect();
+    assert_eq!(algorithms, ["rsa-sha256", "ed25519-sha256"]);
+    let at = wire.rfind("DKIM-Signature: ").unwrap();
+    let alone = [format!("{}{message}", &wire[..at]), wire[at..].to_owned()];
+    for (key, text) in signer.keys().iter().zip(alone) {
+        let verifier = verifier([key]).await;
+        assert!(verifier.proves(raw(&text), AUTHOR).await.is_ok(), "{key:?}");
+        assert!(verifier.proves(raw(&wire), AUTHOR).await.is_ok(), "{key:?} beside the other");
+        assert!(verifier.proves(raw(&text.replace("words of free", "words of fred")), AUTHOR).await.is_err());
+    }
+    // Never alone, whatever the settings were when it was read.
+    let lonely = Signer::new(vec![DkimKey::new(DOMAIN, "e1", ed25519).unwrap()]);
+    let mut message = b"From: weekly@news.example.org\r\n\r\nhello\r\n".to_vec();
+    assert!(lonely.sign(DOMAIN, TUESDAY, &mut message, 33).is_err());
+    assert!(message.starts_with(b"From:"));
+}
+
 #[tokio::test]
 async fn w66_a_key_signs_for_the_domains_that_it_is_aligned_with() {
     let signer = signer(&[(DOMAIN, "t1"), ("other.example", "t2")]);
@@ -237,5 +263,5 @@ async fn what_cannot_be_signed_is_parked_and_never_sent() {
     let mut tx = test.store.read().await.unwrap();
     let rows = tidings::store::deliveries::list(&mut tx, Some("weekly"), None, 0, 9).await.unwrap();
     let said = rows[0].last_reply.clone().unwrap();
-    assert_eq!(said, "it cannot be signed: no DKIM key is aligned with the From domain news.example.org");
+    assert_eq!(said, "it cannot be signed: no RSA key for DKIM is aligned with the From domain news.example.org");
 }

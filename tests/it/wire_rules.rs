@@ -63,7 +63,7 @@
 //! | W60 | S | w59_w60_names_of_what_is_there_and_one_more, w60_what_is_not_there_may_not_be_added |
 //! | W61 | M | w37_w56_to_w62_the_recorded_mail_verifies_and_nothing_of_it_may_change |
 //! | W62 | S | w37_w56_to_w62_the_recorded_mail_verifies_and_nothing_of_it_may_change |
-//! | W63 | S | left out: Ed25519 is off by default in the rule itself, and with it DMARC is not certain to pass at Yahoo |
+//! | W63 | S | w63_an_ed25519_signature_is_the_second_one, w63_the_ed25519_vector_of_rfc_8463_reproduces, w63_an_ed25519_key_beside_an_rsa_key_is_no_problem |
 //! | W64 | M | w64_every_key_leaves_its_own_signature |
 //! | W65 | M | w65_to_w84_each_fault_is_one_finding_with_its_fix, w65_to_w84_each_record_that_is_broken_is_found_once_with_its_fix_and_its_code, w65_w67_a_generated_key_is_private_and_its_settings_check |
 //! | W66 | M | w57_w66_mistakes_are_told_with_their_place, w66_a_key_signs_for_the_domains_that_it_is_aligned_with, w66_w71_w83_alignment_by_the_tree_walk |

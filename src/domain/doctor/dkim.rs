@@ -2,6 +2,9 @@
 
 use super::{Check, Kind, PublishedKey, Stop, Subject, Zone};
 
+/// What a record without `k=` is for.
+const RSA: &str = "rsa";
+
 pub(super) fn checks(subject: &Subject, zone: &Zone) -> Vec<Result<Check, (&'static str, Stop)>> {
     if subject.keys.is_empty() {
         let from = subject.from.first().map_or("", String::as_str);
@@ -35,15 +38,17 @@ fn check(key: &PublishedKey, zone: &Zone) -> Result<Check, Stop> {
         tag("v").is_none() || tags.first().is_some_and(|(name, value)| name == "v" && value == "DKIM1");
     let lists = |value: &str, wanted: &[&str]| value.split(':').any(|one| wanted.contains(&one.trim()));
     let published = tag("p").map(without_space);
-    let expected = self::tags(&key.record).into_iter().find(|(tag, _)| tag == "p").map(|(_, value)| value);
+    let own = self::tags(&key.record);
+    let own = |wanted: &str| own.iter().find(|(tag, _)| tag == wanted).map(|(_, value)| value.as_str());
+    let kind = own("k").unwrap_or(RSA);
     Ok(match published.as_deref() {
         _ if !starts_right => fail("dkim_version", one, "`v=DKIM1` as the first tag"),
         None => fail("dkim_no_key", one, "a `p=` with the public key"),
         Some("") => fail("dkim_revoked", "revoked: its p= is empty", "the public half of the key"),
-        Some(_) if tag("k").is_some_and(|kind| !kind.eq_ignore_ascii_case("rsa")) => {
-            fail("dkim_kind", one, "`k=rsa`, which the key is")
+        Some(_) if !tag("k").unwrap_or(RSA).eq_ignore_ascii_case(kind) => {
+            fail("dkim_kind", one, &format!("`k={kind}`, which the key is"))
         }
-        Some(found) if Some(found) != expected.as_deref() => fail(
+        Some(found) if Some(found) != own("p") => fail(
             "dkim_other_key",
             "the key in DNS does not match the key file",
             "the public half of the key file",
