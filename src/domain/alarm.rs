@@ -7,6 +7,9 @@ use super::words::words;
 /// No cause tells the same operators more often than this.
 pub const EVERY: Duration = Duration::from_secs(3600);
 
+/// Mail that tells of itself, as that to an operator who cannot be reached.
+const SELDOM: Duration = Duration::from_secs(86_400);
+
 words! {
     /// Why operators are told. What it is about (a relay, an edition) stands beside it.
     AlarmCause {
@@ -27,10 +30,19 @@ words! {
         AbuseReport = "abuse_report",
         IntakeDown = "intake_down",
         IntakeRefuses = "intake_refuses",
+        HouseUnreachable = "house_unreachable",
     }
 }
 
 impl AlarmCause {
+    /// The least time between two mails about the same.
+    pub fn every(self) -> Duration {
+        match self {
+            AlarmCause::HouseUnreachable => SELDOM,
+            _ => EVERY,
+        }
+    }
+
     /// As a person reads it.
     pub fn title(self) -> &'static str {
         match self {
@@ -51,6 +63,7 @@ impl AlarmCause {
             AlarmCause::AbuseReport => "A report about our mail needs reading",
             AlarmCause::IntakeDown => "A mailbox cannot be read",
             AlarmCause::IntakeRefuses => "A mailbox refuses us",
+            AlarmCause::HouseUnreachable => "Mail to one of us does not arrive",
         }
     }
 
@@ -98,6 +111,9 @@ impl AlarmCause {
             }
             AlarmCause::IntakeDown | AlarmCause::IntakeRefuses => {
                 "Answers wait there and nothing is lost; it is tried again and again, and after a change of settings at a restart."
+            }
+            AlarmCause::HouseUnreachable => {
+                "Every mail to them is still tried, and what they miss is at the desk and in `tidings inbox list`; see whether their address is right in [[desk.staff]], `editors` and `operators`."
             }
             AlarmCause::DiskLow => {
                 "Make room before it is full: then nothing can be sent and no mail can be taken."

@@ -37,6 +37,13 @@ words! {
 /// Claims are made from one stream at a time: answers and sign-in links before notices before editions, the newest edition
 /// first. Within a stream the due time decides, so that retries come after new mail.
 impl DeliveryKind {
+    /// Whether it is for staff, editors or operators. No bounce keeps mail from them: one refusal would silence a desk, and nobody
+    /// would hear of it.
+    pub fn is_for_the_house(self, subscriber: Option<i64>, staff: Option<i64>) -> bool {
+        let kind = matches!(self, DeliveryKind::Report | DeliveryKind::SignIn);
+        staff.is_some() || (kind && subscriber.is_none())
+    }
+
     /// The stream of a delivery of this kind; `edition` is used for editions only.
     pub fn stream(self, edition: i64) -> i64 {
         match self {
@@ -247,11 +254,22 @@ pub fn uncertain_due(uncertain_before: i64, now: Timestamp, retry: &RetrySetting
 
 fn again(why: &str, history: History, now: Timestamp, retry: &RetrySettings) -> Settlement {
     let due_at = now + jittered(step(retry, history.attempt), history);
-    // A message whose last try would come after the give-up time has had its last try (W104).
-    if due_at.since(history.first_attempt_at) > retry.give_up {
+    // A message whose last try would come after the give-up time has had its last try (W104). What we held back ourselves, in a
+    // paused edition or lane, had fewer tries than that time brings, and gets them.
+    if due_at.since(history.first_attempt_at) > retry.give_up && history.attempt >= tries_within(retry) {
         return done(DeliveryState::Expired, why);
     }
     Settlement { due_at: Some(due_at), ..done(DeliveryState::Queued, why) }
+}
+
+/// As many tries as any delivery has within the give-up time, one walk of the schedule at most.
+fn tries_within(retry: &RetrySettings) -> i64 {
+    let longest = |wait: &Duration| wait.mul_f64(1.2);
+    let waits = retry.schedule.iter().map(longest).scan(Duration::ZERO, |sum, wait| {
+        *sum = sum.saturating_add(wait);
+        Some(*sum)
+    });
+    1 + waits.take_while(|sum| *sum <= retry.give_up).count() as i64
 }
 
 fn jittered(wait: Duration, history: History) -> Duration {
@@ -325,11 +343,31 @@ mod tests {
         for (outcome, expected) in cases {
             assert_eq!(settled(outcome.clone(), history(1), 0), expected, "{outcome:?}");
         }
-        let late = |outcome| settled(outcome, history(2), 31 * 60_000);
+        let late = |outcome| settled(outcome, history(3), 35 * 60_000);
         assert_eq!(late(deferred(451, None, Phase::Rcpt)), (Expired, None));
         assert_eq!(late(refused(552, Some("5.2.2"), Phase::Rcpt)), (Expired, None));
         let ours = settled(refused(550, Some("5.5.4"), Phase::Rcpt), history(1), 61 * 60_000);
         assert_eq!(ours, (Parked, None), "our own fault never ends as the recipient's");
+    }
+
+    /// An edition that was paused for longer than the give-up time, or its lane: the time was ours.
+    #[test]
+    fn w104_what_we_held_back_gets_the_tries_of_the_schedule() {
+        let deferred = || Outcome::Deferred(reply(451, None, Phase::Rcpt));
+        let days = 5 * 86_400_000;
+        for attempt in [1, 2] {
+            assert_eq!(settled(deferred(), history(attempt), days).0, DeliveryState::Queued, "{attempt}");
+        }
+        assert_eq!(settled(deferred(), history(3), days).0, DeliveryState::Expired);
+        let tries = |schedule: &[u64], give_up: u64| {
+            let schedule = schedule.iter().map(|hours| Duration::from_secs(hours * 3600)).collect();
+            let give_up = Duration::from_secs(give_up * 3600);
+            tries_within(&RetrySettings { schedule, give_up, on_uncertain: OnUncertain::Hold })
+        };
+        assert_eq!(
+            [tries(&[], 1), tries(&[48], 24), tries(&[1, 12, 12, 12], 24), tries(&[1, 1], 96)],
+            [1, 1, 3, 3]
+        );
     }
 
     #[test]

@@ -51,9 +51,16 @@ pub struct Claimed {
     pub term_ends_at: Option<Timestamp>,
     /// The queued edition that a proof is of.
     pub proof_of: Option<i64>,
+    /// Which claim of this process it is; the ledger counts them.
+    pub lease: u64,
 }
 
 impl Claimed {
+    /// Somebody of the house gets it.
+    pub fn is_for_the_house(&self) -> bool {
+        self.kind.is_for_the_house(self.subscriber_id, self.staff_id)
+    }
+
     /// A tier's mail to somebody who checks it, not to a reader.
     pub fn is_proof(&self) -> bool {
         self.subscriber_id.is_none() && self.tier.is_some()
@@ -256,7 +263,8 @@ async fn extras_used(tx: &mut Tx, row: &LeasedRow) -> Result<i64, StoreError> {
     Ok(row!(tx, (i64,), SQL, row.subscriber_id, row.id)?.map_or(0, |(count,)| count))
 }
 
-/// Staff and editors: nothing goes to a suppressed address, and no subscriber's words to somebody who has left the desk.
+/// Who is no subscriber: nothing goes to a suppressed address, unless it is one of the house, and no subscriber's words to somebody
+/// who has left the desk.
 async fn may_get_desk_mail(tx: &mut Tx, row: &LeasedRow) -> Result<Result<(), Skip>, StoreError> {
     if let Some(staff) = row.staff_id {
         const ACTIVE: &str = "SELECT active FROM staff WHERE id = $1";
@@ -269,8 +277,13 @@ async fn may_get_desk_mail(tx: &mut Tx, row: &LeasedRow) -> Result<Result<(), Sk
         return Ok(Err(Skip::Erased));
     }
     let suppression = super::suppressions::of(tx, &address).await?;
-    // Who wants no newsletter any more, and works here, still hears of their work.
-    let suppression = suppression.filter(|found| found.reason != SuppressionReason::Unsubscribed);
+    let kind = word("a delivery's kind", &row.kind, DeliveryKind::from_word)?;
+    // Who wants no newsletter any more, and works here, still hears of their work; so does who could not be reached once.
+    let counts = |reason| match kind.is_for_the_house(row.subscriber_id, row.staff_id) {
+        true => matches!(reason, SuppressionReason::Manual | SuppressionReason::Erased),
+        false => reason != SuppressionReason::Unsubscribed,
+    };
+    let suppression = suppression.filter(|found| counts(found.reason));
     Ok(suppression.map_or(Ok(()), |found| Err(Skip::Suppressed(found.reason))))
 }
 
@@ -341,6 +354,7 @@ fn bare(row: LeasedRow, kind: DeliveryKind) -> Claimed {
         tier: None,
         term_ends_at: None,
         proof_of: None,
+        lease: 0,
     }
 }
 

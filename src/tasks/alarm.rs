@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use super::content::Shelf;
 use super::frames;
-use crate::domain::alarm::{AlarmCause, EVERY};
+use crate::domain::alarm::AlarmCause;
 use crate::domain::delivery::DeliveryKind;
 use crate::domain::settings::Settings;
 use crate::render::{AlarmInput, render_alarm};
@@ -56,7 +56,7 @@ impl Alarms {
         if !state.logged.contains_key(&key) && state.logged.len() >= REMEMBERED {
             state.logged.clear();
         }
-        if state.logged.get(&key).is_none_or(|at| now.since(*at) >= EVERY) {
+        if state.logged.get(&key).is_none_or(|at| now.since(*at) >= cause.every()) {
             state.logged.insert(key.clone(), now);
             metrics::counter!(ALARMS, "cause" => cause.as_str()).increment(1);
             tracing::error!(cause = cause.as_str(), subject, "alarm: {text}");
@@ -200,7 +200,7 @@ impl Teller {
     }
 
     async fn tell_if_due(&self, tx: &mut Tx, alarm: &mut Alarm, now: Timestamp) -> Result<bool, StoreError> {
-        let due = alarm.told_at.is_none_or(|at| now.since(at) >= EVERY);
+        let due = alarm.told_at.is_none_or(|at| now.since(at) >= alarm.occurred.cause.every());
         if !due || alarm.occurred.count == 0 {
             return Ok(false);
         }

@@ -133,7 +133,7 @@ pub(super) async fn refused(
     done: impl Iterator<Item = &Done>,
     now: Timestamp,
 ) -> Result<(), StoreError> {
-    for Done { settled, seen } in done {
+    for Done { settled, seen, .. } in done {
         let last = matches!(settled.settlement.state, DeliveryState::Refused | DeliveryState::Expired);
         let Some(failed) = seen.weight.failed.filter(|_| last) else { continue };
         let said = &settled.settlement.last_reply;

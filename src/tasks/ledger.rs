@@ -15,8 +15,10 @@ use super::bounces;
 use super::breakers::Breakers;
 use super::content::Shelf;
 use super::traffic::{Caps, Dry, News, Seen, Traffic};
+use crate::domain::alarm::AlarmCause;
+use crate::domain::delivery::DeliveryState;
 use crate::domain::edition::EditionState;
-use crate::runtime::{ShortWait, Timestamp};
+use crate::runtime::{Masked, MaskedText, ShortWait, Timestamp};
 use crate::store::claims::{self, ClaimRequest, Claimed};
 use crate::store::deliveries::{self, Settled};
 use crate::store::lanes::{self, LANE_OTHER, LaneState};
@@ -65,6 +67,9 @@ struct Ask {
 pub struct Done {
     pub settled: Settled,
     pub seen: Seen,
+    /// Of what was claimed. An attempt that was none leaves its number to the next claim, so a settlement that comes again, after
+    /// a commit whose answer was lost, is told from that claim by this. `None`: whoever asks never comes again.
+    pub lease: Option<u64>,
 }
 
 /// What an ask brought.
@@ -118,7 +123,7 @@ impl Ledger {
     /// # Errors
     /// When nothing was written.
     pub async fn ask(&self, settled: Option<Settled>, wants: bool) -> Result<Option<Claimed>, LedgerProblem> {
-        let done = settled.map(|settled| Done { settled, seen: Seen::default() });
+        let done = settled.map(|settled| Done { settled, seen: Seen::default(), lease: None });
         match self.turn(done, wants).await? {
             Turn::Delivery(claimed) => Ok(Some(*claimed)),
             Turn::Nothing | Turn::Later(_) => Ok(None),
@@ -176,14 +181,23 @@ pub struct Gatherer {
     asks: mpsc::Receiver<Ask>,
     linger: ShortWait,
     heard_of: Option<Timestamp>,
-    /// What connections have in hand, with its lane: claimed and not settled. One whose connection broke down stays in it: that
+    /// What connections have in hand: claimed and not settled. One whose connection broke down stays in it: that
     /// costs patience, and room in its lane, until the process ends.
-    held: HashMap<i64, i64>,
+    held: HashMap<i64, Held>,
+    /// Claims so far.
+    leases: u64,
     /// A transaction failed, and may have happened all the same.
     in_doubt: bool,
     traffic: Traffic,
     breakers: Breakers,
     dry: Arc<Mutex<BTreeMap<i64, Dry>>>,
+}
+
+/// One delivery in the hand of a connection.
+#[derive(Clone, Copy, Debug)]
+struct Held {
+    lane: i64,
+    lease: u64,
 }
 
 /// A ledger and the gatherer that serves it, for relays that nobody limits. When all ledgers are gone, the gatherer's
@@ -203,6 +217,7 @@ pub fn ledger_within(store: Store, owner: Owner, caps: Caps) -> (Ledger, Gathere
         linger: ShortWait::default(),
         heard_of: None,
         held: HashMap::new(),
+        leases: 0,
         in_doubt: false,
         traffic: Traffic::new(caps),
         breakers: Breakers::default(),
@@ -262,7 +277,8 @@ impl Gatherer {
         asks
     }
 
-    async fn answer(&mut self, opened: Result<Tx, StoreError>, asks: Vec<Ask>, now: Timestamp) {
+    async fn answer(&mut self, opened: Result<Tx, StoreError>, mut asks: Vec<Ask>, now: Timestamp) {
+        asks.iter_mut().for_each(|ask| ask.done = ask.done.take().filter(|done| self.is_current(done)));
         // What goes wrong is weighed in the transaction, and has to be forgotten with it.
         let bad = asks.iter().flat_map(|ask| &ask.done).any(|done| done.seen.is_bad());
         let before = bad.then(|| (self.traffic.clone(), self.breakers.clone()));
@@ -294,11 +310,24 @@ impl Gatherer {
         }
     }
 
+    /// Whether nobody has claimed the delivery since: a settlement that was written although its answer was lost comes again.
+    fn is_current(&self, done: &Done) -> bool {
+        let held = self.held.get(&done.settled.delivery);
+        !matches!((held, done.lease), (Some(held), Some(lease)) if held.lease != lease)
+    }
+
     /// What is durable now: who holds what, and the attempts that are only counted.
     fn committed(&mut self, asks: &[Ask], turns: &[Turn], now: Timestamp) {
         for done in asks.iter().filter_map(|ask| ask.done.as_ref()) {
-            if let Some(lane) = self.held.remove(&done.settled.delivery) {
-                self.traffic.came_back(lane);
+            if let Some(held) = self.held.remove(&done.settled.delivery) {
+                self.traffic.came_back(held.lane);
+            }
+            let is_lost =
+                matches!(done.settled.settlement.state, DeliveryState::Refused | DeliveryState::Expired);
+            if let (Some(who), true, true) = (&done.settled.recipient, done.seen.house, is_lost) {
+                let (who, why) = (Masked(who.as_str()).to_string(), &done.settled.settlement.last_reply);
+                let text = format!("{who}: {}", MaskedText(why));
+                self.owner.alarms.raise(AlarmCause::HouseUnreachable, &who, &text, now);
             }
             if !done.seen.is_bad() {
                 self.traffic.count(&done.seen, now);
@@ -307,7 +336,7 @@ impl Gatherer {
         }
         for turn in turns {
             if let Turn::Delivery(claimed) = turn {
-                self.held.insert(claimed.id, claimed.lane);
+                self.held.insert(claimed.id, Held { lane: claimed.lane, lease: claimed.lease });
             }
         }
         *lock(&self.dry) = self.traffic.dry();
@@ -373,7 +402,8 @@ impl Gatherer {
             turns[at] = match claimed.next() {
                 Some(one) => {
                     self.traffic.sent_by(asks[at].relay);
-                    Turn::Delivery(Box::new(one))
+                    self.leases += 1;
+                    Turn::Delivery(Box::new(Claimed { lease: self.leases, ..one }))
                 }
                 None => none.clone(),
             };

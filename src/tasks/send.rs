@@ -462,7 +462,10 @@ impl Connection {
             uncertain_before: claimed.uncertain_before,
             jitter: jitter(claimed.id, claimed.attempt),
         };
-        let settlement = settle(outcome, history, self.line.clock.now(), &self.line.retry.of(claimed.kind));
+        let mut settlement =
+            settle(outcome, history, self.line.clock.now(), &self.line.retry.of(claimed.kind));
+        let house = claimed.is_for_the_house();
+        settlement.suppress = settlement.suppress.filter(|_| !house);
         self.tell(claimed, measure::class(outcome), &settlement);
         // What is said before a recipient is named is the relay's and no lane's.
         let of_lane = !outcome.is_the_relays_fault();
@@ -472,13 +475,15 @@ impl Connection {
             subscriber: claimed.subscriber_id,
             weight: weigh(outcome),
             throttle: throttle(outcome).filter(|_| of_lane),
+            house,
         };
         self.done(claimed, settlement, seen)
     }
 
     fn done(&self, claimed: &Claimed, settlement: Settlement, seen: Seen) -> Done {
+        let is_named = seen.house || settlement.suppress.is_some();
         let settled = Settled {
-            recipient: settlement.suppress.map(|_| claimed.address.clone()),
+            recipient: is_named.then(|| claimed.address.clone()),
             delivery: claimed.id,
             attempt: claimed.attempt,
             owner: self.line.owner,
@@ -486,7 +491,7 @@ impl Connection {
             at: self.line.clock.now(),
             settlement,
         };
-        Done { settled, seen }
+        Done { settled, seen, lease: Some(claimed.lease) }
     }
 
     fn tell(&self, claimed: &Claimed, class: &str, settlement: &Settlement) {

@@ -80,6 +80,8 @@ pub struct Seen {
     pub subscriber: Option<i64>,
     pub weight: Weight,
     pub throttle: Option<Throttle>,
+    /// Somebody of the house was to get it.
+    pub house: bool,
 }
 
 impl Seen {

@@ -143,7 +143,8 @@ impl Session {
                 enhanced: Some("5.6.7".into()),
                 text: "5.6.7 not sent: the address needs SMTPUTF8, which the relay does not offer".into(),
                 phase: Phase::Rcpt,
-                judgement: Judgement::new(ReplyClass::Recipient, "smtputf8"),
+                // It is the relay that lacks something: nobody's mailbox is worse for it.
+                judgement: Judgement::new(ReplyClass::Ignored, "smtputf8"),
             }));
         }
         if let Some(limit) = self.offers.size.filter(|limit| message.len() as u64 > *limit) {

@@ -7,19 +7,21 @@ use std::time::Duration;
 
 use mail_parser::MessageParser;
 use tidings::app::Setup;
+use tidings::domain::address::Address;
 use tidings::domain::alarm::AlarmCause;
 use tidings::domain::edition::EditionState;
 use tidings::domain::settings::OnUncertain;
-use tidings::runtime::Timestamp;
+use tidings::domain::suppression::SuppressionReason;
+use tidings::runtime::{Clock, Timestamp};
 use tidings::store::deliveries::DeliveryRow;
-use tidings::store::{Store, alarms, deliveries, editions};
+use tidings::store::{Store, alarms, deliveries, editions, suppressions};
 use tidings::tasks::alarm::{Alarms, Teller};
 use tidings::tasks::send::Step;
 use tidings::tasks::watch::Watch;
 
 use crate::support::clock::TUESDAY;
 use crate::support::daemon::{Site, until};
-use crate::support::peer::{Do, Peer, Stage};
+use crate::support::peer::{Do, Moment, Peer, Stage};
 use crate::support::receiving::example;
 use crate::support::sending::{Sending, queued_edition};
 use crate::support::stores::{TestStore, on_every_store};
@@ -104,6 +106,60 @@ async fn one_mail_per_cause_and_hour_across_restarts_and_processes() {
         }
         assert_eq!(other.step(later).await.unwrap(), 2);
         assert_eq!(mails(&store).await.len(), 4);
+    })
+    .await;
+}
+
+/// A bounce keeps newsletters from an address, and nothing of its work from somebody of the house.
+#[tokio::test]
+async fn who_of_the_house_cannot_be_reached_is_told_of_and_tried_again() {
+    on_every_store(|store| async move {
+        let gone = |moment: &Moment| match moment.stage {
+            Stage::Rcpt => Do::Say("550 5.1.1 no such user"),
+            _ => Do::Go,
+        };
+        let peer = Peer::start(&["PIPELINING"], gone).await;
+        let sending = Sending::start(&store, &peer, OnUncertain::Resend).await;
+        let setup = example(&[]);
+        let teller = Teller { alarms: sending.line.alarms.clone(), ..teller(&store, &setup) };
+        teller.alarms.raise(AlarmCause::ConfigRefused, "", &"3 problems", TUESDAY);
+        assert_eq!(teller.step(TUESDAY).await.unwrap(), 1);
+        sending.drain().await;
+        assert_eq!(mails(&store).await[0].state, "refused");
+        assert_eq!(suppressions::list(&mut store.read().await.unwrap()).await.unwrap(), []);
+        teller.step(TUESDAY).await.unwrap();
+        let about = known(&store).await;
+        let about: Vec<_> =
+            about.iter().filter(|alarm| alarm.occurred.cause == AlarmCause::HouseUnreachable).collect();
+        assert!(about.len() == 1 && about[0].occurred.text.contains("550 5.1.1"), "{about:?}");
+        assert!(!about[0].occurred.text.contains("ops@"), "masked: {about:?}");
+
+        // However it came to be: what was suppressed before is tried.
+        let mut tx = store.write().await.unwrap();
+        let operator = Address::parse("ops@example.org").unwrap();
+        suppressions::add(&mut tx, &operator, SuppressionReason::HardBounce, "once", TUESDAY).await.unwrap();
+        tx.commit().await.unwrap();
+        for (after, mails_of_it) in [(23, 1), (24, 2)] {
+            sending.drain().await;
+            let now = TUESDAY + after * 60 * MINUTE;
+            sending.clock.advance(now.since(sending.clock.now()));
+            teller.step(now).await.unwrap();
+            let told = mails(&store).await;
+            assert_eq!(told.len(), 1 + mails_of_it, "once a day: {told:?}");
+        }
+        sending.drain().await;
+        assert!(mails(&store).await.iter().all(|mail| mail.state == "refused"));
+        // Only somebody's word keeps it away.
+        let mut tx = store.write().await.unwrap();
+        suppressions::remove(&mut tx, &operator).await.unwrap();
+        suppressions::add(&mut tx, &operator, SuppressionReason::Manual, "a wish", TUESDAY).await.unwrap();
+        tx.commit().await.unwrap();
+        let later = TUESDAY + 30 * 60 * MINUTE;
+        sending.clock.advance(later.since(sending.clock.now()));
+        teller.alarms.raise(AlarmCause::ConfigRefused, "", &"4 problems", later);
+        teller.step(later).await.unwrap();
+        sending.drain().await;
+        assert_eq!(mails(&store).await.iter().filter(|mail| mail.state == "skipped").count(), 1);
     })
     .await;
 }

@@ -9,9 +9,12 @@ use tidings::app::{Daemon, Parts, Setup};
 use tidings::domain::delivery::{DeliveryState, Settlement};
 use tidings::domain::settings::OnUncertain;
 use tidings::runtime::{Clock, Shutdown, Timestamp};
+use tidings::store::claims::Claimed;
 use tidings::store::deliveries::Settled;
 use tidings::store::{Store, owners};
 use tidings::tasks::lease;
+use tidings::tasks::ledger::{Done, Turn};
+use tidings::tasks::traffic::Seen;
 
 use crate::support::clock::{StoppedClock, TUESDAY};
 use crate::support::daemon::Site;
@@ -68,6 +71,53 @@ async fn what_it_held_is_uncertain_and_it_claims_no_more() {
         slow.tidy(slow.clock.now()).await;
         let counts = slow.counts().await;
         assert_eq!((counts.accepted, counts.uncertain, counts.queued), (1, 0, 9));
+    })
+    .await;
+}
+
+/// A commit is written and its answer lost: the settlement comes again. What was no attempt leaves its number to the next claim,
+/// whose lease it must not end.
+#[tokio::test]
+async fn a_settlement_that_comes_again_ends_no_later_lease() {
+    on_every_store(|store| async move {
+        let peer = Peer::willing().await;
+        let sending = Sending::start(&store, &peer, OnUncertain::Resend).await;
+        queued_edition(&store, 1).await;
+        let ledger = &sending.line.ledger;
+        let Turn::Delivery(first) = ledger.turn(None, true).await.unwrap() else { panic!("it is due") };
+        let untried = Settlement::untried(sending.clock.now(), "the relay hung up at MAIL");
+        let done = |claimed: &Claimed, settlement| Done {
+            settled: Settled {
+                recipient: None,
+                delivery: claimed.id,
+                attempt: claimed.attempt,
+                owner: sending.line.owner,
+                relay: "main".into(),
+                at: sending.clock.now(),
+                settlement,
+            },
+            seen: Seen::default(),
+            lease: Some(claimed.lease),
+        };
+        let back = done(&first, untried);
+        assert_eq!(ledger.turn(Some(back.clone()), false).await.unwrap(), Turn::Nothing);
+        let Turn::Delivery(second) = ledger.turn(None, true).await.unwrap() else {
+            panic!("it is due again")
+        };
+        assert_eq!((second.id, second.attempt), (first.id, first.attempt), "its number was left to it");
+
+        assert_eq!(ledger.turn(Some(back), true).await.unwrap(), Turn::Nothing, "nobody else may have it");
+        let counts = sending.counts().await;
+        assert_eq!((counts.leased, counts.queued), (1, 0));
+        let accepted = Settlement {
+            state: DeliveryState::Accepted,
+            due_at: None,
+            last_reply: "250 ok".into(),
+            burns_attempt: true,
+            suppress: None,
+        };
+        ledger.turn(Some(done(&second, accepted)), false).await.unwrap();
+        assert_eq!(sending.counts().await.accepted, 1);
     })
     .await;
 }

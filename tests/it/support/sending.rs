@@ -11,6 +11,7 @@ use tidings::mail::compose::{Frame, Kind, ListId, ReplyTo};
 use tidings::mail::token::Keyring;
 use tidings::runtime::{Shutdown, Timestamp};
 use tidings::store::{Store, bodies, editions, owners, people};
+use tidings::tasks::alarm::Alarms;
 use tidings::tasks::content::Shelf;
 use tidings::tasks::ledger::{self, Owner};
 use tidings::tasks::send::{Connection, SendLine, Step};
@@ -184,11 +185,12 @@ impl Sending {
         let owner = owners::register(&mut tx, "test", TUESDAY).await.unwrap();
         tx.commit().await.unwrap();
         let shelf = shipped_shelf();
+        let alarms = Alarms::default();
         let who = Owner {
             id: owner,
             key_id: keyring.current_key_id().into(),
             shelf: shelf.clone(),
-            alarms: Default::default(),
+            alarms: alarms.clone(),
         };
         let (asks, gatherer) = ledger::ledger(store.clone(), who);
         let now = clock.clone();
@@ -206,7 +208,7 @@ impl Sending {
             shelf,
             bodies: Default::default(),
             health: Default::default(),
-            alarms: Default::default(),
+            alarms,
             clock: Arc::new(clock.clone()),
             shutdown: Shutdown::new(),
             wake: Default::default(),
