@@ -29,6 +29,8 @@ pub struct Limits {
     pub head: Duration,
     /// For a connection as a whole, however many requests it carries.
     pub whole: Duration,
+    /// More for the answer that is under way then: a large file on a slow line.
+    pub answer: Duration,
     /// Of a request's head, in bytes; a longer one is answered with 431.
     pub head_bytes: usize,
 }
@@ -39,6 +41,8 @@ impl Limits {
         connections: 64,
         head: Duration::from_secs(5),
         whole: Duration::from_secs(60),
+        // 25 MB within it are 220 kbit/s.
+        answer: Duration::from_secs(900),
         head_bytes: 16 << 10,
     };
 }
@@ -49,6 +53,7 @@ impl Limits {
         connections: 512,
         head: Duration::from_secs(10),
         whole: Duration::from_secs(60),
+        answer: LAST_ANSWER,
         head_bytes: 16 << 10,
     };
 }
@@ -100,14 +105,19 @@ async fn answer((stream, peer): (TcpStream, SocketAddr), pages: Router, limits: 
         request
     }));
     let mut connection = std::pin::pin!(server.serve_connection(TokioIo::new(stream), service));
-    let ended = tokio::select! {
-        ended = connection.as_mut() => Some(ended),
-        () = tokio::time::sleep(limits.whole) => None,
-        () = shutdown.wait() => None,
+    let is_over = tokio::select! {
+        _ = connection.as_mut() => return,
+        () = tokio::time::sleep(limits.whole) => true,
+        () = shutdown.wait() => false,
     };
-    if ended.is_none() {
-        connection.as_mut().graceful_shutdown();
-        // A peer that does not read is cut in the middle of its answer.
-        drop(tokio::time::timeout(LAST_ANSWER, connection).await);
+    connection.as_mut().graceful_shutdown();
+    if is_over {
+        tokio::select! {
+            _ = connection.as_mut() => return,
+            () = tokio::time::sleep(limits.answer) => {}
+            () = shutdown.wait() => {}
+        }
     }
+    // A peer that does not read is cut in the middle of its answer.
+    drop(tokio::time::timeout(LAST_ANSWER, connection).await);
 }

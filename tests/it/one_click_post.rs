@@ -171,6 +171,7 @@ async fn w219_long_slow_and_odd_requests_are_turned_away_and_the_next_one_is_ans
         connections: 2,
         head: Duration::from_millis(200),
         whole: Duration::from_millis(500),
+        answer: Duration::from_millis(500),
         ..Limits::PUBLIC
     };
     let front = Front::start_with(&test.store, example(&[]), limits).await;

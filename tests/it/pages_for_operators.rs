@@ -186,6 +186,7 @@ async fn who_says_nothing_or_too_much_is_cut_and_the_next_one_is_answered() {
         connections: 2,
         head: Duration::from_millis(200),
         whole: Duration::from_secs(2),
+        answer: Duration::from_millis(500),
         ..Limits::PRIVATE
     };
     let pages = Pages::of(&test.store, limits).await;
