@@ -304,8 +304,16 @@ fn web(root: &mut Section<'_>) -> WebSettings {
     let private = section.optional("private");
     web.private = private.as_ref().and_then(|found| found.parse(syntax::socket));
     web.private_url = section.optional("private_url").and_then(|found| found.parse(urls::web_base));
-    if let (Some(found), true) = (private, web.listen.is_some() && web.listen == web.private) {
+    if let (Some(found), true) = (&private, web.listen.is_some() && web.listen == web.private) {
         found.wrong::<()>("is the public address too", "give the private pages an address of their own");
+    }
+    let is_bare = web.private.is_some_and(|address| !address.ip().is_loopback()) && web.private_url.is_none();
+    if let (Some(found), true) = (private, is_bare) {
+        found.wrong::<()>(
+            "can be reached from other machines, and who signs in there would be read on the way",
+            "put a proxy with a certificate before it and name it: private_url = \"https://desk.example.org\"; or listen on \
+             127.0.0.1",
+        );
     }
     section.finish();
     web

@@ -147,9 +147,11 @@ impl<S: Signing> FromRequestParts<S> for Signed {
         match <Signed as OptionalFromRequestParts<S>>::from_request_parts(parts, site).await? {
             Some(signed) => Ok(signed),
             None => {
-                let back = if parts.method == Method::GET { way_back(parts.uri.path()) } else { "" };
+                let back = way_back(parts.uri.path());
                 let question = if back.is_empty() { String::new() } else { format!("?back={back}") };
-                Err(to(format!("{}/sign-in{question}", base(site))))
+                let href = format!("{}/sign-in{question}", base(site));
+                // Who pressed a button must not believe that it did something.
+                Err(if parts.method == Method::POST { undone(site, &href) } else { to(href) })
             }
         }
     }
@@ -245,7 +247,7 @@ async fn look<S: Signing>(State(site): State<S>, Path(link): Path<String>) -> Re
 
 async fn open<S: Signing>(State(site): State<S>, Path(link): Path<String>, request: Request) -> Response {
     // Another site that signs its own reader in here would read along what they do.
-    if is_from_elsewhere(request.headers()) {
+    if is_from_elsewhere(request.headers(), &site.url()) {
         return refused(StatusCode::FORBIDDEN);
     }
     if let Err(status) = form::read(request).await {
@@ -298,6 +300,15 @@ fn out<S: Signing>(site: &S) -> Response {
     site.page(StatusCode::OK, "note", fields)
 }
 
+fn undone<S: Signing>(site: &S, sign_in: &str) -> Response {
+    let fields = json!({
+        "title": "You are signed out",
+        "lead": "Nothing was done. Sign in, and press the button again.",
+        "link": { "href": sign_in, "label": "Sign in" },
+    });
+    site.page(StatusCode::UNAUTHORIZED, "note", fields)
+}
+
 fn spent<S: Signing>(site: &S) -> Response {
     let fields = json!({
         "title": "This link does not work",
@@ -346,11 +357,20 @@ fn with_cookie<S: Signing>(site: &S, mut answer: Response, value: &str, life: u6
     answer
 }
 
-/// A browser says whether a form comes from our own page. Who does not say it is no browser of these years, and a form that
-/// carries a token is checked by that.
-fn is_from_elsewhere(headers: &HeaderMap) -> bool {
-    let said = headers.get("sec-fetch-site").map(HeaderValue::as_bytes);
-    said.is_some_and(|said| said != b"same-origin" && said != b"none")
+/// A browser says whether a form comes from our own page: wherever it trusts the connection, and that is where our pages are. The
+/// origin, which it says everywhere, is `null` for our own forms, as their pages send no referrer. A form that carries a token is
+/// checked by that.
+fn is_from_elsewhere(headers: &HeaderMap, url: &str) -> bool {
+    let said = |name: &str| headers.get(name).map(HeaderValue::as_bytes);
+    let starts_so = |origin: &[u8]| {
+        let rest = url.as_bytes().strip_prefix(origin);
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/"))
+    };
+    match (said("sec-fetch-site"), said("origin")) {
+        (Some(site), _) => site != b"same-origin" && site != b"none",
+        (None, Some(origin)) => origin != b"null" && !starts_so(origin),
+        (None, None) => false,
+    }
 }
 
 #[cfg(test)]
@@ -369,13 +389,19 @@ mod tests {
 
     #[test]
     fn a_form_of_another_site_is_told() {
-        let said = |said: &'static str| {
-            is_from_elsewhere(&HeaderMap::from_iter([(
-                "sec-fetch-site".parse().unwrap(),
-                HeaderValue::from_static(said),
-            )]))
+        let says = |name: &'static str, said: &'static str| {
+            let headers = HeaderMap::from_iter([(name.parse().unwrap(), HeaderValue::from_static(said))]);
+            is_from_elsewhere(&headers, "https://desk.example.org/house")
         };
-        assert!(said("cross-site") && said("same-site"));
-        assert!(!said("same-origin") && !said("none") && !is_from_elsewhere(&HeaderMap::new()));
+        let site = |said| says("sec-fetch-site", said);
+        assert!(site("cross-site") && site("same-site") && !site("same-origin") && !site("none"));
+        assert!(!is_from_elsewhere(&HeaderMap::new(), "https://desk.example.org"));
+        let origin = |said| says("origin", said);
+        assert!(
+            origin("http://evil.example")
+                && origin("https://desk.example")
+                && origin("https://desk.example.org.evil")
+        );
+        assert!(!origin("null") && !origin("https://desk.example.org"));
     }
 }

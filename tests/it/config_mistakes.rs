@@ -276,6 +276,11 @@ fn single_mistakes_of_operators() {
             "[web]\nproxies = [\"10.0.0.0/33\"]",
             "tidings.toml:13:12 web.proxies.0: `10.0.0.0/33` is no IP address and no network",
         ),
+        (
+            "[web]\nprivate = \"0.0.0.0:8026\"",
+            "tidings.toml:13:11 web.private: can be reached from other machines, and who signs in there would be read on the \
+             way",
+        ),
         ("[web]\nlisten = \"localhost\"", "tidings.toml:13:10 web.listen: `localhost` is not an IP address"),
         ("[retry]\ngive_up = \"0d\"", "tidings.toml:13:11 retry.give_up: is no time at all"),
         ("[intake]\nmax_message = \"1GB\"", "tidings.toml:13:15 intake.max_message: `1GB` is not a size"),
