@@ -168,7 +168,7 @@ async fn send(
         let delivery = proof::queue(&mut tx, proof, &to, person.map(|person| person.id), now).await?;
         queued.push(Queued { delivery, tier: proof.tier.as_str(), address: to.as_str() });
     }
-    audit::record(&mut tx, now, "cli", "preview", &args.edition, &format!("to {to}")).await?;
+    audit::record(&mut tx, now, "cli", "edition preview", &args.edition, &format!("to {to}")).await?;
     let alive = owners::alive(&mut tx, lease::silence_before(now)).await?;
     tx.commit().await?;
     if context.output.json {

@@ -37,14 +37,16 @@ fn read((at, actor, action, subject, detail): Row) -> Entry {
     Entry { at: Timestamp(at), actor, action, subject, detail }
 }
 
-/// What was changed about one thing, the newest first.
+/// What was changed about one thing, the newest first. `kind`: how these actions begin, `edition` or `inbox`; an edition may be
+/// called 1, as a conversation is.
 ///
 /// # Errors
 /// When the database fails.
-pub async fn about(tx: &mut Tx, subject: &str, limit: i64) -> Result<Vec<Entry>, StoreError> {
+pub async fn about(tx: &mut Tx, (kind, subject): (&str, &str), limit: i64) -> Result<Vec<Entry>, StoreError> {
     const SQL: &str = "SELECT at, actor, action, subject, detail FROM audit WHERE subject = $1 \
-        ORDER BY id DESC LIMIT $2 + 0";
-    Ok(rows!(tx, Row, SQL, subject, limit)?.into_iter().map(read).collect())
+        AND action LIKE $2 ORDER BY id DESC LIMIT $3 + 0";
+    let like = format!("{kind} %");
+    Ok(rows!(tx, Row, SQL, subject, like.as_str(), limit)?.into_iter().map(read).collect())
 }
 
 /// The changes whose action begins so, the newest first.

@@ -329,8 +329,9 @@ async fn shown(
         Err(later) => return later,
     };
     let asked = slug.to_owned();
-    let read =
-        rooms.read(|store| async move { audit::about(&mut store.read().await?, &asked, ITS_CHANGES).await });
+    let read = rooms.read(|store| async move {
+        audit::about(&mut store.read().await?, ("edition", &asked), ITS_CHANGES).await
+    });
     let changes = match read.await {
         Ok(changes) => changes,
         Err(later) => return later,

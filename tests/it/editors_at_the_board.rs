@@ -106,7 +106,7 @@ async fn orders_are_those_of_the_commands_and_an_old_page_orders_nothing() {
         house.clock.advance(Duration::from_secs(60));
         let page = house.get(&editor, "/board/weekly").await.body;
         assert!(page.contains("3 skipped of 3") && page.contains("cancelled by ed@example.org"), "{page}");
-        let rows = audit::about(&mut store.read().await.unwrap(), "weekly", 20).await.unwrap();
+        let rows = audit::about(&mut store.read().await.unwrap(), ("edition", "weekly"), 20).await.unwrap();
         let said: Vec<String> =
             rows.iter().rev().map(|row| format!("{} {}: {}", row.actor, row.action, row.detail)).collect();
         assert_eq!(
