@@ -2,15 +2,18 @@
 //! number of rows and of characters, whatever people send.
 
 use super::sql::{row, rows, run};
-use super::{StoreError, Tx, answers, word};
+use super::{StoreError, Tx, answers, search, word};
 use crate::domain::desk::Seen;
 use crate::domain::publication::TierId;
 use crate::domain::thread::{PostKind, ThreadState};
 use crate::runtime::Timestamp;
 use crate::store::answers::BodyFile;
 
-/// Characters of one post that a page shows. The raw message has all of them.
-pub const SHOWN_MAX: usize = 50_000;
+/// Characters of one post that a page shows, of its words and of what is folded. The raw message has all of them.
+pub const SHOWN_MAX: usize = 20_000;
+
+/// Characters of all posts of a page. What is more is behind the link to older posts.
+const PAGE_MAX: usize = 200_000;
 
 /// Which conversations.
 #[derive(Clone, Copy, Debug)]
@@ -65,15 +68,14 @@ const ORDER: &str = "CASE t.state WHEN 'open' THEN 0 WHEN 'waiting' THEN 1 ELSE 
         AND replace($1, ',' || s.tier || ',', '') <> $1 THEN 0 ELSE 1 END, \
     coalesce(t.waiting_since, 0), t.last_post_at DESC, t.id DESC";
 
-const SEARCHED: &str = " AND (lower(t.subject) LIKE $3 ESCAPE '!' OR lower(t.address) LIKE $3 ESCAPE '!' \
-    OR lower(t.name) LIKE $3 ESCAPE '!' OR CAST(t.id AS TEXT) = $4 \
-    OR EXISTS (SELECT 1 FROM posts p WHERE p.thread_id = t.id AND lower(p.text) LIKE $3 ESCAPE '!'))";
-
 /// # Errors
 /// When the database fails.
 pub async fn list(tx: &mut Tx, asked: &Asked<'_>, now: Timestamp) -> Result<Vec<Line>, StoreError> {
     let state = asked.state.map(|state| format!(" AND t.state = '{state}'")).unwrap_or_default();
-    let search = if asked.search.is_empty() { " AND $3 = $4" } else { SEARCHED };
+    let search = match asked.search {
+        "" => " AND $3 = $4".to_owned(),
+        _ => format!(" AND (CAST(t.id AS TEXT) = $4 OR {})", search::in_threads(tx.dialect(), "$3")),
+    };
     // The page is cut out first, so that words are read for its rows only.
     let sql = format!(
         "SELECT t.id AS number, t.state, t.name, t.address, s.tier, s.term_ends_at, t.subject, \
@@ -86,12 +88,10 @@ pub async fn list(tx: &mut Tx, asked: &Asked<'_>, now: Timestamp) -> Result<Vec<
         LEFT JOIN staff a ON a.id = t.assigned_to ORDER BY {ORDER}"
     );
     let paid: String = asked.paid.iter().map(|tier| format!(",{tier},")).collect();
-    let needle = asked.search.trim_start_matches('#').to_lowercase();
-    let plain: String =
-        needle.chars().flat_map(|c| "!%_".contains(c).then_some('!').into_iter().chain([c])).collect();
-    let (like, number) = match asked.search {
+    let needle = asked.search.trim_start_matches('#');
+    let (pattern, number) = match asked.search {
         "" => (String::new(), String::new()),
-        _ => (format!("%{plain}%"), needle.trim().to_owned()),
+        _ => (search::pattern(tx.dialect(), needle), needle.trim().to_owned()),
     };
     let sql = sqlx::AssertSqlSafe(sql);
     let found = rows!(
@@ -100,7 +100,7 @@ pub async fn list(tx: &mut Tx, asked: &Asked<'_>, now: Timestamp) -> Result<Vec<
         sql,
         paid.as_str(),
         now.millis(),
-        like.as_str(),
+        pattern.as_str(),
         number.as_str(),
         asked.limit,
         asked.skip
@@ -192,11 +192,17 @@ struct PostRow {
     last_reply: Option<String>,
 }
 
-/// The newest posts of a conversation before `before`, oldest first.
+/// The newest posts of a conversation before `before`, oldest first: at most `limit`, and as many as are read on one page. Also
+/// whether there are older ones.
 ///
 /// # Errors
 /// When the database fails.
-pub async fn posts(tx: &mut Tx, thread: i64, before: i64, limit: i64) -> Result<Vec<Post>, StoreError> {
+pub async fn posts(
+    tx: &mut Tx,
+    thread: i64,
+    before: i64,
+    limit: usize,
+) -> Result<(Vec<Post>, bool), StoreError> {
     let sql = format!(
         "SELECT p.id, p.kind, p.from_name, p.from_address, p.at, substr(p.text, 1, {SHOWN_MAX}) AS text, \
             substr(p.folded, 1, {SHOWN_MAX}) AS folded, \
@@ -207,23 +213,29 @@ pub async fn posts(tx: &mut Tx, thread: i64, before: i64, limit: i64) -> Result<
     );
     const FILES: &str = "SELECT a.post_id, a.id, a.name, a.type, a.bytes FROM attachments a \
         JOIN posts p ON p.id = a.post_id WHERE p.thread_id = $1 AND p.id >= $2 AND p.id < $3 ORDER BY a.id";
-    let found = rows!(tx, PostRow, sqlx::AssertSqlSafe(sql), thread, before, limit)?;
-    let mut posts = Vec::new();
-    for row in found.into_iter().rev() {
-        let shown = (row.text.chars().count() + row.folded.chars().count()) as i64;
+    let found = rows!(tx, PostRow, sqlx::AssertSqlSafe(sql), thread, before, limit as i64 + 1)?;
+    let (mut posts, mut all, mut has_older) = (Vec::new(), 0, false);
+    for row in found {
+        let shown = row.text.chars().count() + row.folded.chars().count();
+        all += shown;
+        if posts.len() == limit || (all > PAGE_MAX && !posts.is_empty()) {
+            has_older = true;
+            break;
+        }
         posts.push(Post {
             id: row.id,
             kind: word("a post's kind", &row.kind, PostKind::from_word)?,
             from_name: row.from_name,
             from_address: row.from_address,
             at: Timestamp(row.at),
-            is_cut: shown < row.length,
+            is_cut: (shown as i64) < row.length,
             text: row.text,
             folded: row.folded,
             files: Vec::new(),
             delivery: row.delivery.map(|state| (state, row.last_reply)),
         });
     }
+    posts.reverse();
     let first = posts.first().map_or(0, |post: &Post| post.id);
     type File = (i64, i64, String, String, i64);
     for (post, id, name, media_type, bytes) in rows!(tx, File, FILES, thread, first, before)? {
@@ -231,7 +243,7 @@ pub async fn posts(tx: &mut Tx, thread: i64, before: i64, limit: i64) -> Result<
             owner.files.push(Attached { id, name, media_type, bytes });
         }
     }
-    Ok(posts)
+    Ok((posts, has_older))
 }
 
 /// What a page shows of a conversation. Automatic mail is no news.
@@ -246,19 +258,26 @@ pub async fn seen(tx: &mut Tx, thread: i64) -> Result<Seen, StoreError> {
     Ok(Seen { post, change })
 }
 
-/// Whether this member has said these very words after `post`.
-///
+/// What happened in a conversation since a page showed it; more than one of each is not told apart.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct News {
+    /// Kind, member and words of a post.
+    pub posts: Vec<(String, Option<i64>, String)>,
+    /// Action and detail of a change, as the audit has them.
+    pub changes: Vec<(String, String)>,
+}
+
 /// # Errors
 /// When the database fails.
-pub async fn was_said(
-    tx: &mut Tx,
-    (thread, member): (i64, i64),
-    post: i64,
-    (kind, text): (PostKind, &str),
-) -> Result<bool, StoreError> {
-    const SQL: &str = "SELECT id FROM posts WHERE thread_id = $1 AND staff_id = $2 AND id > $3 AND kind = $4 \
-        AND text = $5 LIMIT 1";
-    Ok(row!(tx, (i64,), SQL, thread, member, post, kind.as_str(), text)?.is_some())
+pub async fn news(tx: &mut Tx, thread: i64, seen: Seen) -> Result<News, StoreError> {
+    const POSTS: &str = "SELECT kind, staff_id, text FROM posts WHERE thread_id = $1 AND id > $2 \
+        AND kind <> 'automatic' ORDER BY id LIMIT 2";
+    const CHANGES: &str = "SELECT action, detail FROM audit WHERE subject = $1 AND id > $2 \
+        AND action LIKE 'inbox %' ORDER BY id LIMIT 2";
+    Ok(News {
+        posts: rows!(tx, (String, Option<i64>, String), POSTS, thread, seen.post)?,
+        changes: rows!(tx, (String, String), CHANGES, thread.to_string(), seen.change)?,
+    })
 }
 
 /// Makes everybody else who answers in this conversation wait until this transaction ends.

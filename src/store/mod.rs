@@ -31,6 +31,7 @@ pub mod people;
 mod query_plans;
 pub mod requests;
 pub mod retention;
+mod search;
 pub mod sessions;
 pub mod slots;
 mod sql;

@@ -40,6 +40,14 @@ pub enum Dialect {
 }
 
 impl Dialect {
+    /// The operator of `store::search`.
+    pub(super) fn matches(self) -> &'static str {
+        match self {
+            Dialect::Sqlite => "GLOB",
+            Dialect::Postgres => "~",
+        }
+    }
+
     /// What stands before and after the inner SELECT of a claim. Two processes never claim one row: PostgreSQL needs it said,
     /// SQLite has one writer. PostgreSQL plans `IN (SELECT ..)` anew at each claim, and an array once.
     pub(super) fn around_claim(self) -> (&'static str, &'static str) {

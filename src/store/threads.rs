@@ -2,7 +2,7 @@
 
 use super::sql::{row, rows, rows_each, run};
 use super::staff::StaffRow;
-use super::{StoreError, Tx, word};
+use super::{StoreError, Tx, search, word};
 use crate::domain::thread::{PostKind, ThreadState};
 use crate::runtime::Timestamp;
 
@@ -355,12 +355,12 @@ const ALL: &str = "SELECT t.id AS thread, t.state, t.address AS subscriber, t.na
 /// When the database fails.
 pub async fn inbox(tx: &mut Tx, search: &str, limit: i64) -> Result<Vec<ThreadRow>, StoreError> {
     let sql = format!(
-        "{COLUMNS} WHERE $1 = '' OR lower(subject) LIKE $2 OR lower(subscriber) LIKE $2 OR lower(name) LIKE $2 \
-            OR EXISTS (SELECT 1 FROM posts p WHERE p.thread_id = thread AND lower(p.text) LIKE $2) \
-        ORDER BY waiting_since IS NULL, waiting_since, thread LIMIT $3 + 0"
+        "{COLUMNS} WHERE $1 = '' OR thread IN (SELECT t.id FROM threads t WHERE {}) \
+        ORDER BY waiting_since IS NULL, waiting_since, thread LIMIT $3 + 0",
+        search::in_threads(tx.dialect(), "$2")
     );
-    let like = format!("%{}%", search.to_lowercase());
-    let found = rows!(tx, Listed, sqlx::AssertSqlSafe(sql), search, like.as_str(), limit)?;
+    let pattern = search::pattern(tx.dialect(), search);
+    let found = rows!(tx, Listed, sqlx::AssertSqlSafe(sql), search, pattern.as_str(), limit)?;
     found.into_iter().map(read).collect()
 }
 
@@ -375,13 +375,12 @@ pub async fn in_state(
     limit: i64,
 ) -> Result<Vec<ThreadRow>, StoreError> {
     let sql = format!(
-        "{ALL} WHERE t.state = $1 AND t.merged_into IS NULL AND ($2 = '' OR lower(t.subject) LIKE $3 OR lower(t.address) LIKE $3 \
-            OR lower(t.name) LIKE $3 \
-            OR EXISTS (SELECT 1 FROM posts p WHERE p.thread_id = t.id AND lower(p.text) LIKE $3)) \
-        ORDER BY t.last_post_at DESC, t.id DESC LIMIT $4 + 0"
+        "{ALL} WHERE t.state = $1 AND t.merged_into IS NULL AND ($2 = '' OR {}) \
+        ORDER BY t.last_post_at DESC, t.id DESC LIMIT $4 + 0",
+        search::in_threads(tx.dialect(), "$3")
     );
-    let like = format!("%{}%", search.to_lowercase());
-    let found = rows!(tx, Listed, sqlx::AssertSqlSafe(sql), state.as_str(), search, like.as_str(), limit)?;
+    let pattern = search::pattern(tx.dialect(), search);
+    let found = rows!(tx, Listed, sqlx::AssertSqlSafe(sql), state.as_str(), search, pattern.as_str(), limit)?;
     found.into_iter().map(read).collect()
 }
 

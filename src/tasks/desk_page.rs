@@ -11,9 +11,10 @@ use super::threading::Desk;
 use crate::domain::desk::{DeskOrder, Outcome, Wish};
 use crate::domain::thread::{PostKind, ThreadState};
 use crate::runtime::Timestamp;
+use crate::store::desk::{self, News};
 use crate::store::staff::StaffRow;
 use crate::store::threads::{self, NewPost, Participant};
-use crate::store::{Store, Tx, audit, desk, staff};
+use crate::store::{Store, Tx, audit, staff};
 
 /// Beside whose changes an audit row says that they came from here.
 const DOOR: &str = "desk";
@@ -41,9 +42,9 @@ impl DeskPage {
         desk::hold(&mut tx, number).await?;
         let Some(thread) = threads::participant(&mut tx, number).await? else { return Ok(Outcome::Unknown) };
         if desk::seen(&mut tx, number).await? != order.seen {
-            let outcome =
-                if self.is_repeated(&mut tx, number, order).await? { Outcome::Done } else { Outcome::Moved };
-            return Ok(outcome);
+            let news = desk::news(&mut tx, number, order.seen).await?;
+            let is_done = is_repeated(order, member, &members, &news);
+            return Ok(if is_done { Outcome::Done } else { Outcome::Moved });
         }
         let outcome = self.act(&mut tx, (&thread, member, &members), order, now).await?;
         if outcome == Outcome::Done {
@@ -51,17 +52,6 @@ impl DeskPage {
             self.wake.notify_waiters();
         }
         Ok(outcome)
-    }
-
-    /// The same words once more are no second answer: a button was pressed twice.
-    async fn is_repeated(&self, tx: &mut Tx, number: i64, order: &DeskOrder) -> Result<bool, EffectProblem> {
-        let kind = match order.wish {
-            Wish::Answer { .. } => PostKind::Staff,
-            Wish::Note => PostKind::Note,
-            Wish::Close | Wish::Reopen | Wish::Assign(_) => return Ok(false),
-        };
-        let said = (kind, order.text.as_str());
-        Ok(desk::was_said(tx, (number, order.member), order.seen.post, said).await?)
     }
 
     async fn act(
@@ -72,25 +62,29 @@ impl DeskPage {
         now: Timestamp,
     ) -> Result<Outcome, EffectProblem> {
         let number = thread.thread;
-        let by = format!("by {}", member.name);
+        let (action, detail) = told(order, member, members);
         let is_closed = thread.state == ThreadState::Closed.as_str();
         match order.wish {
             Wish::Answer { insists, closes } => {
-                return self.answer(tx, (number, member), (order, insists, closes), now).await;
+                let answered = self.answer(tx, (number, member), (order, insists, closes), now).await?;
+                if answered != Outcome::Done {
+                    return Ok(answered);
+                }
+                audit::record(tx, now, DOOR, action, &number.to_string(), &detail).await?;
             }
             Wish::Note if order.text.is_empty() => {
                 return Ok(Outcome::Refused { why: "a note needs words".to_owned(), question: false });
             }
             Wish::Note => {
                 threads::add_post(tx, &NewPost::note(number, member, &order.text), now).await?;
-                audit::record(tx, now, DOOR, "inbox note", &number.to_string(), &by).await?;
+                audit::record(tx, now, DOOR, action, &number.to_string(), &detail).await?;
             }
             Wish::Close if !is_closed => {
-                self.desk.close(tx, number, (DOOR, &by), now).await?;
+                self.desk.close(tx, number, (DOOR, &detail), now).await?;
             }
             Wish::Reopen if is_closed => {
                 threads::set_open(tx, number, true, now).await?;
-                audit::record(tx, now, DOOR, "inbox reopen", &number.to_string(), &by).await?;
+                audit::record(tx, now, DOOR, action, &number.to_string(), &detail).await?;
             }
             Wish::Assign(heir) if heir != thread.assigned_to => {
                 let found = members.iter().find(|member| Some(member.id) == heir);
@@ -125,12 +119,7 @@ impl DeskPage {
             doubt: None,
         };
         match self.desk.answer(tx, &answer, now).await? {
-            Answered::Sent { thread, .. } => {
-                let end = if closes { ", and closed" } else { "" };
-                let detail = format!("by {}{end}", member.name);
-                audit::record(tx, now, DOOR, "inbox reply", &thread.to_string(), &detail).await?;
-                Ok(Outcome::Done)
-            }
+            Answered::Sent { .. } => Ok(Outcome::Done),
             Answered::Refused(refusal) => {
                 Ok(Outcome::Refused { why: refusal.to_string(), question: refusal.is_a_question() })
             }
@@ -152,4 +141,33 @@ impl DeskPage {
         let detail = format!("to {}, {by}", member.name);
         Ok(audit::record(tx, now, DOOR, "inbox assign", &thread.to_string(), &detail).await?)
     }
+}
+
+/// How the audit tells of what was ordered.
+fn told(order: &DeskOrder, member: &StaffRow, members: &[StaffRow]) -> (&'static str, String) {
+    let by = format!("by {}", member.name);
+    match order.wish {
+        Wish::Answer { closes: true, .. } => ("inbox reply", format!("{by}, and closed")),
+        Wish::Answer { closes: false, .. } => ("inbox reply", by),
+        Wish::Note => ("inbox note", by),
+        Wish::Close => ("inbox close", by),
+        Wish::Reopen => ("inbox reopen", by),
+        Wish::Assign(heir) => {
+            let found = members.iter().find(|member| Some(member.id) == heir);
+            ("inbox assign", format!("to {}, {by}", found.map_or("nobody", |heir| &heir.name)))
+        }
+    }
+}
+
+/// A button was pressed twice: this very order is all that happened since the page was made. The same words once more, after
+/// somebody else's, are another answer.
+fn is_repeated(order: &DeskOrder, member: &StaffRow, members: &[StaffRow], news: &News) -> bool {
+    let (action, detail) = told(order, member, members);
+    let post = match order.wish {
+        Wish::Answer { .. } => Some(PostKind::Staff),
+        Wish::Note => Some(PostKind::Note),
+        Wish::Close | Wish::Reopen | Wish::Assign(_) => None,
+    };
+    let post = post.map(|kind| (kind.as_str().to_owned(), Some(member.id), order.text.clone()));
+    news.changes == [(action.to_owned(), detail)] && news.posts == Vec::from_iter(post)
 }

@@ -1,5 +1,5 @@
-//! One conversation as the desk's page shows it. Everything that somebody wrote is text: it is split into paragraphs here and escaped by
-//! the template; the HTML of a message is never shown.
+//! One conversation as the desk's page shows it. Everything that somebody wrote is text, escaped by the template; the HTML of a message
+//! is never shown.
 
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ use crate::store::threads::{self, ThreadRow};
 use crate::store::{StoreError, Tx, editions, people};
 
 /// Posts of one page; older ones are behind a link.
-const POSTS: i64 = 100;
+const POSTS: usize = 100;
 
 /// Earlier conversations that are named.
 const EARLIER: i64 = 8;
@@ -69,11 +69,7 @@ impl Whole {
         let number = threads::current(tx, number).await?;
         let Some(thread) = threads::show(tx, number).await? else { return Ok(None) };
         let Some(beside) = desk::beside(tx, number).await? else { return Ok(None) };
-        let mut posts = desk::posts(tx, number, before, POSTS + 1).await?;
-        let has_older = posts.len() as i64 > POSTS;
-        if has_older {
-            posts.remove(0);
-        }
+        let (posts, has_older) = desk::posts(tx, number, before, POSTS).await?;
         let person = match beside.subscriber_id {
             Some(id) => person(tx, id).await?,
             None => None,
@@ -119,12 +115,18 @@ pub(super) fn fields(rooms: &Rooms, member: &Member, whole: &Whole, told: &Told)
     let choices = whole.staff.iter().map(
         |one| json!({ "id": one.id, "name": one.name, "here": whole.beside.assigned_to == Some(one.id) }),
     );
-    let who = if thread.name.trim().is_empty() { &thread.subscriber } else { &thread.name };
+    let is_erased = thread.subscriber.is_empty();
+    let who = match thread.name.trim() {
+        _ if is_erased => "A person who was erased",
+        "" => &thread.subscriber,
+        _ => &thread.name,
+    };
     json!({
         "title": format!("#{} {} · Desk", thread.number, shortened(&thread.subject, 60)),
         "wide": true,
         "number": thread.number,
-        "subject": thread.subject,
+        "subject": if is_erased { who } else { &thread.subject },
+        "erased": is_erased,
         "who": who,
         "tag": tag,
         "standing": standing,
@@ -193,7 +195,7 @@ fn post(publication: &Publication, here: &str, post: &Post, new_after: i64) -> V
         "from": from,
         "at": at,
         "delivery": (post.kind == PostKind::Staff).then(|| post.delivery.as_ref().map(delivered)).flatten(),
-        "paragraphs": paragraphs(&post.text),
+        "text": calm(&post.text),
         "folded": post.folded,
         "folded_lines": match folded {
             0 => None,
@@ -235,26 +237,22 @@ fn delivered((state, reply): &(String, Option<String>)) -> String {
     }
 }
 
-/// Text between empty lines.
-fn paragraphs(text: &str) -> Vec<String> {
-    let mut found: Vec<String> = Vec::new();
-    let mut open = false;
-    for line in text.lines() {
-        match (line.trim().is_empty(), open) {
-            (true, _) => open = false,
-            (false, false) => {
-                found.push(line.to_owned());
-                open = true;
-            }
-            (false, true) => {
-                if let Some(last) = found.last_mut() {
-                    last.push('\n');
-                    last.push_str(line);
-                }
-            }
+/// A text with one empty line where there are several, so that what somebody wrote is not out of sight.
+fn calm(text: &str) -> String {
+    let mut calm = String::with_capacity(text.len());
+    let mut is_gap = false;
+    for line in text.lines().map(str::trim_end) {
+        if line.is_empty() {
+            is_gap = !calm.is_empty();
+            continue;
         }
+        if !calm.is_empty() {
+            calm.push_str(if is_gap { "\n\n" } else { "\n" });
+        }
+        calm.push_str(line);
+        is_gap = false;
     }
-    found
+    calm
 }
 
 fn card(rooms: &Rooms, publication: &Publication, whole: &Whole) -> Vec<Value> {
@@ -353,9 +351,9 @@ mod tests {
     }
 
     #[test]
-    fn text_becomes_paragraphs_and_keeps_its_lines() {
-        assert_eq!(paragraphs("a\n  b\n\n \nc\n"), ["a\n  b", "c"]);
-        assert!(paragraphs(" \n\n").is_empty());
+    fn a_text_keeps_its_lines_and_loses_its_gaps() {
+        assert_eq!(calm("\n\na\n  b \r\n\n \n\nc\n\n"), "a\n  b\n\nc");
+        assert_eq!(calm(" \n\n"), "");
     }
 
     #[test]

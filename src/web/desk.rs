@@ -8,6 +8,7 @@ use axum::extract::{Path, RawQuery, Request, State};
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
+use unicode_normalization::UnicodeNormalization;
 
 use super::conversation::{self, Told, Whole};
 use super::form::{self, Form, LETTER, LETTER_BYTES};
@@ -33,6 +34,10 @@ const BESIDE: i64 = 30;
 const PAGES: i64 = 10_000;
 
 const SEARCH: usize = 100;
+
+/// Characters of the name that a file is saved under, and of its ending.
+const NAME: usize = 100;
+const ENDING: usize = 12;
 
 const MOVED: &str =
     "This conversation went on since you opened it, so nothing was done yet. What is new is marked.";
@@ -344,24 +349,82 @@ pub(super) async fn file(
 
 /// Octets that a browser saves and never opens, whatever they are.
 fn download(name: &str, octets: Vec<u8>) -> Response {
-    let plain = |c: char| if c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_') { c } else { '_' };
-    let name: String = name.chars().map(plain).take(100).collect();
-    let name = name.trim_matches('.');
-    let name = if name.is_empty() { "file" } else { name };
     let mut answer = octets.into_response();
     let headers = answer.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
     headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static("default-src 'none'; sandbox"));
     headers.insert(HeaderName::from_static("x-download-options"), HeaderValue::from_static("noopen"));
-    if let Ok(disposition) = HeaderValue::from_str(&format!("attachment; filename=\"{name}\"")) {
+    if let Ok(disposition) = HeaderValue::from_str(&disposition(name)) {
         headers.insert(header::CONTENT_DISPOSITION, disposition);
     }
     answer
 }
 
+/// RFC 6266: the name in letters that every browser takes, and where it has others, also as it is (RFC 8187).
+fn disposition(name: &str) -> String {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
+    let named = |kept: &dyn Fn(char) -> bool| {
+        let kept: String = name.nfc().map(|c| if kept(c) { c } else { '_' }).collect();
+        within(kept.trim_matches('.'), NAME)
+    };
+    let plain = named(&is_plain);
+    // What is no letter may turn a name around, or be a part of a path.
+    let whole = named(&|c| is_plain(c) || c == ' ' || (!c.is_ascii() && c.is_alphanumeric()));
+    let fallback = if plain.trim_matches(['_', '.']).is_empty() { "file" } else { &plain };
+    if whole == plain {
+        return format!("attachment; filename=\"{fallback}\"");
+    }
+    let mut coded = String::new();
+    for octet in whole.bytes() {
+        match char::from(octet) {
+            c if is_plain(c) => coded.push(c),
+            _ => coded.push_str(&format!("%{octet:02X}")),
+        }
+    }
+    format!("attachment; filename=\"{fallback}\"; filename*=UTF-8''{coded}")
+}
+
+/// A name of at most that many characters that keeps its ending.
+fn within(name: &str, most: usize) -> String {
+    let length = name.chars().count();
+    if length <= most {
+        return name.to_owned();
+    }
+    let ending = name.rsplit_once('.').map_or("", |(_, ending)| ending);
+    let ending = if ending.chars().count() > ENDING { "" } else { ending };
+    let kept = most - ending.chars().count() - usize::from(!ending.is_empty());
+    let start: String = name.chars().take(kept).collect();
+    if ending.is_empty() { start } else { format!("{start}.{ending}") }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_file_keeps_its_name_and_ending() {
+        for (name, expected) in [
+            ("a.pdf", "attachment; filename=\"a.pdf\""),
+            ("a b.html", "attachment; filename=\"a_b.html\"; filename*=UTF-8''a%20b.html"),
+            (
+                "x\"\r\nSet-Cookie: a=b",
+                "attachment; filename=\"x___Set-Cookie__a_b\"; filename*=UTF-8''x___Set-Cookie_%20a_b",
+            ),
+            ("...", "attachment; filename=\"file\""),
+            ("\"; x=\"a.pdf", "attachment; filename=\"___x__a.pdf\"; filename*=UTF-8''__%20x__a.pdf"),
+            ("../../etc/passwd", "attachment; filename=\"_.._etc_passwd\""),
+            ("", "attachment; filename=\"file\""),
+            ("\u{202e}fdp.exe\r\n", "attachment; filename=\"_fdp.exe__\""),
+            ("\u{41e}\u{442}.pdf", "attachment; filename=\"__.pdf\"; filename*=UTF-8''%D0%9E%D1%82.pdf"),
+        ] {
+            let answer = download(name, b"x".to_vec());
+            let said = answer.headers()[header::CONTENT_DISPOSITION].to_str().unwrap();
+            assert_eq!(said, expected, "{name}");
+        }
+        let long = disposition(&format!("{}.pdf", "n".repeat(200)));
+        assert_eq!(long, format!("attachment; filename=\"{}.pdf\"", "n".repeat(NAME - 4)));
+        assert_eq!(within(&format!("a.{}", "x".repeat(300)), 10), "a.xxxxxxxx");
+    }
 
     #[test]
     fn a_list_is_what_its_address_says_and_nothing_worse() {
@@ -376,20 +439,5 @@ mod tests {
         assert_eq!(read("state=x&page=-7"), (open, String::new(), 1));
         assert_eq!(read("page=99999999999999999999"), (open, String::new(), 1));
         assert_eq!(read(&format!("search={}", "%C3%A4".repeat(5000))).1.chars().count(), SEARCH);
-    }
-
-    #[test]
-    fn a_file_is_saved_under_a_plain_name() {
-        for (name, expected) in [
-            ("a b.html", "a_b.html"),
-            ("../../etc/passwd", "_.._etc_passwd"),
-            ("x\"\r\nSet-Cookie: a=b", "x___Set-Cookie__a_b"),
-            ("\u{202e}gpj.exe", "_gpj.exe"),
-            ("...", "file"),
-        ] {
-            let answer = download(name, b"x".to_vec());
-            let said = answer.headers()[header::CONTENT_DISPOSITION].to_str().unwrap();
-            assert_eq!(said, format!("attachment; filename=\"{expected}\""));
-        }
     }
 }

@@ -263,5 +263,8 @@ async fn what_cannot_be_signed_is_parked_and_never_sent() {
     let mut tx = test.store.read().await.unwrap();
     let rows = tidings::store::deliveries::list(&mut tx, Some("weekly"), None, 0, 9).await.unwrap();
     let said = rows[0].last_reply.clone().unwrap();
-    assert_eq!(said, "it cannot be signed: no RSA key for DKIM is aligned with the From domain news.example.org");
+    assert_eq!(
+        said,
+        "it cannot be signed: no RSA key for DKIM is aligned with the From domain news.example.org"
+    );
 }

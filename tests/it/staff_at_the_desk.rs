@@ -137,7 +137,8 @@ async fn an_answer_leaves_by_the_queue_in_the_desks_name() {
         assert_eq!(kinds, [PostKind::Subscriber, PostKind::Staff, PostKind::Note]);
         let done = house.press(&mira, number, &[("do", "answer-close"), ("text", "That is all.")]).await;
         assert_eq!((done.code, house.row(number).await.state), (303, ThreadState::Closed));
-        let rows = audit::about(&mut store.read().await.unwrap(), &number.to_string(), 20).await.unwrap();
+        let rows =
+            audit::about(&mut store.read().await.unwrap(), ("inbox", &number.to_string()), 20).await.unwrap();
         let said: Vec<String> =
             rows.into_iter().map(|row| format!("{} {}: {}", row.actor, row.action, row.detail)).collect();
         assert_eq!(
@@ -203,6 +204,40 @@ async fn what_went_on_meanwhile_is_shown_before_an_answer_leaves() {
         assert_eq!(house.post(&tom, &path, &close).await.code, 409);
         assert_eq!(house.row(number).await.state, ThreadState::Open);
         assert_eq!(house.mails().await.iter().filter(|mail| mail.to == ANA).count(), 2);
+    })
+    .await;
+}
+
+/// An old page that is sent again may be a button pressed twice, or somebody who says the same once more.
+#[tokio::test]
+async fn the_same_words_after_somebody_elses_are_another_answer() {
+    on_every_store(|store| async move {
+        let house = House::start(&store).await;
+        let number = house.thread(ANA, Some("yearly"), "Does it fit?", "Does it fit?").await;
+        let mira = house.sign_in(MIRA).await;
+        let path = format!("/desk/{number}");
+        let page = house.get(&mira, &path).await;
+        let (form, seen) = (field(&page.body, "form"), field(&page.body, "seen"));
+        let press = async |act| {
+            let fields = [("form", form.as_str()), ("seen", seen.as_str()), ("do", act), ("text", "Yes.")];
+            house.post(&mira, &path, &fields).await.code
+        };
+        assert_eq!((press("answer").await, press("answer").await), (303, 303), "pressed twice");
+        assert_eq!(press("answer-close").await, 409, "another button");
+        house.words(number, "And for my team?").await;
+        assert_eq!(press("answer").await, 409, "nobody has answered that");
+        assert_eq!((house.posts(number).await.len(), house.row(number).await.state), (3, ThreadState::Open));
+
+        let page = house.get(&mira, &path).await;
+        let (form, seen) = (field(&page.body, "form"), field(&page.body, "seen"));
+        let tom = house.staff(TOM).await.to_string();
+        let order = async |act| {
+            let fields =
+                [("form", form.as_str()), ("seen", seen.as_str()), ("do", act), ("to", tom.as_str())];
+            house.post(&mira, &path, &fields).await.code
+        };
+        assert_eq!((order("assign").await, order("assign").await, order("close").await), (303, 303, 409));
+        assert_eq!(house.mails().await.iter().filter(|mail| mail.to == TOM).count(), 1, "told once");
     })
     .await;
 }
@@ -303,6 +338,64 @@ async fn an_answer_that_tells_who_writes_comes_back_with_its_words() {
     assert!(question.body.contains("value=\"insist-close\">Send it all the same"), "{}", question.body);
     assert_eq!(house.press(&mira, number, &[("do", "insist-close"), ("text", signed)]).await.code, 303);
     assert_eq!(house.row(number).await.state, ThreadState::Closed);
+}
+
+/// SQLite lowers ASCII only, and PostgreSQL what its locale knows.
+#[tokio::test]
+async fn a_search_finds_words_in_every_script_and_case() {
+    on_every_store(|store| async move {
+        let house = House::start(&store).await;
+        let words = "\u{417}\u{434}\u{440}\u{430}\u{432}\u{441}\u{442}\u{432}\u{443}\u{439}\u{442}\u{435}, \u{c9}mile: 5*[x] 100% _ok_ (a.b) ^c$ d|e \\f";
+        let number = house.thread(ANA, Some("yearly"), "\u{d6}l und Stra\u{df}e", words).await;
+        house.thread("bo@readers.example", Some("free"), "Another", "5xx1000ok ab c d e f").await;
+        let mira = house.sign_in(MIRA).await;
+        for search in [
+            "\u{437}\u{434}\u{420}\u{410}", "\u{417}\u{414}", "\u{e9}MILE", "\u{f6}l UND", "stra\u{df}E", "5*[X]", "100% _", "(a.b)", "^c$", "d|e",
+            "\\f", "ANA@readers", "#1",
+        ] {
+            let coded = form_urlencoded::byte_serialize(search.as_bytes()).collect::<String>();
+            let page = house.get(&mira, &format!("/desk?search={coded}")).await;
+            assert!(page.body.contains(&format!("/desk/{number}\"")), "{search}: {}", page.body);
+            assert!(!page.body.contains(&format!("/desk/{}\"", number + 1)), "{search}");
+            if search != "#1" {
+                let mut tx = store.read().await.unwrap();
+                let found = threads::inbox(&mut tx, search, 10).await.unwrap();
+                assert_eq!(found.iter().map(|row| row.number).collect::<Vec<_>>(), [number], "{search}");
+                let found = threads::in_state(&mut tx, ThreadState::Open, search, 10).await.unwrap();
+                assert_eq!(found.len(), 1, "{search}");
+            }
+        }
+    })
+    .await;
+}
+
+/// Whatever somebody sends, a page has a length that is read and rendered in no time; the rest is behind a link.
+#[tokio::test]
+async fn a_flood_of_words_is_many_pages() {
+    on_every_store(|store| async move {
+        let house = House::start(&store).await;
+        let number = house.thread(ANA, Some("yearly"), "Flood", "The first.").await;
+        for _ in 0..30 {
+            house.words(number, &"a\n\n\n".repeat(16_000)).await;
+        }
+        house.words(number, "The last.").await;
+        let mira = house.sign_in(MIRA).await;
+        let (mut path, mut pages, mut posts) = (format!("/desk/{number}"), 0, 0);
+        loop {
+            let page = house.get(&mira, &path).await;
+            assert!(page.code == 200 && page.body.len() < 300_000, "{} {}", page.code, page.body.len());
+            pages += 1;
+            posts += page.body.matches("<section class=\"post").count();
+            assert_eq!(pages == 1, page.body.contains("The last.</p>"));
+            let Some((before, _)) = page.body.split_once("\">Older posts") else {
+                assert!(page.body.contains("The first.</p>"));
+                break;
+            };
+            path = before.rsplit_once("href=\"").unwrap().1.to_owned();
+        }
+        assert!(posts == 32 && (3..12).contains(&pages), "{posts} {pages}");
+    })
+    .await;
 }
 
 #[tokio::test]

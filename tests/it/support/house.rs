@@ -169,7 +169,7 @@ impl House {
     }
 
     pub async fn posts(&self, number: i64) -> Vec<Post> {
-        desk::posts(&mut self.store.read().await.unwrap(), number, i64::MAX, 1000).await.unwrap()
+        desk::posts(&mut self.store.read().await.unwrap(), number, i64::MAX, 1000).await.unwrap().0
     }
 
     pub async fn staff(&self, address: &str) -> i64 {
