@@ -45,6 +45,7 @@ mod maildir_is_read;
 mod message_ends_the_process;
 mod mta_pipes_in;
 mod notice_to_staff;
+mod one_bad_row_in_a_group;
 mod one_click_post;
 mod one_off_mails;
 mod owner_falls_silent;
