@@ -7,6 +7,7 @@ mod architecture;
 mod archive_is_gated;
 mod audience_rule;
 mod backup_is_restored;
+mod bounces_are_believed;
 mod bounces_of_all_kinds;
 mod browser_in_the_house;
 mod browser_reads;
