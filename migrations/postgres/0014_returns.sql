@@ -18,3 +18,9 @@ CREATE TABLE report_counts (
     policy BIGINT NOT NULL,
     PRIMARY KEY (lane_id, slice)
 );
+
+-- When a subscriber was last asked whether they want to leave, because a mail that does not prove itself said so.
+CREATE TABLE leave_asks (
+    subscriber_id BIGINT PRIMARY KEY REFERENCES subscribers (id),
+    at BIGINT NOT NULL
+);

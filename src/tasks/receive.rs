@@ -154,6 +154,7 @@ impl Receiver {
             parsed: &parsed,
             reason: &reason,
             unanswered: why_unanswered(&facts),
+            asks_to_leave: facts.asks_to_leave,
             files: &files,
         };
         let mut reported =
