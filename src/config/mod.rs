@@ -11,6 +11,7 @@ mod mail_in;
 mod operator;
 mod overrides;
 pub mod providers;
+mod reply_rule_row;
 pub mod reply_rules;
 mod retention;
 mod secret;

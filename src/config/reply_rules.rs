@@ -4,16 +4,19 @@
 //! The operator's rows come before ours, list by list: providers' texts of both before codes of both, so that no row for a code
 //! hides what a provider says in words. The marks and word lists of ours may be named in it; a list of the same name replaces ours there.
 
+use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::{Arc, LazyLock};
 
 use chrono::NaiveDate;
 
+use super::reply_rule_row::{check, check_order, class, filled, mark, part, pattern, status, word};
 use super::section::{Found, Report, Section};
-use super::syntax::{self, Wrong, wrong};
+use super::syntax::{self, Wrong};
 use super::{text_of, tree};
 use crate::domain::problem::Problem;
-use crate::domain::reply_rule::{ReplyClass, ReplyRules, Rule, Status, When};
+use crate::domain::reply_rule::{ReplyRules, Rule, Status, When};
 
 const BUILT_IN: &str = include_str!("reply_rules.toml");
 const NAME: &str = "reply_rules.toml";
@@ -84,17 +87,24 @@ fn file(mut root: Section<'_>, lists: &[(String, Vec<String>)]) -> Option<Rows> 
             "write the day on which it was last compared with its sources: dated = \"2026-11-25\"",
         )
         .and_then(|found| found.checked(syntax::date(found.time_text()?)));
-    let marks = names(&mut root, "marks");
-    let mut words = names(&mut root, "words");
+    let marks = names(&mut root, "marks", mark);
+    let mut words = names(&mut root, "words", pattern);
     words.extend(lists.iter().cloned());
     let is_ours = lists.is_empty();
     let known = |name: &str| {
-        let theirs = !is_ours && OURS.0.marks.iter().any(|(_, of)| of == name);
+        let theirs = !is_ours && known_to_us(name);
         theirs || marks.iter().any(|(of, _)| of == name)
     };
-    let reader = Reader { words: &words, is_marked: &known };
+    let mut reader =
+        Reader { words: &words, is_marked: &known, is_ours, rows: Vec::new(), named: Default::default() };
     let provider = reader.list(&mut root, "provider");
     let standard = reader.list(&mut root, "standard");
+    let named = reader.named.take();
+    let has_rows = |name: &str| reader.rows.iter().any(|(_, rule)| rule.of.as_deref() == Some(name));
+    if !is_ours {
+        unused(&mut root, "marks", |name| known_to_us(name) || has_rows(name));
+        unused(&mut root, "words", |name| named.contains(name));
+    }
     root.finish();
     let marks =
         marks.into_iter().flat_map(|(of, marks)| marks.into_iter().map(move |mark| (mark, of.clone())));
@@ -102,30 +112,61 @@ fn file(mut root: Section<'_>, lists: &[(String, Vec<String>)]) -> Option<Rows> 
 }
 
 /// A table of named lists of texts.
-fn names(root: &mut Section<'_>, key: &'static str) -> Lists {
+fn names(root: &mut Section<'_>, key: &'static str, grammar: fn(&str) -> Result<String, Wrong>) -> Lists {
     let Some(section) = root.optional(key).and_then(|found| found.section()) else { return Vec::new() };
+    let one = |found: &Found<'_>| filled(found, "[\"some words\"]").and_then(|_| found.parse_list(grammar));
     let lists = section.names().into_iter();
-    lists.filter_map(|(name, _, found)| Some((name.to_owned(), found.parse_list(fragments)?))).collect()
+    lists.filter_map(|(name, _, found)| Some((name.to_owned(), one(&found)?))).collect()
+}
+
+fn known_to_us(name: &str) -> bool {
+    OURS.0.marks.iter().any(|(_, of)| of == name)
+}
+
+/// A list that no row asks for changes nothing, which is not what its author meant.
+fn unused(root: &mut Section<'_>, key: &'static str, is_used: impl Fn(&str) -> bool) {
+    let Some(section) = root.optional(key).and_then(|found| found.section()) else { return };
+    for (name, _, found) in section.names() {
+        if !is_used(name) {
+            found.wrong::<()>(
+                "is named by no row of this file, and so changes nothing",
+                &format!("name it in a row: {} = \"{name}\"", if key == "marks" { "of" } else { "says" }),
+            );
+        }
+    }
 }
 
 struct Reader<'a> {
     words: &'a [(String, Vec<String>)],
     is_marked: &'a dyn Fn(&str) -> bool,
+    is_ours: bool,
+    /// What was read before, with its key.
+    rows: Vec<(String, Rule)>,
+    /// Lists that rows ask for.
+    named: RefCell<BTreeSet<String>>,
 }
 
 impl Reader<'_> {
-    fn list(&self, root: &mut Section<'_>, key: &'static str) -> Vec<Rule> {
+    fn list(&mut self, root: &mut Section<'_>, key: &'static str) -> Vec<Rule> {
         let items = root.optional(key).and_then(|found| found.list()).unwrap_or_default();
-        items.iter().filter_map(|item| self.rule(item, key == "provider")).collect()
+        let mut rules = Vec::new();
+        for (at, item) in items.iter().enumerate() {
+            let Some(rule) = self.rule(item, key == "provider") else { continue };
+            if check_order(item, &rule, &self.rows).is_some() {
+                self.rows.push((format!("{key}.{at}"), rule.clone()));
+                rules.push(rule);
+            }
+        }
+        rules
     }
 
     fn rule(&self, item: &Found<'_>, of_provider: bool) -> Option<Rule> {
         let mut row = item.section()?;
         let of = row.optional("of").and_then(|found| self.mark(&found));
         let when = row.optional("when").map_or(Some(When::Always), |found| found.parse(part));
-        let codes = row.optional("codes").and_then(|found| found.list()).unwrap_or_default();
+        let codes = row.optional("codes").and_then(|found| filled(&found, "[550]")).unwrap_or_default();
         let codes = codes.iter().filter_map(|code| code.integer(400..=599)).map(|code| code as u16).collect();
-        let status = row.optional("status").and_then(|found| found.parse_list(status)).unwrap_or_default();
+        let status = row.optional("status").and_then(|found| self.statuses(&found)).unwrap_or_default();
         let says = row.optional("says").and_then(|found| self.texts(&found)).unwrap_or_default();
         let [both, four, five] =
             ["class", "on_4xx", "on_5xx"].map(|key| row.optional(key).map(|found| found.parse(class)));
@@ -146,8 +187,12 @@ impl Reader<'_> {
             }
         };
         let rule = Rule { of, when: when?, codes, status, says, four, five, reason: reason?.into() };
-        check(item, &rule, of_provider)?;
+        check(item, &rule, (of_provider, self.is_ours))?;
         Some(rule)
+    }
+
+    fn statuses(&self, found: &Found<'_>) -> Option<Vec<Status>> {
+        filled(found, "[\"1.1\"]").and_then(|_| found.parse_list(status))
     }
 
     fn mark(&self, found: &Found<'_>) -> Option<String> {
@@ -163,9 +208,10 @@ impl Reader<'_> {
 
     fn texts(&self, found: &Found<'_>) -> Option<Vec<String>> {
         if !matches!(found.node.value, tree::Value::Text(_)) {
-            return found.parse_list(fragments);
+            return filled(found, "[\"no such user\"]").and_then(|_| found.parse_list(pattern));
         }
         let name = found.text()?;
+        self.named.borrow_mut().insert(name.to_owned());
         let list = self.words.iter().find(|(of, _)| of == name);
         match list {
             Some((_, words)) => Some(words.clone()),
@@ -177,79 +223,11 @@ impl Reader<'_> {
     }
 }
 
-/// A row that holds too often would hide all that come after it.
-fn check(item: &Found<'_>, rule: &Rule, of_provider: bool) -> Option<()> {
-    let is_named = rule.of.is_some() || !rule.says.is_empty() || !rule.status.is_empty();
-    if of_provider && !is_named {
-        return item.wrong(
-            "says nothing that only a provider says",
-            "add `of`, `says` or `status`, or move it to `standard`",
-        );
-    }
-    let is_open = rule.codes.is_empty() && !is_named && rule.when == When::Always;
-    if is_open && rule.four.is_some() && rule.five.is_some() {
-        return item.wrong("holds for every reply", "add `when`, `codes`, `status` or `says`");
-    }
-    Some(())
-}
-
-fn fragments(text: &str) -> Result<String, Wrong> {
-    if text.split('*').all(|fragment| fragment.trim().chars().count() < 3) {
-        return wrong(
-            format!("`{text}` is in almost every text"),
-            "write at least three characters in a row",
-        );
-    }
-    Ok(text.to_lowercase())
-}
-
-fn part(text: &str) -> Result<When, Wrong> {
-    When::from_word(text).ok_or_else(|| Wrong {
-        problem: format!("`{text}` is not a part of the dialogue"),
-        hint: format!(
-            "write one of: {}",
-            When::ALL.iter().map(|when| when.as_str()).collect::<Vec<_>>().join(", ")
-        ),
-    })
-}
-
-fn class(text: &str) -> Result<ReplyClass, Wrong> {
-    ReplyClass::from_word(text).ok_or_else(|| Wrong {
-        problem: format!("`{text}` is not a class"),
-        hint: format!(
-            "write one of: {}",
-            ReplyClass::ALL.iter().map(|class| class.as_str()).collect::<Vec<_>>().join(", ")
-        ),
-    })
-}
-
-fn word(text: &str) -> Result<String, Wrong> {
-    match text.len() <= 40 && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
-    {
-        true => Ok(text.to_owned()),
-        false => wrong(format!("`{text}` is not a reason"), "write one word in lower case: \"mailbox_full\""),
-    }
-}
-
-/// `1.1`, `7.*` or `none`.
-fn status(text: &str) -> Result<Status, Wrong> {
-    let number = |part: &str| (1..=3).contains(&part.len()) && part.bytes().all(|b| b.is_ascii_digit());
-    match text.split_once('.') {
-        _ if text == "none" => Ok(Status::Absent),
-        Some((subject, "*")) if number(subject) => Ok(Status::Under(format!("{subject}."))),
-        Some((subject, detail)) if number(subject) && number(detail) => Ok(Status::Is(text.to_owned())),
-        _ => wrong(
-            format!("`{text}` is not a subject and detail"),
-            "write them without the class: \"1.1\", \"7.*\", or \"none\"",
-        ),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::domain::delivery::Phase;
-    use crate::domain::reply_rule::Judgement;
+    use crate::domain::reply_rule::{Judgement, ReplyClass};
     use ReplyClass::{Content, Full, Hard, Ignored, Policy, Recipient, Relay, Transient};
 
     fn judged(line: &str, phase: Phase) -> Judgement {
@@ -609,7 +587,7 @@ mod tests {
             ("dated = \"2027-01-01\"\nprovider = [{ says = \"nosuch\", class = \"hard\", reason = \"x\" }]", "provider.0.says: there is no list `nosuch`"),
             ("dated = \"2027-01-01\"\nprovider = [{ of = \"gogle\", class = \"hard\", reason = \"x\" }]", "provider.0.of: there are no marks of `gogle`"),
             ("dated = \"2027-01-01\"\nprovider = [{ codes = [550], class = \"hard\", reason = \"x\" }]", "provider.0: says nothing that only a provider says"),
-            ("dated = \"2027-01-01\"\nstandard = [{ class = \"hard\", reason = \"x\" }]", "standard.0: holds for every reply"),
+            ("dated = \"2027-01-01\"\nstandard = [{ class = \"hard\", reason = \"x\" }]", "standard.0: has no condition"),
             ("dated = \"2027-01-01\"\nstandard = [{ codes = [250], class = \"hard\", reason = \"x\" }]", "standard.0.codes.0: 250 is out of range"),
             ("dated = \"2027-01-01\"\nstandard = [{ status = [\"5.1.1\"], class = \"hard\", reason = \"x\" }]", "standard.0.status.0: `5.1.1` is not a subject and detail"),
             ("dated = \"2027-01-01\"\nstandard = [{ when = \"later\", class = \"hard\", reason = \"x\" }]", "standard.0.when: `later` is not a part of the dialogue"),

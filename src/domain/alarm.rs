@@ -74,7 +74,8 @@ impl AlarmCause {
                 "Nothing is lost: recipients stay queued, and sending goes on by itself once the relay takes mail again."
             }
             AlarmCause::LanePaused => {
-                "Editions stop leaving by it; `tidings lanes list` says why, `tidings lanes resume` lets them go on."
+                "Editions stop leaving by it; `tidings lanes list` says why, `tidings lanes resume` lets them go on. Hard \
+                bounces that are not believed wait: `tidings lanes held` shows them."
             }
             AlarmCause::LaneQuiet => {
                 "Nothing leaves by the lane for ten minutes; then one connection tries, and more follow while it goes well."

@@ -3,25 +3,12 @@
 //!
 //! The token says who and which mail, the report says whether. Only `Action: failed` is a failure; the most specific code wins;
 //! class and reason come from the one table of replies. A report that is not to be trusted fully (no token in its envelope, a
-//! sender in its envelope, words instead of fields, another recipient) never suppresses alone: two of them within 30 days do.
-
-use std::time::Duration;
+//! sender in its envelope, words instead of fields, another recipient) never suppresses alone: two of them within 30 days do, which
+//! is `standing`'s.
 
 use super::delivery::Phase;
 use super::reply_rule::{ReplyClass, ReplyRules};
-use super::suppression::SuppressionReason;
 use super::words::words;
-use crate::runtime::Timestamp;
-
-/// Unconfirmed hard bounces so far apart, or nearer, suppress together (W143).
-const UNCONFIRMED_WITHIN: Duration = Duration::from_secs(30 * 86_400);
-/// A bare 550 counts as hard when it comes again after this time (W139).
-const UNCLEAR_APART: Duration = Duration::from_secs(86_400);
-/// W144: so many points, over at least this time, with no gap longer than the last one.
-const SOFT_POINTS: i64 = 5;
-const SOFT_SPAN: Duration = Duration::from_secs(15 * 86_400);
-const SOFT_STALE: Duration = Duration::from_secs(30 * 86_400);
-const DAY: i64 = 86_400_000;
 
 /// Characters of a reason's words that are kept.
 const SAID: usize = 300;
@@ -194,26 +181,47 @@ fn is_temporary(one: &Reported) -> bool {
     four(&one.status) || four(&one.enhanced) || one.code.is_some_and(|code| code < 500)
 }
 
-/// The report as the reply that it goes back to. The report's own status counts unless it says nothing (x.0.0); then the enhanced
-/// code of the remote server, then its basic code (W133). `failed` after a 4 is a try that was given up (W132).
+/// The report as the reply that it goes back to. The most specific code wins (W133): the report's own status, unless the remote
+/// server's answer says more; then that server's enhanced code; then its basic code; then whatever the status says. Whose code it
+/// is, of them is the first digit too: `failed` after a 4 is a try that was given up (W132).
 fn answered(found: &Reported) -> Option<Answered<'_>> {
-    let specific = |code: &&String| !code.ends_with(".0.0");
-    let own = found.status.as_ref().filter(specific);
-    let theirs = found.enhanced.as_ref().filter(specific);
-    let enhanced = own.or(theirs).or(found.status.as_ref().filter(|_| found.code.is_none()));
-    if enhanced.is_none() && found.code.is_none() {
-        return None;
+    let failed = |code: &&str| code.starts_with(['4', '5']);
+    let own = found.status.as_deref().filter(failed);
+    let theirs = found.enhanced.as_deref().filter(failed);
+    let real = theirs.filter(|code| !is_generic(code));
+    let own_says =
+        own.filter(|own| !is_generic(own) && !(is_vague(own) && real.is_some_and(|code| !is_vague(code))));
+    let phase = found.phase.unwrap_or(Phase::Rcpt);
+    let coded = |enhanced: &str| if enhanced.starts_with('4') { 450 } else { 550 };
+    let agreeing = |code: u16| found.code.filter(|basic| (*basic < 500) == (code < 500)).unwrap_or(code);
+    if let Some(own) = own_says {
+        return Some(Answered { code: agreeing(coded(own)), enhanced: Some(own), phase });
     }
-    let temporary = match own {
-        Some(own) => own.starts_with('4'),
-        None => is_temporary(found),
-    };
-    let basic = found.code.filter(|code| (*code < 500) == temporary);
-    Some(Answered {
-        code: basic.unwrap_or(if temporary { 450 } else { 550 }),
-        enhanced: enhanced.map(String::as_str),
-        phase: found.phase.unwrap_or(Phase::Rcpt),
-    })
+    if let Some(theirs) = real {
+        return Some(Answered { code: found.code.unwrap_or(coded(theirs)), enhanced: Some(theirs), phase });
+    }
+    // A basic code beside "expired" is the reporting server's, about its own queue.
+    let is_reply = !theirs.is_some_and(is_expired);
+    if let Some(code) = found.code.filter(|_| is_reply) {
+        return Some(Answered { code, enhanced: None, phase });
+    }
+    let own = own.or(theirs)?;
+    Some(Answered { code: coded(own), enhanced: Some(own), phase })
+}
+
+/// Says that a try failed and not why: `x.0.0`, and `x.4.7`, which says that the trying ended.
+fn is_generic(code: &str) -> bool {
+    code.ends_with(".0.0") || is_expired(code)
+}
+
+/// RFC 3463 section 3.5: the time in which a message had to be delivered is over. The last reply says why it was not.
+pub fn is_expired(code: &str) -> bool {
+    matches!(code, "4.4.7" | "5.4.7")
+}
+
+/// Names a subject and no detail of it.
+fn is_vague(code: &str) -> bool {
+    code.ends_with(".0")
 }
 
 fn unclassified(report: &Report, doubt: &'static str) -> Bounce {
@@ -241,83 +249,6 @@ pub fn points(class: ReplyClass, said: &str) -> i64 {
 
 fn shorten(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(SAID).collect()
-}
-
-/// One edition that a person was sent, oldest first in a history.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Issue {
-    pub at: Timestamp,
-    pub result: IssueResult,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum IssueResult {
-    /// Taken, and nothing came back.
-    Took,
-    Bounced {
-        /// As stored; `None`: unclassified.
-        class: Option<ReplyClass>,
-        status: String,
-        confirmed: bool,
-        points: i64,
-    },
-    /// Not tried, cancelled, in doubt.
-    Nothing,
-}
-
-/// Whether what a person's mailbox did so far is enough to stop mailing it, and why (W139, W143, W144). What was taken since wipes
-/// out what was before.
-pub fn standing(history: &[Issue]) -> Option<SuppressionReason> {
-    let after = history.iter().rposition(|issue| issue.result == IssueResult::Took).map_or(0, |at| at + 1);
-    let run = &history[after..];
-    let hard: Vec<Timestamp> = times(run, |class, _| class == Some(ReplyClass::Hard));
-    if any_two(&hard, |apart| apart <= UNCONFIRMED_WITHIN) {
-        return Some(SuppressionReason::HardBounce);
-    }
-    let unclear = times(run, |class, status| class == Some(ReplyClass::Recipient) && status == "550");
-    if any_two(&unclear, |apart| apart >= UNCLEAR_APART) {
-        return Some(SuppressionReason::HardBounce);
-    }
-    is_spent(run).then_some(SuppressionReason::SoftLimit)
-}
-
-fn times(run: &[Issue], of: impl Fn(Option<ReplyClass>, &str) -> bool) -> Vec<Timestamp> {
-    let counts = |issue: &&Issue| match &issue.result {
-        IssueResult::Bounced { class, status, .. } => of(*class, status),
-        _ => false,
-    };
-    run.iter().filter(counts).map(|issue| issue.at).collect()
-}
-
-fn any_two(times: &[Timestamp], enough: impl Fn(Duration) -> bool) -> bool {
-    times
-        .iter()
-        .enumerate()
-        .any(|(at, first)| times[at + 1..].iter().any(|later| enough(later.since(*first))))
-}
-
-/// The soft score of a run without success: at most one issue a day counts, and a long silence forgets.
-fn is_spent(run: &[Issue]) -> bool {
-    let (mut sum, mut first, mut last): (i64, Option<Timestamp>, Option<Timestamp>) = (0, None, None);
-    for issue in run {
-        let IssueResult::Bounced { points, .. } = issue.result else { continue };
-        if points == 0 {
-            continue;
-        }
-        if let Some(last) = last {
-            if issue.at.millis() - last.millis() < DAY {
-                continue;
-            }
-            if issue.at.since(last) > SOFT_STALE {
-                (sum, first) = (0, None);
-            }
-        }
-        sum += points;
-        first = first.or(Some(issue.at));
-        last = Some(issue.at);
-    }
-    let span = first.zip(last).map(|(first, last)| last.since(first));
-    sum >= SOFT_POINTS && span.is_some_and(|span| span >= SOFT_SPAN)
 }
 
 #[cfg(test)]
@@ -370,9 +301,45 @@ mod tests {
             ("5.0.0", (Some(550), None), Some(ReplyClass::Recipient), "550"),
             ("", (Some(552), Some("5.2.2")), Some(ReplyClass::Full), "5.2.2"),
             ("5.0.0", (None, None), Some(ReplyClass::Recipient), "5.0.0"),
-            ("4.4.7", (Some(550), Some("5.1.1")), Some(ReplyClass::Transient), "4.4.7"),
             ("5.1.1", (Some(450), None), Some(ReplyClass::Hard), "5.1.1"),
             ("", (None, None), None, ""),
+        ];
+        for (status, said, class, decided) in cases {
+            let bounce = failed(vec![one("ann@x.example", Action::Failed, status, said)]);
+            assert_eq!((bounce.class, bounce.status.as_str()), (class, decided), "{status} {said:?}");
+        }
+    }
+
+    #[test]
+    fn w132_w133_a_status_that_says_nothing_hides_no_reason() {
+        use ReplyClass::{Full, Hard, Policy, Recipient, Transient};
+        let cases = [
+            // The time is over: the last reply says why.
+            ("4.4.7", (Some(452), Some("4.2.2")), Some(Full), "4.2.2"),
+            ("4.4.7", (Some(451), Some("4.7.1")), Some(Policy), "4.7.1"),
+            ("5.4.7", (Some(550), Some("5.7.26")), Some(Policy), "5.7.26"),
+            ("5.4.7", (Some(550), Some("5.1.1")), Some(Hard), "5.1.1"),
+            ("4.4.7", (Some(450), Some("4.1.1")), Some(Transient), "4.1.1"),
+            ("4.4.7", (None, Some("4.2.2")), Some(Full), "4.2.2"),
+            ("4.4.7", (Some(421), None), Some(Transient), "421"),
+            ("4.4.7", (None, None), Some(Transient), "4.4.7"),
+            // A code beside "expired" is about the queue that gave up.
+            ("4.4.7", (Some(550), Some("4.4.7")), Some(Transient), "4.4.7"),
+            ("5.0.0", (Some(550), Some("5.4.7")), Some(Recipient), "5.0.0"),
+            // Nothing known, and what the other server said of it, whichever digit it starts with.
+            ("4.0.0", (Some(550), Some("5.1.1")), Some(Hard), "5.1.1"),
+            ("4.0.0", (Some(452), Some("4.2.2")), Some(Full), "4.2.2"),
+            ("5.0.0", (Some(450), Some("4.2.2")), Some(Full), "4.2.2"),
+            ("5.0.0", (Some(421), None), Some(Transient), "421"),
+            ("4.0.0", (None, None), Some(Transient), "4.0.0"),
+            // Subjects without a detail.
+            ("5.4.0", (Some(550), Some("5.1.1")), Some(Hard), "5.1.1"),
+            ("5.4.0", (Some(550), Some("5.0.0")), Some(Recipient), "5.4.0"),
+            // "It went well" is nothing that a failure can be known by.
+            ("2.0.0", (Some(550), Some("5.1.1")), Some(Hard), "5.1.1"),
+            ("2.1.5", (Some(452), Some("4.2.2")), Some(Full), "4.2.2"),
+            ("2.1.5", (None, Some("2.0.0")), None, ""),
+            ("2.0.0", (None, None), None, ""),
         ];
         for (status, said, class, decided) in cases {
             let bounce = failed(vec![one("ann@x.example", Action::Failed, status, said)]);
@@ -416,61 +383,5 @@ mod tests {
         assert_eq!((bounce.points, bounce.is_hard()), (0, false));
         assert_eq!(points(ReplyClass::Full, "out of storage space and Inactive"), 2);
         assert_eq!(points(ReplyClass::Relay, ""), 0);
-    }
-
-    const WEEK: i64 = 7 * DAY;
-
-    fn soft(week: i64) -> Issue {
-        bounced(week * WEEK, Some(ReplyClass::Full), "5.2.2", 1)
-    }
-
-    fn bounced(at: i64, class: Option<ReplyClass>, status: &str, points: i64) -> Issue {
-        let status = status.to_owned();
-        Issue { at: Timestamp(at), result: IssueResult::Bounced { class, status, confirmed: false, points } }
-    }
-
-    fn took(week: i64) -> Issue {
-        Issue { at: Timestamp(week * WEEK), result: IssueResult::Took }
-    }
-
-    #[test]
-    fn w144_five_weekly_issues_are_the_limit_and_a_success_starts_again() {
-        let run = |weeks: std::ops::Range<i64>| weeks.map(soft).collect::<Vec<_>>();
-        assert_eq!(standing(&run(0..4)), None);
-        assert_eq!(standing(&run(0..5)), Some(SuppressionReason::SoftLimit));
-        let mut reset = run(0..3);
-        reset.push(took(3));
-        reset.extend(run(4..8));
-        assert_eq!(standing(&reset), None);
-        reset.push(soft(8));
-        assert_eq!(standing(&reset), Some(SuppressionReason::SoftLimit));
-        // One point a day, fifteen days at least, and a month of silence forgets.
-        let daily: Vec<Issue> = (0..14).map(|day| bounced(day * DAY, None, "", 1)).collect();
-        assert_eq!(standing(&daily), None, "thirteen days are too short");
-        let twice: Vec<Issue> = (0..8).map(|n| bounced(n * DAY / 2, None, "", 1)).collect();
-        assert_eq!(standing(&twice), None);
-        let mut stale = run(0..4);
-        stale.push(soft(9));
-        assert_eq!(standing(&stale), None);
-        let double: Vec<Issue> =
-            (0..3).map(|week| bounced(week * WEEK * 2, Some(ReplyClass::Full), "", 2)).collect();
-        assert_eq!(standing(&double), Some(SuppressionReason::SoftLimit));
-        let ours: Vec<Issue> =
-            (0..9).map(|week| bounced(week * WEEK, Some(ReplyClass::Policy), "5.7.1", 0)).collect();
-        assert_eq!(standing(&ours), None);
-    }
-
-    #[test]
-    fn w139_w143_a_second_time_makes_it_hard() {
-        let hard = |at| bounced(at, Some(ReplyClass::Hard), "5.1.1", 1);
-        assert_eq!(standing(&[hard(0)]), None);
-        assert_eq!(standing(&[hard(0), hard(WEEK)]), Some(SuppressionReason::HardBounce));
-        assert_eq!(standing(&[hard(0), hard(31 * DAY)]), None);
-        assert_eq!(standing(&[hard(0), took(1), hard(2 * WEEK)]), None, "it took mail between them");
-        let bare = |at| bounced(at, Some(ReplyClass::Recipient), "550", 1);
-        assert_eq!(standing(&[bare(0), bare(DAY - 1)]), None);
-        assert_eq!(standing(&[bare(0), bare(DAY)]), Some(SuppressionReason::HardBounce));
-        let other = bounced(DAY, Some(ReplyClass::Recipient), "554", 1);
-        assert_eq!(standing(&[bare(0), other]), None);
     }
 }

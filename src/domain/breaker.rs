@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::bounce;
 use super::delivery::{Outcome, Reply};
 use super::reply_rule::ReplyClass;
+use super::words::words;
 use crate::runtime::Timestamp;
 
 /// An edition's and a destination's shares are looked at from so many decided recipients on.
@@ -21,7 +22,12 @@ const FALSE_HARD_SHARE: i64 = 10;
 pub const FALSE_HARD_WITHIN: Duration = Duration::from_secs(3600);
 
 /// An hour is kept in so many slices.
-const SLICES: i64 = 6;
+pub const SLICES: i64 = 6;
+
+/// The slice of an instant.
+pub fn slice_of(at: Timestamp) -> i64 {
+    at.millis().div_euclid(FALSE_HARD_WITHIN.as_millis() as i64 / SLICES)
+}
 
 /// What one attempt means to a breaker.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -105,6 +111,17 @@ impl Tally {
     }
 }
 
+words! {
+    /// Who paused a destination.
+    PauseCause {
+        Operator = "operator",
+        Policy = "policy",
+        /// The guard (W145): its hard bounces are not believed until an operator has said what they were.
+        FalseBounces = "false_bounces",
+        Complaints = "complaints",
+    }
+}
+
 /// Why a destination is paused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Trouble {
@@ -114,6 +131,16 @@ pub enum Trouble {
     FalseBounces { hard: i64, decided: i64 },
     /// Its people call our mail unwanted.
     Complaints { complaints: i64, delivered: i64 },
+}
+
+impl Trouble {
+    pub fn cause(&self) -> PauseCause {
+        match self {
+            Trouble::Policy { .. } => PauseCause::Policy,
+            Trouble::FalseBounces { .. } => PauseCause::FalseBounces,
+            Trouble::Complaints { .. } => PauseCause::Complaints,
+        }
+    }
 }
 
 impl std::fmt::Display for Trouble {
@@ -151,8 +178,7 @@ impl Destination {
         if !weight.decided {
             return None;
         }
-        let length = FALSE_HARD_WITHIN.as_millis() as i64 / SLICES;
-        let number = now.millis().div_euclid(length);
+        let number = slice_of(now);
         self.0.retain(|slice| (number - SLICES..=number).contains(&slice.number));
         if self.0.last().is_none_or(|slice| slice.number != number) {
             self.0.push(Slice { number, ..Slice::default() });

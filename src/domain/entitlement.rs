@@ -50,6 +50,8 @@ pub enum Skip {
     Erased,
     #[error("no longer on the desk")]
     LeftTheDesk,
+    #[error("came back already")]
+    CameBack,
     #[error("a proof of an edition that is cancelled or missed")]
     EditionEnded,
 }

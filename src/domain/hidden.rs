@@ -57,6 +57,10 @@ pub enum Leak {
     Token,
 }
 
+/// Letters of a host name (RFC 1035 section 2.3.4 has 253). What is longer is none of the public ones; without a limit, a text of
+/// nothing but our domain would be looked at once for each time that it stands there.
+const HOST_MAX: usize = 255;
+
 impl Hidden {
     /// `public`: domains that subscribers see anyway. `tokens`: addresses that only we make.
     pub fn new<'a>(
@@ -144,8 +148,11 @@ impl Hidden {
             if before.ends_with(goes_on) || after.starts_with(goes_on) {
                 return false;
             }
-            let start = before.trim_end_matches(of_host).len();
-            let end = end + (after.len() - after.trim_start_matches(of_host).len());
+            let length = |letters: &mut dyn Iterator<Item = char>| -> usize {
+                letters.take(HOST_MAX).take_while(|c| of_host(*c)).map(char::len_utf8).sum()
+            };
+            let start = at - length(&mut before.chars().rev());
+            let end = end + length(&mut after.chars());
             let host = text[start..end].trim_matches('.');
             !self.public.iter().any(|own| own == host)
         })

@@ -32,6 +32,7 @@ pub mod sign_in;
 pub mod slot_rule;
 pub mod slow_down;
 pub mod staff_order;
+pub mod standing;
 pub mod subscriber;
 pub mod suppression;
 pub mod thread;

@@ -96,6 +96,47 @@ pub struct Rule {
     pub reason: Arc<str>,
 }
 
+impl Rule {
+    /// Whether a 4xx or, with `five`, a 5xx can ever be this row's.
+    pub fn reaches(&self, five: bool) -> bool {
+        let class = if five { self.five } else { self.four };
+        class.is_some() && (self.codes.is_empty() || self.codes.iter().any(|code| (*code >= 500) == five))
+    }
+
+    /// Whether this row, read first, leaves nothing to the other one.
+    pub fn hides(&self, other: &Rule) -> bool {
+        let when = self.when == other.when
+            || match self.when {
+                When::Always => true,
+                When::Before => other.when == When::Entering,
+                When::Named => matches!(other.when, When::Rcpt | When::After),
+                When::Entering | When::Rcpt | When::After => false,
+            };
+        when && (self.of.is_none() || self.of == other.of)
+            && is_within(&self.codes, &other.codes, |mine, theirs| mine == theirs)
+            && is_within(&self.status, &other.status, Status::covers)
+            && is_within(&self.says, &other.says, |mine, theirs| says(theirs, mine))
+            && [false, true].into_iter().all(|five| self.reaches(five) || !other.reaches(five))
+    }
+}
+
+/// Whether a list of conditions holds wherever another one does. An empty list holds always.
+fn is_within<T>(mine: &[T], theirs: &[T], covers: impl Fn(&T, &T) -> bool) -> bool {
+    let covered = |one: &T| mine.iter().any(|of_mine| covers(of_mine, one));
+    mine.is_empty() || (!theirs.is_empty() && theirs.iter().all(covered))
+}
+
+impl Status {
+    fn covers(&self, other: &Status) -> bool {
+        match (self, other) {
+            (Status::Absent, Status::Is(one)) => one.starts_with("0."),
+            (Status::Absent, Status::Under(subject)) => subject == "0.",
+            (Status::Under(subject), Status::Is(one)) => one.starts_with(subject.as_str()),
+            _ => self == other,
+        }
+    }
+}
+
 /// All rules in their order, with the marks that providers are known by.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReplyRules {

@@ -12,6 +12,8 @@ use crate::domain::bounce::{Action, BounceForm, Report, Reported};
 /// Octets of text and lines of it that are looked at.
 const TEXT_MAX: usize = 128 * 1024;
 const LINES_MAX: usize = 2_000;
+/// RFC 5322 section 2.1.1 has 998. Behind that no server writes an address.
+const LINE_MAX: usize = 1_000;
 const RECIPIENTS_MAX: usize = 100;
 const ADDRESS_MAX: usize = 320;
 
@@ -217,7 +219,8 @@ const GROUPWISE_ANGLE: Form = form("groupwise", &[""], COPY, Angle);
 pub(super) fn read(parsed: &Parsed, leaves: &[Leaf<'_>]) -> Option<Report> {
     let text = text(leaves);
     let from = parsed.from.as_ref().map(|from| from.address.to_lowercase()).unwrap_or_default();
-    let lines: Vec<&str> = text.lines().take(LINES_MAX).collect();
+    let lines: Vec<&str> =
+        text.lines().take(LINES_MAX).map(|line| &line[..line.floor_char_boundary(LINE_MAX)]).collect();
     let lower: Vec<String> = lines.iter().map(|line| line.trim().to_lowercase()).collect();
     let whole = lower.join("\n");
     let page = Page { lines: &lines, lower: &lower, whole: &whole };
@@ -382,9 +385,10 @@ fn first_address(line: &str) -> Vec<String> {
     words(line).next().and_then(address).into_iter().collect()
 }
 
-/// What stands between `<` and `>`, and what is behind.
+/// What stands between `<` and `>`, and what is behind up to the next `<`.
 fn angles(line: &str) -> impl Iterator<Item = (&str, &str)> {
-    line.match_indices('<').filter_map(|(at, _)| line[at + 1..].split_once('>'))
+    // Cut at the next `<`: no address holds one, and a line of nothing else would be looked at once for each of them.
+    line.split('<').skip(1).filter_map(|piece| piece.split_once('>'))
 }
 
 /// Pieces of a line that may be addresses. `SMTP=` is how Exchange writes one.
@@ -409,4 +413,41 @@ fn address(word: &str) -> Option<String> {
         && !domain.contains("..")
         && domain.chars().all(|c| c.is_alphanumeric() || matches!(c, '.' | '-' | '_'));
     (is_local && is_domain && word.len() <= ADDRESS_MAX).then(|| word.to_lowercase())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::leaves::leaves;
+    use super::super::parse::parse;
+    use super::*;
+
+    /// What is handed out of a line, counted: each octet once, whatever stands in it.
+    #[test]
+    fn angles_look_at_each_octet_once() {
+        for line in [
+            "<".repeat(1_000),
+            "<a@x.example>".repeat(70),
+            "<<<a@x.example>:".to_owned(),
+            "<a".repeat(500) + ">",
+        ] {
+            let counted: usize = angles(&line).map(|(inside, behind)| inside.len() + behind.len()).sum();
+            assert!(counted <= line.len(), "{counted} of {}", line.len());
+        }
+        let found: Vec<_> = angles("to <<a@x.example>: and <b@x.example> <c").collect();
+        assert_eq!(found, [("a@x.example", ": and "), ("b@x.example", " ")]);
+    }
+
+    #[test]
+    fn a_line_is_read_as_far_as_a_line_goes() {
+        let bounce = |filler: &str| {
+            let raw = format!(
+                "From: MAILER-DAEMON@y.example\r\n\r\nHi. This is the qmail-send program at y.example.\r\n{filler}<a@x.example>:\r\nno\r\n--- copy\r\n"
+            );
+            let parsed = parse(raw.as_bytes());
+            read(&parsed, &leaves(raw.as_bytes())).map(|report| report.recipients.len())
+        };
+        assert_eq!(bounce(""), Some(1));
+        assert_eq!(bounce(&"\u{e4}".repeat(400)), Some(1));
+        assert_eq!(bounce(&"\u{e4}<".repeat(400)), None, "behind a thousand octets");
+    }
 }

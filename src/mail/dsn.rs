@@ -6,7 +6,7 @@
 
 use super::leaves::Leaf;
 use super::parse;
-use crate::domain::bounce::{Action, BounceForm, Report, Reported};
+use crate::domain::bounce::{Action, BounceForm, Report, Reported, is_expired};
 use crate::domain::delivery::Phase;
 
 /// Recipients of one report that are looked at.
@@ -101,7 +101,9 @@ fn action(value: &str) -> Action {
 /// `rfc822; a@x`, `utf-8; a@x`, `<a@x>` or bare: the address in lower case.
 fn address(value: &str) -> Option<String> {
     let bare = value.split_once(';').map_or(value, |(_, rest)| rest);
-    let bare = unescaped(bare.split('(').next().unwrap_or("")).to_lowercase();
+    // Each letter may be written in ten octets; without a limit a value of nothing but starts of them is looked at once for each.
+    let bare = bare.split('(').next().unwrap_or("");
+    let bare = unescaped(&bare[..bare.floor_char_boundary(ADDRESS_MAX * 10)]).to_lowercase();
     let bare = bare.trim().trim_matches(['<', '>', '"', '\'', ' ']);
     (bare.contains('@') && bare.len() <= ADDRESS_MAX).then(|| bare.to_owned())
 }
@@ -112,8 +114,11 @@ fn unescaped(text: &str) -> String {
     let mut rest = text;
     while let Some((before, after)) = rest.split_once("\\x{") {
         out.push_str(before);
-        let letter = after.split_once('}').and_then(|(hex, tail)| {
-            let number = u32::from_str_radix(hex, 16).ok().filter(|_| hex.len() <= 6)?;
+        // Six digits at most, and the brace.
+        let near = &after[..after.floor_char_boundary(7)];
+        let letter = near.find('}').and_then(|end| {
+            let (hex, tail) = (&after[..end], &after[end + 1..]);
+            let number = u32::from_str_radix(hex, 16).ok()?;
             Some((char::from_u32(number).filter(|c| !c.is_control())?, tail))
         });
         match letter {
@@ -130,22 +135,30 @@ fn unescaped(text: &str) -> String {
     out + rest
 }
 
-/// The basic and the enhanced code that a server's words start with, or hold.
+/// The basic and the enhanced code that a server's words start with, or hold. Words that only say that the time is over may hold
+/// the last real reply behind them: that one counts.
 pub(super) fn codes(words: &str) -> (Option<u16>, Option<String>) {
     let mut basic = None;
-    let mut enhanced = None;
+    let mut enhanced: Option<String> = None;
+    let mut before = None;
     let pieces =
         words.split(|c: char| c.is_whitespace() || matches!(c, '(' | ')' | '#' | '[' | ']' | ',' | ';'));
     for piece in pieces.filter(|piece| !piece.is_empty()).take(80) {
         let piece = piece.trim_matches([':', '"', '\'', '<', '>']);
         // `550-5.1.1` is a line of a reply that goes on.
         let (first, second) = piece.split_once('-').unwrap_or((piece, ""));
+        let code = basic_code(first);
         if basic.is_none() && enhanced.is_none() {
-            basic = basic_code(first);
+            basic = code;
         }
-        if enhanced.is_none() {
-            enhanced = enhanced_code(piece).or_else(|| basic_code(first).and(enhanced_code(second)));
+        if enhanced.as_deref().is_none_or(is_expired) {
+            let found = enhanced_code(piece).or_else(|| code.and(enhanced_code(second)));
+            if let Some(found) = found.filter(|found| enhanced.is_none() || !is_expired(found)) {
+                basic = if enhanced.is_none() { basic } else { code.or(before) };
+                enhanced = Some(found);
+            }
         }
+        before = code;
     }
     (basic, enhanced)
 }
@@ -217,6 +230,9 @@ mod tests {
             ),
             ("Sorry, no mailbox here by that name. (#5.1.1)", (None, enhanced("5.1.1"))),
             ("550: 5.1.1 <a@x>: Recipient address rejected", (Some(550), enhanced("5.1.1"))),
+            ("4.4.7 Message expired; last error: 452 4.2.2 mailbox full", (Some(452), enhanced("4.2.2"))),
+            ("550 4.4.7 QUEUE.Expired; message expired", (Some(550), enhanced("4.4.7"))),
+            ("4.4.7 expired (last reply 4.7.1 greylisted)", (None, enhanced("4.7.1"))),
             ("host 192.0.2.250 said no", (None, None)),
             ("5.0.0 (permanent failure)", (None, enhanced("5.0.0"))),
             ("6.1.1 and 5.1 and 5.1.1.1", (None, None)),

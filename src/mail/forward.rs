@@ -1,4 +1,4 @@
-//! Whether a member of staff sends something on, or a program answers for them: neither is an answer to a subscriber.
+//! Whether a member of staff sends something on: that is no answer to a subscriber.
 
 use super::author::addressed;
 use super::parse::Parsed;
@@ -18,30 +18,6 @@ const HEADS: [&str; 10] = [
     "messaggio inoltrato",
     "doorgestuurd bericht",
     "vidarebefordrat meddelande",
-];
-
-/// How the subject of an automatic answer begins, where its header says nothing: en, de, fr, es, it, pt, nl, sv, pl.
-const AWAY: [&str; 20] = [
-    "automatic reply:",
-    "auto reply:",
-    "auto-reply:",
-    "autoreply:",
-    "auto:",
-    "out of office",
-    "out of the office",
-    "automatische antwort:",
-    "abwesenheit",
-    "abwesend",
-    "r\u{e9}ponse automatique",
-    "absence du bureau",
-    "respuesta autom\u{e1}tica",
-    "fuera de la oficina",
-    "risposta automatica",
-    "resposta autom\u{e1}tica",
-    "automatisch antwoord",
-    "afwezig",
-    "autosvar",
-    "automatyczna odpowied",
 ];
 
 /// Why it is something that is sent on: its subject, its text, or that it was written to somebody else and to us as a copy.
@@ -66,13 +42,6 @@ pub fn forward(parsed: &Parsed, is_ours: impl Fn(&str) -> bool) -> Option<String
 pub(super) fn is_forward_head(line: &str) -> bool {
     let bare = line.trim().trim_matches(['-', '_', '=', ' ', ':']).to_lowercase();
     HEADS.contains(&bare.as_str())
-}
-
-/// Whether the subject says that a program answers for somebody who is away. Only where a person's answer begins with `Re:`: at
-/// an address that staff answer to.
-pub fn says_away(subject: &str) -> bool {
-    let subject = subject.trim().to_lowercase();
-    AWAY.iter().any(|start| subject.starts_with(start))
 }
 
 #[cfg(test)]
@@ -105,20 +74,5 @@ mod tests {
         }
         assert!(why("To: tom@x.example\nCc: r+t@example.org\nSubject: Re: x", "Can you?").is_some());
         assert_eq!(why("To: \"Support\" <R+T@example.org>, tom@x.example\nSubject: Re: x", "Yes."), None);
-    }
-
-    #[test]
-    fn who_is_away_says_so_in_the_subject() {
-        for subject in [
-            "Automatic reply: [#142] x",
-            "Out of Office: x",
-            "Abwesenheitsnotiz: x",
-            "R\u{e9}ponse automatique : x",
-        ] {
-            assert!(says_away(subject), "{subject}");
-        }
-        for subject in ["Re: Automatic reply: x", "Re: [#142] out of office settings", "[#142] Autos"] {
-            assert!(!says_away(subject), "{subject}");
-        }
     }
 }

@@ -237,6 +237,19 @@ impl Own {
             || self.patterns.iter().any(|pattern| pattern.token_in(address).is_some())
     }
 
+    /// Whether mail from this address is ours. A pattern that is nothing but a token holds every address of its domain, and of those
+    /// only what we signed is ours: the domain's mailer-daemon is no loop, nor is a person who lives there.
+    pub fn is_from_us(&self, keyring: &Keyring, address: &str) -> bool {
+        let by_pattern = |pattern: &AddressPattern| match pattern.token_in(address) {
+            Some(token) if pattern.before.is_empty() && pattern.after.is_empty() => {
+                keyring.verify(&token).is_some()
+            }
+            token => token.is_some(),
+        };
+        self.addresses.iter().any(|own| own.eq_ignore_ascii_case(address))
+            || self.patterns.iter().any(by_pattern)
+    }
+
     /// The first recipient whose token one of our keys signed.
     pub fn token<'a>(
         &self,
@@ -291,11 +304,11 @@ pub fn facts(parsed: &Parsed, arrived: Arrived<'_>, own: &Own, keyring: &Keyring
         unreadable: parsed.unreadable.clone().or_else(nobody),
         envelope_from,
         token,
-        from_is_ours: own.is_ours(from),
+        from_is_ours: own.is_from_us(keyring, from),
         message_id_is_ours: parsed.message_id.as_ref().is_some_and(under_our_domain),
         loop_mark_is_ours: parsed
             .field("x-loop")
-            .is_some_and(|mark| own.is_ours(mark.trim_matches(['<', '>', ' ']))),
+            .is_some_and(|mark| own.is_from_us(keyring, mark.trim_matches(['<', '>', ' ']))),
         report: parsed.report.clone(),
         auto_submitted: lower("auto-submitted"),
         precedence: lower("precedence").or_else(|| lower("x-precedence")),
@@ -438,6 +451,27 @@ mod tests {
         assert!(marked("X-Loop: <Support@news.example.org>").loop_mark_is_ours);
         assert!(marked("Message-ID: <x@MSG.news.example.org>").message_id_is_ours);
         assert!(!marked("Message-ID: <x@evilmsg.news.example.org>").message_id_is_ours);
+    }
+
+    #[test]
+    fn a_pattern_of_nothing_but_a_token_makes_no_stranger_ours() {
+        let bare =
+            AddressPattern { before: String::new(), after: String::new(), domain: "news.example.org".into() };
+        let own = Own { patterns: vec![bare], ..Own::default() };
+        let from_us = |address: &str| own.is_from_us(&keyring(), address);
+        for address in
+            ["MAILER-DAEMON@news.example.org", "postmaster@news.example.org", "ann@news.example.org"]
+        {
+            assert!(!from_us(address), "{address}");
+            assert!(own.is_ours(address), "mail to it is taken: {address}");
+        }
+        let token = keyring().mint(Subject { purpose: Purpose::Thread, row: 5, second: 0 });
+        assert!(from_us(&format!("{token}@NEWS.example.org")));
+        assert!(!from_us(&format!("{token}@elsewhere.example")));
+        // Where something stands before the token, nobody else has such an address.
+        let named = AddressPattern { before: "support+".into(), ..own.patterns[0].clone() };
+        let own = Own { patterns: vec![named], ..Own::default() };
+        assert!(own.is_from_us(&keyring(), "support+anything@news.example.org"));
     }
 
     #[test]

@@ -34,8 +34,9 @@ const CHALLENGE_SUBJECTS: [&str; 5] = [
     "sender verification requested",
 ];
 
-/// How subjects of automatic answers start, in the languages that programs write.
-const SUSPECTED: [&str; 24] = [
+/// How subjects of automatic answers start, in the languages that programs and their owners write: en, de, fr, es, it, pt, nl, sv,
+/// da, no, pl, zh. The one list: a person's mail gets no automatic answer for it, and where only members of staff write, it is one.
+const AUTOMATIC_SUBJECTS: [&str; 32] = [
     "auto:",
     "auto reply",
     "auto-reply",
@@ -49,17 +50,25 @@ const SUSPECTED: [&str; 24] = [
     "vacation",
     "away from my mail",
     "i am away",
-    "abwesenheitsnotiz",
+    "abwesenheit",
+    "abwesend",
     "automatische antwort",
     "automatisch antwoord",
+    "afwezig",
     "automatisk svar",
     "autosvar",
     "r\u{e9}ponse automatique",
+    "absence du bureau",
     "respuesta autom\u{e1}tica",
+    "fuera de la oficina",
     "resposta autom\u{e1}tica",
+    "fora do escrit\u{f3}rio",
     "risposta automatica",
+    "fuori sede",
+    "automatyczna odpowied",
     "odpowied\u{17a} automatyczna",
     "\u{81ea}\u{52a8}\u{7b54}\u{590d}",
+    "\u{81ea}\u{52a8}\u{56de}\u{590d}",
 ];
 
 /// What a subject says of which nothing else does, in the languages that people write.
@@ -119,9 +128,10 @@ pub(super) fn challenge(parsed: &Parsed) -> Option<String> {
     })
 }
 
+/// A person's answer begins with `Re:`, and so is none of these.
 pub(super) fn is_subject_suspected(parsed: &Parsed) -> bool {
-    let subject = parsed.subject.to_lowercase();
-    SUSPECTED.iter().any(|start| subject.starts_with(start))
+    let subject = parsed.subject.trim_start().to_lowercase();
+    AUTOMATIC_SUBJECTS.iter().any(|start| subject.starts_with(start))
 }
 
 #[cfg(test)]
@@ -164,5 +174,11 @@ mod tests {
         assert!(challenge(&mail("Subject: please confirm the date")).is_none());
         assert!(is_subject_suspected(&mail("Subject: =?utf-8?q?R=C3=A9ponse_automatique?= : x")));
         assert!(!is_subject_suspected(&mail("Subject: Automation of replies")));
+        for subject in ["Automatic reply: [#142] x", "Out of Office: x", "Abwesenheitsnotiz: x", "Afwezig"] {
+            assert!(is_subject_suspected(&mail(&format!("Subject: {subject}"))), "{subject}");
+        }
+        for subject in ["Re: Automatic reply: x", "Re: [#142] out of office settings", "[#142] Autos"] {
+            assert!(!is_subject_suspected(&mail(&format!("Subject: {subject}"))), "{subject}");
+        }
     }
 }

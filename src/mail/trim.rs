@@ -160,8 +160,9 @@ pub fn own_words(text: &str, above: &str, signature: &[String]) -> Own {
     let marked = kept.iter().position(|line| *line == "-- ").filter(|_| long.is_none());
     let worn = kept.iter().rposition(|line| line.trim_end() == "--");
     kept.truncate(marked.or(worn.filter(|at| kept.len() - at <= SIGNATURE_MAX)).unwrap_or(kept.len()));
+    let signature: std::collections::HashSet<&str> = signature.iter().map(String::as_str).collect();
     while let Some(last) = kept.last().map(|line| line.trim())
-        && (last.is_empty() || is_sent_from(last) || signature.iter().any(|line| line == last))
+        && (last.is_empty() || is_sent_from(last) || signature.contains(last))
     {
         kept.pop();
     }

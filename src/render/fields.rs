@@ -202,6 +202,13 @@ pub static KNOWN: Shape = Object(&[
     ("links", Object(&[("unsubscribe", Value), ("preferences", Value)])),
 ]);
 
+/// Asks who wrote the word for leaving, and is not proven.
+pub static LEAVE: Shape = Object(&[
+    ("publication", PUBLICATION),
+    ("subscriber", Object(&[("address", Value)])),
+    ("links", Object(&[("unsubscribe", Value)])),
+]);
+
 /// Tells the old address of the new one.
 pub static ADDRESS_TOLD: Shape = Object(&[
     ("publication", PUBLICATION),
@@ -352,6 +359,7 @@ const ONE_OFF: &[(&str, &Shape)] = &[
     (ADDRESS_KIND, &CONFIRM),
     (ADDRESS_TOLD_KIND, &ADDRESS_TOLD),
     (KNOWN_KIND, &KNOWN),
+    (LEAVE_KIND, &LEAVE),
     (WELCOME_KIND, &WELCOME),
     (SIGN_IN_KIND, &SIGN_IN),
     (SUPPORT_ANSWER_KIND, &SUPPORT_ANSWER),
@@ -372,6 +380,8 @@ pub const ADDRESS_KIND: &str = "address";
 pub const ADDRESS_TOLD_KIND: &str = "address-told";
 /// The mail to somebody who asks to join a second time.
 pub const KNOWN_KIND: &str = "known";
+/// The mail to somebody who may have asked to leave.
+pub const LEAVE_KIND: &str = "leave";
 /// The first mail to a subscriber.
 pub const WELCOME_KIND: &str = "welcome";
 /// The mail with a sign-in link.

@@ -50,8 +50,9 @@ pub use lint::{HTML_STOPS, HTML_WARNS, lint_edition, lint_mail};
 pub use media::Media;
 pub use notice::{NoticeInput, NoticePost, NoticeThread, ToldInput, render_notice, render_told};
 pub use one_off::{
-    AddressToldInput, ConfirmInput, KnownInput, SignInInput, SupportAckInput, WelcomeInput, render_address,
-    render_address_told, render_confirm, render_known, render_sign_in, render_support_ack, render_welcome,
+    AddressToldInput, ConfirmInput, KnownInput, LeaveInput, SignInInput, SupportAckInput, WelcomeInput,
+    render_address, render_address_told, render_confirm, render_known, render_leave, render_sign_in,
+    render_support_ack, render_welcome,
 };
 pub use report::{ReportEvent, ReportInput, ReportTier, render_report};
 pub use sanitise::plain_html;

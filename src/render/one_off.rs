@@ -47,6 +47,16 @@ pub struct KnownInput<'a> {
     pub unsubscribe: &'a str,
 }
 
+/// "Do you want to leave?", for who may have asked for it by mail: anybody can write in their name.
+#[derive(Clone, Copy, Debug)]
+pub struct LeaveInput<'a> {
+    pub publication: &'a Publication,
+    pub support: &'a str,
+    pub address: &'a str,
+    /// The whole address of the button.
+    pub unsubscribe: &'a str,
+}
+
 /// "Your mails go elsewhere from now on", for the address that they left.
 #[derive(Clone, Copy, Debug)]
 pub struct AddressToldInput<'a> {
@@ -136,6 +146,15 @@ pub fn render_known(templates: &TemplateSet, input: &KnownInput<'_>) -> Result<B
         "links": { "preferences": input.preferences, "unsubscribe": input.unsubscribe },
     });
     print(templates, fields::KNOWN_KIND, of_publication(input.publication, input.support), more)
+}
+
+/// Renders the mail that asks whether somebody wants to leave.
+pub fn render_leave(templates: &TemplateSet, input: &LeaveInput<'_>) -> Result<Body, Vec<Problem>> {
+    let more = json!({
+        "subscriber": { "address": one_line(input.address) },
+        "links": { "unsubscribe": input.unsubscribe },
+    });
+    print(templates, fields::LEAVE_KIND, of_publication(input.publication, input.support), more)
 }
 
 fn render_request(

@@ -5,13 +5,17 @@
 
 use super::sql::{row, rows, run};
 use super::{StoreError, Tx};
-use crate::domain::bounce::{Bounce, Issue, IssueResult};
+use crate::domain::bounce::Bounce;
+use crate::domain::breaker::{SLICES, slice_of};
 use crate::domain::delivery::DeliveryState;
 use crate::domain::reply_rule::ReplyClass;
+use crate::domain::standing::{Issue, IssueResult};
 use crate::runtime::{MaskedText, Timestamp};
 
-/// Editions of a person's history that are looked at, the newest first.
-const HISTORY: i64 = 40;
+/// Editions of a person's history that are looked at: so many up to the one that failed, which are two weeks of several a day, and
+/// so many behind it. Each is one look into an index.
+const EARLIER: i64 = 120;
+const LATER: i64 = 60;
 
 /// The word of a failure that nothing says the kind of.
 pub const UNCLASSIFIED: &str = "unclassified";
@@ -53,7 +57,8 @@ pub async fn newest_taken(tx: &mut Tx, subscriber: i64) -> Result<Option<i64>, S
     Ok(row!(tx, (i64,), SQL, subscriber)?.map(|(id,)| id))
 }
 
-/// Whether anything was taken by this person's mailbox besides this delivery.
+/// Whether this person's mailbox took an edition before this delivery, and nothing came back: one look for each edition, so it is
+/// for the few who bounce.
 ///
 /// # Errors
 /// When the database fails.
@@ -221,24 +226,27 @@ pub async fn enter_refused(tx: &mut Tx, refused: &Refused<'_>) -> Result<bool, S
     Ok(entered > 0)
 }
 
-type IssueRow = (i64, String, Option<String>, Option<String>, Option<i64>, Option<i64>);
+type IssueRow = (i64, i64, String, Option<String>, Option<String>, Option<i64>, Option<i64>);
 
-/// What a person was sent of the newest editions, oldest first, and what came back. Failures that no longer stand are none.
+/// What a person was sent of the editions around this one, oldest first, and what came back. Failures that no longer stand are none.
 ///
 /// # Errors
 /// When the database fails.
-pub async fn history(tx: &mut Tx, subscriber: i64) -> Result<Vec<Issue>, StoreError> {
-    const SQL: &str = "SELECT coalesce(b.at, d.settled_at, d.first_attempt_at), d.state, b.class, b.status, \
-            b.confirmed, b.points \
-        FROM (SELECT e.id FROM editions e WHERE e.queued_at IS NOT NULL ORDER BY e.id DESC LIMIT $2 + 0) n \
+pub async fn history(tx: &mut Tx, subscriber: i64, edition: i64) -> Result<Vec<Issue>, StoreError> {
+    const SQL: &str = "SELECT d.id, d.first_attempt_at, d.state, b.class, b.status, b.confirmed, b.points \
+        FROM (SELECT * FROM (SELECT e.id FROM editions e WHERE e.queued_at IS NOT NULL AND e.id <= $2 \
+                ORDER BY e.id DESC LIMIT $3 + 0) AS earlier \
+            UNION ALL SELECT * FROM (SELECT e.id FROM editions e WHERE e.queued_at IS NOT NULL AND e.id > $2 \
+                ORDER BY e.id LIMIT $4 + 0) AS later) AS n \
         CROSS JOIN deliveries d \
         LEFT JOIN bounces b ON b.delivery_id = d.id AND b.kind = 'bounce' AND b.stands = 1 \
-        WHERE d.edition_id = n.id AND d.subscriber_id = $1 AND d.first_attempt_at IS NOT NULL ORDER BY d.id";
-    let found = rows!(tx, IssueRow, SQL, subscriber, HISTORY)?;
+        WHERE d.edition_id = n.id AND d.subscriber_id = $1 AND d.first_attempt_at IS NOT NULL \
+        ORDER BY d.first_attempt_at, d.id";
+    let found = rows!(tx, IssueRow, SQL, subscriber, edition, EARLIER, LATER)?;
     Ok(found.into_iter().map(issue).collect())
 }
 
-fn issue((at, state, class, status, confirmed, points): IssueRow) -> Issue {
+fn issue((delivery, at, state, class, status, confirmed, points): IssueRow) -> Issue {
     let result = match class {
         Some(class) => IssueResult::Bounced {
             class: ReplyClass::from_word(&class),
@@ -249,7 +257,7 @@ fn issue((at, state, class, status, confirmed, points): IssueRow) -> Issue {
         None if state == DeliveryState::Accepted.as_str() => IssueResult::Took,
         None => IssueResult::Nothing,
     };
-    Issue { at: Timestamp(at), result }
+    Issue { delivery, at: Timestamp(at), result }
 }
 
 /// What came back of a person so far stands against them no longer: they have another address, or an operator said so.
@@ -261,18 +269,27 @@ pub async fn forgive(tx: &mut Tx, subscriber: i64) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Reports of a lane since then: hard bounces of people who took mail before, and refusals for policy. Those of the dialogue are
-/// counted where they are settled.
+/// Counts a report about a lane in its slice of an hour, and answers what the last hour had: hard bounces of people who took mail
+/// before, and refusals for policy. Those of the dialogue are counted where they are settled. Reads a handful of rows, however many
+/// reports there are.
 ///
 /// # Errors
 /// When the database fails.
-pub async fn reported_since(tx: &mut Tx, lane: i64, since: Timestamp) -> Result<(i64, i64), StoreError> {
-    const SQL: &str = "SELECT \
-            coalesce(sum(CASE WHEN class = 'hard' AND known = 1 THEN 1 ELSE 0 END), 0) || '', \
-            coalesce(sum(CASE WHEN class = 'policy' THEN 1 ELSE 0 END), 0) || '' \
-        FROM bounces WHERE lane = $1 AND at >= $2 AND kind = 'bounce' AND inbound_id IS NOT NULL";
-    let sums = row!(tx, (String, String), SQL, lane, since.millis())?.unwrap_or_default();
-    Ok((sums.0.parse().unwrap_or(0), sums.1.parse().unwrap_or(0)))
+pub async fn count_report(
+    tx: &mut Tx,
+    lane: i64,
+    (false_hard, policy): (bool, bool),
+    now: Timestamp,
+) -> Result<(i64, i64), StoreError> {
+    const COUNT: &str = "INSERT INTO report_counts (lane_id, slice, false_hard, policy) VALUES ($1, $2, $3, $4) \
+        ON CONFLICT (lane_id, slice) DO UPDATE SET false_hard = report_counts.false_hard + excluded.false_hard, \
+            policy = report_counts.policy + excluded.policy";
+    const SUMS: &str = "SELECT false_hard, policy FROM report_counts WHERE lane_id = $1 AND slice <= $2";
+    let slice = slice_of(now);
+    run!(tx, "DELETE FROM report_counts WHERE lane_id = $1 AND slice < $2", lane, slice - SLICES)?;
+    run!(tx, COUNT, lane, slice, i64::from(false_hard), i64::from(policy))?;
+    let found = rows!(tx, (i64, i64), SUMS, lane, slice)?;
+    Ok(found.into_iter().fold((0, 0), |sums, one| (sums.0 + one.0, sums.1 + one.1)))
 }
 
 /// Deliveries of an edition that a lane's providers took, counted up to `most`; `None`: of all lanes.

@@ -82,6 +82,8 @@ struct LeasedRow {
     first_attempt_at: i64,
     uncertain_count: i64,
     key_id: i64,
+    /// A report said that an earlier try of it failed.
+    came_back: Option<i64>,
     #[sqlx(flatten)]
     person: PersonRow,
 }
@@ -119,6 +121,8 @@ const CANDIDATES: &str = "SELECT d.id FROM deliveries d \
 /// The person is read here and not by a query of their own: a call more in each transaction costs more than seven lookups.
 const CLAIM_RETURNING: &str = " RETURNING id, lane, kind, edition_id, subscriber_id, thread_id, staff_id, address, \
     body_id, attempt, first_attempt_at, uncertain_count, key_id, \
+    CASE WHEN attempt > 1 THEN (SELECT CAST(1 AS BIGINT) FROM bounces x \
+        WHERE x.delivery_id = deliveries.id AND x.kind = 'bounce') END AS came_back, \
     (SELECT s.address FROM subscribers s WHERE s.id = subscriber_id) AS person_address, \
     (SELECT s.name FROM subscribers s WHERE s.id = subscriber_id) AS person_name, \
     (SELECT s.tier FROM subscribers s WHERE s.id = subscriber_id) AS person_tier, \
@@ -176,6 +180,10 @@ async fn admit(
     let mut skipped = Vec::new();
     for row in leased {
         let kind = word("a delivery's kind", &row.kind, DeliveryKind::from_word)?;
+        if row.came_back.is_some() {
+            skipped.push((row, Skip::CameBack));
+            continue;
+        }
         if row.subscriber_id.is_none() {
             match may_get_desk_mail(tx, &row).await? {
                 Ok(()) if row.person.body_tier.is_some() => match to_checker(tx, row, kind).await? {

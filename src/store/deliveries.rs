@@ -189,6 +189,23 @@ pub async fn requeue_uncertain(tx: &mut Tx, now: Timestamp) -> Result<u64, Store
     Ok(run!(tx, SQL, now.millis())?)
 }
 
+/// A report says that a mail failed which was to be tried again, because nobody knew whether the peer had it: it had, and it is not
+/// sent again. Of one that is in flight the next claim finds it out. Locks the row, whatever its state, for what follows in this
+/// transaction. Answers whether it waited.
+///
+/// # Errors
+/// When the database fails.
+pub async fn came_back(tx: &mut Tx, delivery: i64, said: &str, now: Timestamp) -> Result<bool, StoreError> {
+    // An update that changes nothing locks its row in either dialect.
+    const LOCK: &str = "UPDATE deliveries SET lane = lane WHERE id = $1";
+    const SQL: &str = "UPDATE deliveries SET state = 'refused', owner = NULL, due_at = NULL, last_reply = $2, \
+            settled_at = $3 \
+        WHERE id = $1 AND first_attempt_at IS NOT NULL \
+            AND (state = 'queued' OR state = 'uncertain' OR state = 'parked')";
+    run!(tx, LOCK, delivery)?;
+    Ok(run!(tx, SQL, delivery, said, now.millis())? > 0)
+}
+
 /// An operator's word: one delivery that waits for one is tried again now. Answers whether it did wait.
 ///
 /// # Errors

@@ -431,16 +431,6 @@ pub async fn mark_told(tx: &mut Tx, slug: &str) -> Result<bool, StoreError> {
     Ok(run!(tx, "UPDATE editions SET told = 1 WHERE slug = $1 AND told = 0", slug)? > 0)
 }
 
-/// Whether a person took an edition before: one look for each edition, so it is for the few who bounce.
-///
-/// # Errors
-/// When the database fails.
-pub async fn accepted_before(tx: &mut Tx, subscriber: i64) -> Result<bool, StoreError> {
-    const SQL: &str = "SELECT CAST(1 AS BIGINT) FROM editions e CROSS JOIN deliveries d \
-        WHERE d.edition_id = e.id AND d.subscriber_id = $1 AND d.state = 'accepted' LIMIT 1";
-    Ok(row!(tx, (i64,), SQL, subscriber)?.is_some())
-}
-
 /// Turns one chunk of a cancelled edition's waiting rows into `skipped`. Answers how many; 0: it is done. The state of the
 /// edition must have been changed before, so that nobody claims from it.
 ///

@@ -3,10 +3,11 @@
 //!
 //! The config is written down when a daemon starts; with several daemons the last one's holds. Rows are never removed: a delivery
 //! that was queued for a lane finds it whatever became of the config. What has left the config has no limits of its own, and is
-//! never paused or slowed down.
+//! never paused or slowed down, but by the guard against false bounces.
 
 use super::sql::{row, rows, run};
-use super::{StoreError, Tx};
+use super::{StoreError, Tx, word};
+use crate::domain::breaker::PauseCause;
 use crate::domain::limit::{self, Account, Accounts};
 use crate::domain::settings::{DomainSettings, Rate, RelaySettings};
 use crate::domain::slow_down::Pace;
@@ -32,6 +33,8 @@ pub async fn sync(
     relays: &[RelaySettings],
     now: Timestamp,
 ) -> Result<Known, StoreError> {
+    let all = rows!(tx, (i64,), "SELECT id FROM lanes ORDER BY id")?;
+    lock(tx, all.into_iter().map(|(id,)| id)).await?;
     run!(tx, "UPDATE lanes SET configured = 0 WHERE id <> $1", LANE_OTHER)?;
     run!(tx, "DELETE FROM lane_domains")?;
     let mut known = Known::default();
@@ -50,10 +53,25 @@ pub async fn sync(
     }
     const LEFT: &str = "SELECT id FROM lanes WHERE configured = 0";
     run!(tx, sqlx::AssertSqlSafe(format!("DELETE FROM limits WHERE lane_id IN ({LEFT})")))?;
-    const FREE: &str = "UPDATE lanes SET paused = NULL, paused_at = NULL, quiet_until = NULL, width = NULL, \
-        width_at = NULL WHERE configured = 0";
+    // Of what the guard paused, an operator has to say what its bounces were; a change of the config says nothing about them.
+    const FREE: &str = "UPDATE lanes SET paused = NULL, paused_by = NULL, paused_at = NULL, quiet_until = NULL, \
+        width = NULL, width_at = NULL \
+        WHERE configured = 0 AND (paused_by IS NULL OR paused_by <> 'false_bounces')";
     run!(tx, FREE)?;
     Ok(known)
+}
+
+/// Locks these lanes until the transaction ends. To be called once, before any of them is changed, where there may be several: two
+/// transactions that lock in different orders wait for each other for ever.
+///
+/// # Errors
+/// When the database fails.
+pub async fn lock(tx: &mut Tx, lanes: impl IntoIterator<Item = i64>) -> Result<(), StoreError> {
+    let in_order: std::collections::BTreeSet<i64> = lanes.into_iter().collect();
+    for id in in_order {
+        run!(tx, "UPDATE lanes SET name = name WHERE id = $1", id)?;
+    }
+    Ok(())
 }
 
 async fn enter(tx: &mut Tx, kind: &str, name: &str) -> Result<i64, StoreError> {
@@ -123,6 +141,7 @@ pub struct LaneState {
     pub limited: bool,
     /// Why editions do not leave by it.
     pub paused: Option<String>,
+    pub paused_by: Option<PauseCause>,
     pub pace: Pace,
     /// The stream of its best due row; `None`: nothing is due.
     pub due: Option<i64>,
@@ -134,6 +153,7 @@ struct StateRow {
     name: String,
     limited: i64,
     paused: Option<String>,
+    paused_by: Option<String>,
     quiet_until: Option<i64>,
     width: Option<i64>,
     width_at: Option<i64>,
@@ -144,7 +164,7 @@ struct StateRow {
 pub(super) const STATES: &str = "SELECT l.id, l.name, \
         CASE WHEN EXISTS (SELECT 1 FROM limits r WHERE r.lane_id = l.id) THEN CAST(1 AS BIGINT) \
             ELSE CAST(0 AS BIGINT) END AS limited, \
-        l.paused, l.quiet_until, l.width, l.width_at, \
+        l.paused, l.paused_by, l.quiet_until, l.width, l.width_at, \
         (SELECT c.stream FROM ( \
                 SELECT column1 AS stream FROM (VALUES (-2), (-1)) AS desk \
                 UNION ALL SELECT e.id FROM editions e WHERE e.state = 'sending' \
@@ -157,19 +177,26 @@ pub(super) const STATES: &str = "SELECT l.id, l.name, \
 /// # Errors
 /// When the database fails.
 pub async fn states(tx: &mut Tx, now: Timestamp) -> Result<Vec<LaneState>, StoreError> {
-    let state = |row: StateRow| LaneState {
-        id: row.id,
-        name: row.name,
-        limited: row.limited != 0,
-        paused: row.paused,
-        pace: Pace {
-            quiet_until: row.quiet_until.map(Timestamp),
-            width: row.width.and_then(|width| u32::try_from(width).ok()),
-            width_at: Timestamp(row.width_at.unwrap_or_default()),
-        },
-        due: row.due,
+    let state = |row: StateRow| {
+        Ok(LaneState {
+            id: row.id,
+            name: row.name,
+            limited: row.limited != 0,
+            paused: row.paused,
+            paused_by: row.paused_by.map(cause).transpose()?,
+            pace: Pace {
+                quiet_until: row.quiet_until.map(Timestamp),
+                width: row.width.and_then(|width| u32::try_from(width).ok()),
+                width_at: Timestamp(row.width_at.unwrap_or_default()),
+            },
+            due: row.due,
+        })
     };
-    Ok(rows!(tx, StateRow, STATES, now.millis())?.into_iter().map(state).collect())
+    rows!(tx, StateRow, STATES, now.millis())?.into_iter().map(state).collect()
+}
+
+fn cause(text: String) -> Result<PauseCause, StoreError> {
+    word("why a lane is paused", &text, PauseCause::from_word)
 }
 
 /// # Errors
@@ -181,31 +208,62 @@ pub async fn set_pace(tx: &mut Tx, lane: i64, pace: &Pace) -> Result<(), StoreEr
     Ok(())
 }
 
-/// Stops editions from leaving by this lane. Answers whether they did until now.
+/// Stops editions from leaving by this lane. Answers whether that is news: a lane that is paused keeps its first reason, but the
+/// guard takes over what somebody else paused, and adds its own.
 ///
 /// # Errors
 /// When the database fails.
-pub async fn pause(tx: &mut Tx, lane: i64, reason: &str, now: Timestamp) -> Result<bool, StoreError> {
-    const SQL: &str = "UPDATE lanes SET paused = $2, paused_at = $3 WHERE id = $1 AND paused IS NULL";
-    Ok(run!(tx, SQL, lane, reason, now.millis())? > 0)
+pub async fn pause(
+    tx: &mut Tx,
+    lane: i64,
+    cause: PauseCause,
+    reason: &str,
+    now: Timestamp,
+) -> Result<bool, StoreError> {
+    const SQL: &str = "UPDATE lanes SET paused_by = $3, paused_at = $4, \
+            paused = CAST($2 AS TEXT) || CASE WHEN paused IS NULL THEN '' ELSE '; before: ' || paused END \
+        WHERE id = $1 AND (paused IS NULL \
+            OR (CAST($3 AS TEXT) = 'false_bounces' AND coalesce(paused_by, '') <> 'false_bounces'))";
+    Ok(run!(tx, SQL, lane, reason, cause.as_str(), now.millis())? > 0)
 }
 
-/// Lets editions leave again, at full width. Answers whether the lane was stopped or slowed down.
+/// Lets editions leave again, at full width. Answers whether the lane was stopped or slowed down. What was held of its bounces is
+/// `suppressions::end_hold`'s, in the same transaction.
 ///
 /// # Errors
 /// When the database fails.
 pub async fn resume(tx: &mut Tx, lane: i64) -> Result<bool, StoreError> {
-    const SQL: &str = "UPDATE lanes SET paused = NULL, paused_at = NULL, quiet_until = NULL, width = NULL, \
-        width_at = NULL WHERE id = $1 AND (paused IS NOT NULL OR quiet_until IS NOT NULL OR width IS NOT NULL)";
+    const SQL: &str = "UPDATE lanes SET paused = NULL, paused_by = NULL, paused_at = NULL, quiet_until = NULL, \
+        width = NULL, width_at = NULL \
+        WHERE id = $1 AND (paused IS NOT NULL OR quiet_until IS NOT NULL OR width IS NOT NULL)";
     Ok(run!(tx, SQL, lane)? > 0)
 }
 
-/// A lane's name, and why editions do not leave by it.
-///
+/// What a lane is called, and whether editions leave by it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Standing {
+    pub name: String,
+    /// Why they do not.
+    pub paused: Option<String>,
+    pub paused_by: Option<PauseCause>,
+}
+
+impl Standing {
+    /// Whether the guard paused it: its hard bounces are not believed.
+    pub fn is_doubted(&self) -> bool {
+        self.paused_by == Some(PauseCause::FalseBounces)
+    }
+}
+
 /// # Errors
 /// When the database fails.
-pub async fn standing(tx: &mut Tx, lane: i64) -> Result<Option<(String, Option<String>)>, StoreError> {
-    Ok(row!(tx, (String, Option<String>), "SELECT name, paused FROM lanes WHERE id = $1", lane)?)
+pub async fn standing(tx: &mut Tx, lane: i64) -> Result<Option<Standing>, StoreError> {
+    const SQL: &str = "SELECT name, paused, paused_by FROM lanes WHERE id = $1";
+    let found = row!(tx, (String, Option<String>, Option<String>), SQL, lane)?;
+    let read = |(name, paused, paused_by): (String, Option<String>, Option<String>)| {
+        Ok(Standing { name, paused, paused_by: paused_by.map(cause).transpose()? })
+    };
+    found.map(read).transpose()
 }
 
 /// The lane of that name.

@@ -3,6 +3,10 @@
 //!
 //! `Store::write` is the only way to a writing transaction, `Store::read` gives one consistent view. No network wait happens
 //! inside either. Nothing here decides: rules are in `domain`, the order of steps in `tasks`.
+//!
+//! On PostgreSQL transactions that lock in different orders wait for each other for ever, so all lock in this one: owners, then
+//! deliveries with what hangs on them (attempts, bounces, suppressions and held ones), then lanes by id (`lanes::lock`), then
+//! editions by id, then limits of relays, then those of lanes.
 
 pub mod alarms;
 pub mod answers;

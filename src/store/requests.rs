@@ -1,4 +1,4 @@
-//! `requests` and `asks`: wishes that a mail has to prove, and how often somebody asked for such a mail.
+//! `requests`, `asks` and `leave_asks`: wishes that a mail has to prove, and how often somebody asked for such a mail.
 
 use super::sql::{row, rows, run};
 use super::{StoreError, Tx, word};
@@ -122,6 +122,21 @@ pub async fn note_confirmed(tx: &mut Tx, fingerprint: &str) -> Result<(), StoreE
     const SQL: &str = "UPDATE asks SET confirmed = 1 WHERE fingerprint = $1 AND mailed = 1 AND confirmed = 0";
     run!(tx, SQL, fingerprint)?;
     Ok(())
+}
+
+/// Notes that a subscriber is asked whether they want to leave. Answers `false`, and notes nothing, where they were asked since then.
+///
+/// # Errors
+/// When the database fails.
+pub async fn ask_to_leave(
+    tx: &mut Tx,
+    subscriber: i64,
+    since: Timestamp,
+    now: Timestamp,
+) -> Result<bool, StoreError> {
+    const SQL: &str = "INSERT INTO leave_asks (subscriber_id, at) VALUES ($1, $2) \
+        ON CONFLICT (subscriber_id) DO UPDATE SET at = excluded.at WHERE leave_asks.at <= $3";
+    Ok(run!(tx, SQL, subscriber, now.millis(), since.millis())? > 0)
 }
 
 /// Deletes what nobody confirmed in time: the wishes, and everything about people who waited for nothing else. A wish whose mail

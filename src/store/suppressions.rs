@@ -38,6 +38,7 @@ pub async fn add(
 /// When the database fails.
 pub async fn remove(tx: &mut Tx, address: &Address) -> Result<bool, StoreError> {
     let was = run!(tx, "DELETE FROM suppressions WHERE address_key = $1", address.key())? > 0;
+    run!(tx, "DELETE FROM held_suppressions WHERE address_key = $1", address.key())?;
     // What came back before does not stand against them any more, or the next soft bounce would suppress them again.
     const FORGIVE: &str = "UPDATE bounces SET stands = 0 WHERE stands = 1 \
         AND subscriber_id = (SELECT s.id FROM subscribers s WHERE s.address_key = $1)";
@@ -82,8 +83,8 @@ fn read((address, reason, at, source): (String, String, i64, String)) -> Result<
     Ok(Suppression { address, reason, at: Timestamp(at), source })
 }
 
-/// Holds back the hard bounces since `since` of a lane's people who took an edition before: they are not suppressed before somebody
-/// says so (W145). Answers how many.
+/// Holds back the hard bounces since `since` of people of a lane who took an edition before, while the guard has it paused: they
+/// are not suppressed before somebody says so (W145). Answers how many.
 ///
 /// # Errors
 /// When the database fails.
@@ -92,8 +93,10 @@ pub async fn hold(tx: &mut Tx, lane: i64, since: Timestamp, now: Timestamp) -> R
         SELECT x.address_key, $1, x.at, x.source FROM suppressions x JOIN subscribers s ON s.address_key = x.address_key \
         WHERE x.reason = 'hard_bounce' AND x.at >= $2 AND x.at <= $3 \
             AND coalesce((SELECT m.lane_id FROM lane_domains m WHERE m.domain = s.domain), 0) = $1 \
+            AND EXISTS (SELECT 1 FROM lanes l WHERE l.id = $1 AND l.paused_by = 'false_bounces') \
             AND EXISTS (SELECT 1 FROM editions e CROSS JOIN deliveries d \
-                WHERE d.edition_id = e.id AND d.subscriber_id = s.id AND d.state = 'accepted') \
+                WHERE d.edition_id = e.id AND d.subscriber_id = s.id AND d.state = 'accepted' \
+                    AND NOT EXISTS (SELECT 1 FROM bounces b WHERE b.delivery_id = d.id AND b.kind = 'bounce')) \
         ON CONFLICT (address_key) DO NOTHING";
     const LIFT: &str = "DELETE FROM suppressions WHERE reason = 'hard_bounce' AND at >= $2 AND address_key IN \
         (SELECT h.address_key FROM held_suppressions h WHERE h.lane_id = $1)";
@@ -101,17 +104,49 @@ pub async fn hold(tx: &mut Tx, lane: i64, since: Timestamp, now: Timestamp) -> R
     Ok(run!(tx, LIFT, lane, since.millis())?)
 }
 
-/// Ends the hold of a lane: the addresses are suppressed after all, or mailed again. Answers how many were held.
+/// The hard bounces of a lane that wait for an operator's word, by address.
 ///
 /// # Errors
 /// When the database fails.
-pub async fn end_hold(tx: &mut Tx, lane: i64, suppress: bool) -> Result<u64, StoreError> {
+pub async fn held(tx: &mut Tx, lane: i64) -> Result<Vec<Suppression>, StoreError> {
+    const SQL: &str = "SELECT address_key, 'hard_bounce', at, source FROM held_suppressions WHERE lane_id = $1 \
+        ORDER BY address_key";
+    rows!(tx, (String, String, i64, String), SQL, lane)?.into_iter().map(read).collect()
+}
+
+/// How many wait, by lane.
+///
+/// # Errors
+/// When the database fails.
+pub async fn count_held(tx: &mut Tx) -> Result<std::collections::BTreeMap<i64, i64>, StoreError> {
+    const SQL: &str = "SELECT lane_id, count(*) FROM held_suppressions GROUP BY lane_id";
+    Ok(rows!(tx, (i64, i64), SQL)?.into_iter().collect())
+}
+
+/// What an operator says of hard bounces that were held.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Word {
+    /// They were true: the addresses are suppressed after all.
+    Believe,
+    /// The provider was wrong: the people are mailed again, and nothing of it stands against them.
+    Forget,
+}
+
+/// Ends the hold of a lane. Answers how many were held. What bounced is not sent again: its deliveries are final.
+///
+/// # Errors
+/// When the database fails.
+pub async fn end_hold(tx: &mut Tx, lane: i64, word: Word) -> Result<u64, StoreError> {
     const APPLY: &str = "INSERT INTO suppressions (address_key, reason, at, source) \
         SELECT address_key, 'hard_bounce', at, source FROM held_suppressions WHERE lane_id = $1 \
         ON CONFLICT (address_key) DO NOTHING";
-    if suppress {
-        run!(tx, APPLY, lane)?;
-    }
+    const FORGIVE: &str = "UPDATE bounces SET stands = 0 WHERE stands = 1 AND kind = 'bounce' AND class = 'hard' \
+        AND subscriber_id IN (SELECT s.id FROM held_suppressions h JOIN subscribers s ON s.address_key = h.address_key \
+            WHERE h.lane_id = $1 AND bounces.at >= h.at)";
+    match word {
+        Word::Believe => run!(tx, APPLY, lane)?,
+        Word::Forget => run!(tx, FORGIVE, lane)?,
+    };
     Ok(run!(tx, "DELETE FROM held_suppressions WHERE lane_id = $1", lane)?)
 }
 

@@ -13,16 +13,17 @@ use super::ledger::Done;
 use super::traffic::News;
 use crate::domain::address::Address;
 use crate::domain::alarm::AlarmCause;
-use crate::domain::bounce::{self, Bounce, Evidence, Finding, standing};
-use crate::domain::breaker::{self, FALSE_HARD_WITHIN, Tally, Trouble};
+use crate::domain::bounce::{self, Bounce, Evidence, Finding};
+use crate::domain::breaker::{self, FALSE_HARD_WITHIN, PauseCause, Tally, Trouble};
 use crate::domain::complaint::{Alert, Effect, FeedbackType, Share};
 use crate::domain::delivery::{DeliveryKind, DeliveryState};
 use crate::domain::reply_rule::{ReplyClass, ReplyRules};
+use crate::domain::standing::standing;
 use crate::domain::suppression::SuppressionReason;
 use crate::domain::verdict::Facts;
-use crate::runtime::Timestamp;
+use crate::runtime::{MaskedText, Timestamp};
 use crate::store::bounces::{self, Entered, Mailed, Refused};
-use crate::store::{StoreError, Tx, editions, lanes, people, suppressions};
+use crate::store::{StoreError, Tx, deliveries, editions, lanes, people, suppressions};
 
 /// What an operator has to know, once what caused it is committed.
 #[derive(Debug, Default)]
@@ -102,6 +103,9 @@ pub(super) async fn came_back(
         Some(subscriber) => bounces::took_before(tx, subscriber, mailed.id).await?,
         None => false,
     };
+    let last = format!("came back: {} {}", bounce.status, bounce.said);
+    let last = MaskedText(last.trim()).to_string();
+    deliveries::came_back(tx, mailed.id, &last, now).await?;
     let entered = bounces::enter(tx, mailed, (reported.inbound, known), bounce, now).await?;
     if entered == Entered::Known {
         return Ok(mailed.thread_id);
@@ -113,14 +117,16 @@ pub(super) async fn came_back(
     if bounce.is_hard() {
         let address = Address::trusted(mailed.address_key.clone());
         suppressions::add(tx, &address, SuppressionReason::HardBounce, &source, now).await?;
-    } else if let Some(subscriber) = mailed.subscriber_id.filter(|_| bounce.points > 0) {
-        weigh_person(tx, subscriber, &source, now).await?;
+    } else if let Some(person) = mailed.subscriber_id.zip(mailed.edition_id) {
+        // Without points of its own as well: what looked like a success between others was none.
+        weigh_person(tx, person, mailed.id, &source, now).await?;
     }
-    weigh_edition(tx, mailed, bounce, &mut reported.told).await?;
+    // The lane's row before the edition's, as everywhere (`store`).
     let false_hard = known && bounce.class == Some(ReplyClass::Hard);
     if false_hard || bounce.class == Some(ReplyClass::Policy) {
         weigh_lane(tx, mailed, false_hard, &mut reported.told, now).await?;
     }
+    weigh_edition(tx, mailed, bounce, &mut reported.told).await?;
     Ok(mailed.thread_id)
 }
 
@@ -147,22 +153,28 @@ pub(super) async fn refused(
             points: failed.points,
         };
         let entered = bounces::enter_refused(tx, &refused).await?;
-        if let Some(subscriber) = seen.subscriber
+        if let Some(person) = seen.subscriber.zip(seen.edition)
             && entered
             && failed.class != ReplyClass::Hard
             && failed.points > 0
         {
             let source = format!("delivery {}: {said}", settled.delivery);
-            weigh_person(tx, subscriber, &source, now).await?;
+            weigh_person(tx, person, settled.delivery, &source, now).await?;
         }
     }
     Ok(())
 }
 
-/// Whether a person's mailbox has failed often enough.
-async fn weigh_person(tx: &mut Tx, subscriber: i64, source: &str, now: Timestamp) -> Result<(), StoreError> {
-    let history = bounces::history(tx, subscriber).await?;
-    let Some(reason) = standing(&history) else { return Ok(()) };
+/// Whether a person's mailbox has failed often enough, now that an edition's delivery to it has failed too.
+async fn weigh_person(
+    tx: &mut Tx,
+    (subscriber, edition): (i64, i64),
+    failed: i64,
+    source: &str,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    let history = bounces::history(tx, subscriber, edition).await?;
+    let Some(reason) = standing(&history, failed, now) else { return Ok(()) };
     let Some(person) = people::by_id(tx, subscriber).await? else { return Ok(()) };
     suppressions::add(tx, &person.address, reason, source, now).await?;
     Ok(())
@@ -191,7 +203,7 @@ async fn weigh_edition(
 }
 
 /// A lane whose provider refuses us, or says that people do not exist who took mail before, is paused; what it said within the hour
-/// is not believed (W145).
+/// is not believed (W145). A lane that anybody else paused is still guarded, and its bounces are believed until the guard trips.
 async fn weigh_lane(
     tx: &mut Tx,
     mailed: &Mailed,
@@ -199,21 +211,23 @@ async fn weigh_lane(
     told: &mut Told,
     now: Timestamp,
 ) -> Result<(), StoreError> {
-    let (Some(edition), Some((name, paused))) = (mailed.edition_id, lanes::standing(tx, mailed.lane).await?)
-    else {
+    lanes::lock(tx, [mailed.lane]).await?;
+    let (Some(edition), Some(lane)) = (mailed.edition_id, lanes::standing(tx, mailed.lane).await?) else {
         return Ok(());
     };
     let since = ago(now, FALSE_HARD_WITHIN);
-    let mut disbelieved = false_hard && paused.is_some();
-    let (hard, refused) = bounces::reported_since(tx, mailed.lane, since).await?;
-    if paused.is_none()
-        && let Some(most) = breaker::worth_counting(hard, refused)
-    {
-        let decided = bounces::taken(tx, edition, Some(mailed.lane), most).await?;
-        if let Some(trouble) = breaker::trouble(hard, refused, decided) {
-            lanes::pause(tx, mailed.lane, &trouble.to_string(), now).await?;
-            disbelieved = matches!(trouble, Trouble::FalseBounces { .. });
-            told.news.push(News::Paused { lane: name, trouble });
+    let (hard, refused) = bounces::count_report(tx, mailed.lane, (false_hard, !false_hard), now).await?;
+    let mut disbelieved = false_hard && lane.is_doubted();
+    if !lane.is_doubted() && (false_hard || lane.paused.is_none()) {
+        let refused = if lane.paused.is_none() { refused } else { 0 };
+        if let Some(most) = breaker::worth_counting(hard, refused) {
+            let decided = bounces::taken(tx, edition, Some(mailed.lane), most).await?;
+            if let Some(trouble) = breaker::trouble(hard, refused, decided)
+                && lanes::pause(tx, mailed.lane, trouble.cause(), &trouble.to_string(), now).await?
+            {
+                disbelieved = trouble.cause() == PauseCause::FalseBounces;
+                told.news.push(News::Paused { lane: lane.name, trouble });
+            }
         }
     }
     if disbelieved {
@@ -291,12 +305,12 @@ async fn weigh_complaints(
     now: Timestamp,
 ) -> Result<(), StoreError> {
     let here = share(tx, edition, Some(lane)).await?;
-    let name = lanes::standing(tx, lane).await?.map_or_else(String::new, |(name, _)| name);
+    let name = lanes::standing(tx, lane).await?.map_or_else(String::new, |lane| lane.name);
     match here.alert() {
         Some(Alert::Stop) => {
             let Share { complaints, delivered } = here;
             let trouble = Trouble::Complaints { complaints, delivered };
-            if lanes::pause(tx, lane, &trouble.to_string(), now).await? {
+            if lanes::pause(tx, lane, trouble.cause(), &trouble.to_string(), now).await? {
                 told.news.push(News::Paused { lane: name, trouble });
             }
         }

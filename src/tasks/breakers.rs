@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::traffic::{News, Seen, Traffic};
 use crate::domain::breaker::{FALSE_HARD_WITHIN, Tally, Trouble};
 use crate::runtime::Timestamp;
-use crate::store::{StoreError, Tx, editions, suppressions};
+use crate::store::{StoreError, Tx, bounces, editions, suppressions};
 
 /// What is only counted is written down after this time.
 const WRITE: Duration = Duration::from_secs(1);
@@ -46,14 +46,16 @@ impl Breakers {
                 self.tallies.entry(edition).or_default().add(seen.weight);
             }
             let known = match seen.subscriber {
-                Some(subscriber) if seen.weight.hard => editions::accepted_before(tx, subscriber).await?,
+                Some(subscriber) if seen.weight.hard => {
+                    bounces::took_before(tx, subscriber, i64::MAX).await?
+                }
                 _ => false,
             };
             let found = traffic.weigh(tx, seen, known, now).await?;
             let false_bounces =
                 matches!(found, Some(News::Paused { trouble: Trouble::FalseBounces { .. }, .. }));
-            // Those that were on their way when the lane was paused are not to be believed either.
-            if false_bounces || (known && traffic.is_paused(seen.lane)) {
+            // Those that were on their way when the guard paused the lane are not to be believed either.
+            if false_bounces || (known && traffic.is_doubted(seen.lane)) {
                 let since = Timestamp(now.millis() - FALSE_HARD_WITHIN.as_millis() as i64);
                 let held = suppressions::hold(tx, seen.lane, since, now).await?;
                 tracing::warn!(lane = seen.lane, suppressions = held, "these suppressions are held");

@@ -72,6 +72,8 @@ pub struct Done {
     pub lease: Option<u64>,
 }
 
+type Turns = Result<Vec<Turn>, StoreError>;
+
 /// What an ask brought.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Turn {
@@ -349,6 +351,10 @@ impl Gatherer {
         asks: &[Ask],
         now: Timestamp,
     ) -> Result<(Vec<Turn>, Vec<News>), StoreError> {
+        // Rows are locked in the order of `store`: owners, deliveries, lanes, editions, limits.
+        let wants = asks.iter().any(|ask| ask.wants);
+        let beats = wants && self.heard_of.is_none_or(|at| now.since(at) >= HEARD_OF);
+        let alive = !beats || owners::beat(&mut tx, self.owner.id, now).await?;
         let settled: Vec<Settled> =
             asks.iter().filter_map(|ask| Some(ask.done.as_ref()?.settled.clone())).collect();
         deliveries::settle(&mut tx, &settled).await?;
@@ -357,12 +363,10 @@ impl Gatherer {
             self.give_back(&mut tx, &settled).await?;
         }
         let seen = asks.iter().filter_map(|ask| Some(&ask.done.as_ref()?.seen)).filter(|seen| seen.is_bad());
+        let looked = self.traffic.lock(&mut tx, seen.clone(), wants && alive, now).await?;
         let news = self.breakers.weigh(&mut tx, &mut self.traffic, seen, now).await?;
-        let wants = asks.iter().any(|ask| ask.wants);
-        let beats = wants && self.heard_of.is_none_or(|at| now.since(at) >= HEARD_OF);
-        let alive = !beats || owners::beat(&mut tx, self.owner.id, now).await?;
         let turns = match wants && alive {
-            true => self.claim(&mut tx, asks, now).await?,
+            true => self.claim(&mut tx, asks, looked, now).await?,
             false => vec![Turn::Nothing; asks.len()],
         };
         tx.commit().await?;
@@ -374,12 +378,7 @@ impl Gatherer {
     }
 
     /// Gives each ask that wants one a delivery, as far as relays and lanes have permits.
-    async fn claim(&mut self, tx: &mut Tx, asks: &[Ask], now: Timestamp) -> Result<Vec<Turn>, StoreError> {
-        let looked = self.traffic.is_stale(now);
-        if looked {
-            // Before any limit is locked: every process locks lanes, then the limits of relays, then those of lanes.
-            self.traffic.look(tx, now).await?;
-        }
+    async fn claim(&mut self, tx: &mut Tx, asks: &[Ask], looked: bool, now: Timestamp) -> Turns {
         let mut turns = vec![Turn::Nothing; asks.len()];
         let mut permitted = Vec::new();
         let mut relays: BTreeMap<Option<i64>, Vec<usize>> = BTreeMap::new();

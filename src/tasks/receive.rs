@@ -153,9 +153,8 @@ impl Receiver {
             from: from.as_ref(),
             parsed: &parsed,
             reason: &reason,
-            unanswered: why_unanswered(&facts).or_else(|| {
-                forward::says_away(&parsed.subject).then_some("its subject is an automatic answer's")
-            }),
+            unanswered: why_unanswered(&facts),
+            asks_to_leave: facts.asks_to_leave,
             files: &files,
         };
         let mut reported =
@@ -187,7 +186,7 @@ impl Receiver {
         let member = self.desk.staff.iter().find(|member| member.id == second);
         let key = from.map(|from| Address::trusted(from.address.clone()).key());
         facts.from_is_staff = member.is_some_and(|member| Some(member.address.to_lowercase()) == key);
-        if facts.subject_suspected || forward::says_away(&parsed.subject) {
+        if facts.subject_suspected {
             facts.auto_header.get_or_insert_with(|| "a subject that says so".to_owned());
         }
         let is_ours = |address: &str| self.own.token(&self.keyring, [address]) == facts.token;

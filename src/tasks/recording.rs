@@ -1,7 +1,8 @@
 //! Recording: what the doors deposit into. Raw bytes are committed, many messages with one commit, before anything is acknowledged.
 //!
 //! A message is known by its octets: for one recipient where the door has an envelope, for the door where it has none. A message of
-//! a mailbox moves the mailbox's position in the same transaction, and one that is not next in line is not recorded.
+//! a mailbox moves the mailbox's position in the same transaction, and one that is not next in line is not recorded. A group that
+//! the store refuses is recorded one by one, so that one message which cannot be keeps no other from it.
 
 use std::sync::Arc;
 
@@ -11,7 +12,7 @@ use tokio::sync::{Notify, mpsc, oneshot};
 use crate::domain::inbound::InboundSource;
 use crate::intake::{Deposit, DepositError, ReceivedMail};
 use crate::mail::parse::Own;
-use crate::runtime::Timestamp;
+use crate::runtime::{MaskedText, Timestamp};
 use crate::store::inbound::{self, NewInbound};
 use crate::store::mailboxes::{self, Place};
 use crate::store::{Store, StoreError, Tx};
@@ -37,6 +38,12 @@ pub enum Recorded {
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("the message could not be recorded: {0}")]
 pub struct RecordProblem(String);
+
+impl From<StoreError> for RecordProblem {
+    fn from(error: StoreError) -> RecordProblem {
+        RecordProblem(error.to_string())
+    }
+}
 
 impl RecordProblem {
     fn stopped() -> RecordProblem {
@@ -140,24 +147,58 @@ impl RecordingLine {
 
     async fn record(&self, group: Vec<Recording>, now: Timestamp) {
         let (messages, answers): (Vec<Found>, Vec<_>) = group.into_iter().unzip();
-        match self.commit(messages, now).await {
-            Ok(recorded) => {
-                for (answer, recorded) in answers.into_iter().zip(recorded) {
-                    // A door that went away asks again: the hash knows the message.
-                    let _ = answer.send(Ok(recorded));
-                }
-                self.recorded.notify_one();
-            }
+        let recorded = match self.commit(&messages, now).await {
+            Ok(recorded) => recorded.into_iter().map(Ok).collect(),
+            Err(error) if error.is_away() => vec![Err(RecordProblem::from(error)); messages.len()],
             Err(error) => {
-                tracing::error!(%error, messages = answers.len(), "received mail cannot be recorded; peers are asked to come later");
-                for answer in answers {
-                    let _ = answer.send(Err(RecordProblem(error.to_string())));
-                }
+                tracing::warn!(%error, messages = messages.len(), "a group of received mail cannot be recorded; each is tried alone");
+                self.one_by_one(&messages, now).await
             }
+        };
+        if let Some(problem) = recorded.iter().find_map(|one| one.as_ref().err()) {
+            let later = recorded.iter().filter(|one| one.is_err()).count();
+            tracing::error!(%problem, messages = later, "received mail cannot be recorded; peers are asked to come later");
+        }
+        let any = recorded.iter().any(Result::is_ok);
+        for (answer, recorded) in answers.into_iter().zip(recorded) {
+            // A door that went away asks again: the hash knows the message.
+            let _ = answer.send(recorded);
+        }
+        if any {
+            self.recorded.notify_one();
         }
     }
 
-    async fn commit(&self, messages: Vec<Found>, now: Timestamp) -> Result<Vec<Recorded>, StoreError> {
+    /// After a group failed for one of its rows: only that one may suffer. It is kept for an operator, without what its door said
+    /// of it; where even that is refused, its door says "later". A group that was committed although its answer was lost is known.
+    async fn one_by_one(&self, messages: &[Found], now: Timestamp) -> Vec<Result<Recorded, RecordProblem>> {
+        let mut recorded = Vec::with_capacity(messages.len());
+        for found in messages {
+            let mut done = self.commit_one(found, now).await;
+            if let Err(error) = &done
+                && !error.is_away()
+            {
+                done = self.commit_one(&bare(found, error), now).await;
+            }
+            let is_away = done.as_ref().is_err_and(StoreError::is_away);
+            recorded.push(done.map_err(RecordProblem::from));
+            if is_away {
+                break;
+            }
+        }
+        // The store has gone away meanwhile.
+        recorded.resize_with(messages.len(), || Err(RecordProblem("the store is away".into())));
+        recorded
+    }
+
+    async fn commit_one(&self, found: &Found, now: Timestamp) -> Result<Recorded, StoreError> {
+        let mut tx = self.store.write().await?;
+        let recorded = enter(&mut tx, found, now).await?;
+        tx.commit().await?;
+        Ok(recorded)
+    }
+
+    async fn commit(&self, messages: &[Found], now: Timestamp) -> Result<Vec<Recorded>, StoreError> {
         let mut tx = self.store.write().await?;
         let mut recorded = Vec::with_capacity(messages.len());
         for found in messages {
@@ -168,9 +209,16 @@ impl RecordingLine {
     }
 }
 
-async fn enter(tx: &mut Tx, found: Found, now: Timestamp) -> Result<Recorded, StoreError> {
+/// A message without what its door said of it, set aside.
+fn bare(found: &Found, error: &StoreError) -> Found {
+    let mail = ReceivedMail { envelope_from: None, recipient: String::new(), ..found.mail.clone() };
+    let why = format!("it could not be recorded as it came: {error}");
+    Found { mail, place: found.place.clone(), set_aside: Some(MaskedText(&why).to_string()) }
+}
+
+async fn enter(tx: &mut Tx, found: &Found, now: Timestamp) -> Result<Recorded, StoreError> {
     let Found { mail, place, set_aside } = found;
-    if let Some(place) = &place
+    if let Some(place) = place
         && !mailboxes::advance(tx, place).await?
     {
         return Ok(Recorded::OutOfTurn);
@@ -186,19 +234,25 @@ async fn enter(tx: &mut Tx, found: Found, now: Timestamp) -> Result<Recorded, St
     if !has_envelope && inbound::is_known(tx, mail.source, &hash).await? {
         return Ok(Recorded::Known);
     }
+    let sender = mail.envelope_from.as_deref().map(in_text);
     let new = NewInbound {
         source: mail.source,
-        envelope_from: mail.envelope_from.as_deref(),
-        recipient: &mail.recipient,
+        envelope_from: sender.as_deref(),
+        recipient: &in_text(&mail.recipient),
         hash: &hash,
-        // The driver takes it as it is, unless it is for several recipients.
-        raw: Arc::unwrap_or_clone(mail.raw),
+        // The driver takes it as its own; ours is there for the case that the group fails.
+        raw: mail.raw.to_vec(),
     };
     let Some(id) = inbound::record(tx, new, now).await? else { return Ok(Recorded::Known) };
     if let Some(reason) = set_aside {
-        inbound::set_aside(tx, id, &reason).await?;
+        inbound::set_aside(tx, id, &in_text(reason)).await?;
     }
     Ok(Recorded::New(id))
+}
+
+/// What a text column may hold; PostgreSQL refuses NUL. A door without an envelope reads addresses from the message.
+fn in_text(text: &str) -> String {
+    text.chars().filter(|letter| !letter.is_control()).collect()
 }
 
 fn hex(octets: &[u8]) -> String {

@@ -42,6 +42,8 @@ pub struct Message<'a> {
     pub reason: &'a str,
     /// Why no program of ours answers it, if none may.
     pub unanswered: Option<&'static str>,
+    /// Its sender is a subscriber who may want to leave, and is not proven.
+    pub asks_to_leave: bool,
     /// Where somebody of the house may answer with some.
     pub files: &'a [File],
 }
@@ -102,8 +104,14 @@ impl Desk {
         };
         let post = self.post(tx, thread, PostKind::Subscriber, message, now).await?;
         self.tell_staff(tx, thread, post, now).await?;
-        if let (Some(person), None) = (opened_by, message.unanswered) {
-            self.acknowledge(tx, thread, &person, now).await?;
+        match (message.unanswered, message.asks_to_leave, opened_by) {
+            (Some(_), ..) | (None, false, None) => {}
+            (None, true, _) => {
+                if let Some(person) = people::by_key(tx, &from.key).await? {
+                    self.ask_to_leave(tx, thread, &person, now).await?;
+                }
+            }
+            (None, false, Some(person)) => self.acknowledge(tx, thread, &person, now).await?,
         }
         Ok(thread)
     }

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use super::alarm::Alarms;
 use crate::domain::alarm::AlarmCause;
-use crate::domain::breaker::{Destination, Trouble, Weight};
+use crate::domain::breaker::{Destination, PauseCause, Trouble, Weight};
 use crate::domain::limit::Accounts;
 use crate::domain::slow_down::{Deferrals, Pace, Throttle};
 use crate::runtime::Timestamp;
@@ -64,6 +64,8 @@ struct Lane {
     name: String,
     limited: bool,
     paused: bool,
+    /// The guard paused it: its hard bounces are not believed.
+    doubted: bool,
     pace: Pace,
     due: Option<i64>,
     in_flight: usize,
@@ -113,7 +115,11 @@ impl News {
             }
             News::Paused { lane, trouble } => {
                 alarms.raise(AlarmCause::LanePaused, lane, trouble, now);
-                tracing::warn!(%lane, %trouble, "editions stop leaving by this lane; `tidings lanes resume {lane}` lets them go on");
+                let how = match trouble.cause() {
+                    PauseCause::FalseBounces => " --believe` or `--forget` says what its bounces were, and",
+                    _ => "`",
+                };
+                tracing::warn!(%lane, %trouble, "editions stop leaving by this lane; `tidings lanes resume {lane}{how} lets them go on");
             }
             News::Stopped { edition, reason } => {
                 tracing::warn!(%edition, %reason, "the edition stops here; `tidings editions resume {edition}` goes on");
@@ -142,15 +148,40 @@ impl Traffic {
         self.looked_at.is_none_or(|at| at > now || now.since(at) >= LOOK)
     }
 
-    /// Reads which lanes have rows and what slows them down, and takes the steps of recovery that are due.
-    pub async fn look(&mut self, tx: &mut Tx, now: Timestamp) -> Result<(), StoreError> {
+    /// Locks the lanes that this transaction may change, before any of them is: those that something bad was seen of, and where
+    /// something is claimed and it is due, those that recover. Answers whether the lanes were looked at.
+    pub async fn lock(
+        &mut self,
+        tx: &mut Tx,
+        bad: impl Iterator<Item = &Seen>,
+        claims: bool,
+        now: Timestamp,
+    ) -> Result<bool, StoreError> {
+        let bad: Vec<i64> = bad.map(|seen| seen.lane).collect();
+        let looks = claims && self.is_stale(now);
+        match looks {
+            true => self.look(tx, &bad, now).await?,
+            false => lanes::lock(tx, bad).await?,
+        }
+        Ok(looks)
+    }
+
+    /// Reads which lanes have rows and what slows them down, locks those that may change in this transaction (`bad` ones, and those
+    /// of which a step of recovery is due), and takes these steps.
+    async fn look(&mut self, tx: &mut Tx, bad: &[i64], now: Timestamp) -> Result<(), StoreError> {
         self.read(tx, now).await?;
-        let ids: Vec<i64> = self.lanes.keys().copied().collect();
-        for id in ids {
-            let full = self.full(id);
+        let fulls: Vec<(i64, u32)> = self.lanes.keys().map(|id| (*id, self.full(*id))).collect();
+        let mut recovered = Vec::new();
+        for (id, full) in fulls {
             if let Some(lane) = self.lanes.get_mut(&id)
                 && lane.pace.recover(full, now)
             {
+                recovered.push(id);
+            }
+        }
+        lanes::lock(tx, recovered.iter().chain(bad).copied()).await?;
+        for id in recovered {
+            if let Some(lane) = self.lanes.get(&id) {
                 lanes::set_pace(tx, id, &lane.pace).await?;
             }
         }
@@ -163,10 +194,11 @@ impl Traffic {
     /// Reads which lanes have rows and what slows them down.
     pub async fn read(&mut self, tx: &mut Tx, now: Timestamp) -> Result<(), StoreError> {
         for state in lanes::states(tx, now).await? {
-            let LaneState { id, name, limited, paused, pace, due } = state;
+            let LaneState { id, name, limited, paused, paused_by, pace, due } = state;
             let lane = self.lanes.entry(id).or_insert_with(|| Lane::new(&name));
             lane.limited = limited;
             lane.paused = paused.is_some();
+            lane.doubted = paused_by == Some(PauseCause::FalseBounces);
             lane.pace = pace;
             lane.due = due;
         }
@@ -198,6 +230,11 @@ impl Traffic {
     /// Whether only desk mail may leave by it.
     pub fn is_paused(&self, lane: i64) -> bool {
         self.lanes.get(&lane).is_some_and(|lane| lane.paused)
+    }
+
+    /// Whether the guard has it paused, as far as this process knows: its hard bounces are not believed (W145).
+    pub fn is_doubted(&self, lane: i64) -> bool {
+        self.lanes.get(&lane).is_some_and(|lane| lane.doubted)
     }
 
     /// Reads and locks the accounts from which something may have to be borrowed, in the order of their ids: two processes that
@@ -320,8 +357,9 @@ impl Traffic {
             return lane.throttled(tx, seen.lane, throttle, full, now).await;
         }
         let Some(trouble) = lane.destination.add(seen.weight, known, now) else { return Ok(None) };
-        let newly = lanes::pause(tx, seen.lane, &trouble.to_string(), now).await?;
+        let newly = lanes::pause(tx, seen.lane, trouble.cause(), &trouble.to_string(), now).await?;
         lane.paused = true;
+        lane.doubted |= trouble.cause() == PauseCause::FalseBounces;
         Ok(newly.then(|| News::Paused { lane: lane.name.clone(), trouble }))
     }
 
@@ -366,6 +404,7 @@ impl Lane {
             name: name.to_owned(),
             limited: false,
             paused: false,
+            doubted: false,
             pace: Pace::default(),
             due: None,
             in_flight: 0,

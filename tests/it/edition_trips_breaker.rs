@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 
 use tidings::domain::edition::EditionState;
 use tidings::runtime::Clock;
-use tidings::store::{deliveries, editions, lanes, suppressions};
+use tidings::store::suppressions::{self, Word};
+use tidings::store::{deliveries, editions, lanes};
 use tidings::tasks::report::Reporter;
 
 use crate::support::clock::{StoppedClock, TUESDAY};
@@ -169,7 +170,7 @@ async fn w145_bounces_of_people_who_took_mail_before_are_held() {
 
         let mut tx = store.write().await.unwrap();
         lanes::resume(&mut tx, state.id).await.unwrap();
-        assert_eq!(suppressions::end_hold(&mut tx, state.id, true).await.unwrap(), 20);
+        assert_eq!(suppressions::end_hold(&mut tx, state.id, Word::Believe).await.unwrap(), 20);
         tx.commit().await.unwrap();
         assert_eq!(suppressed(&process).await, 20, "an operator who believes them says so");
     })

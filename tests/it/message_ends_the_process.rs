@@ -1,14 +1,21 @@
 //! A received message that ends the process each time it is read: it is tried three times, set aside with its reason, and the others
-//! are understood. What ends the process is played here by not coming back from a try.
+//! are understood. What ends the process is played by not coming back from a try; and once it is a real daemon that is killed while
+//! it asks for the key of the message's signature.
 
+use std::net::UdpSocket;
+use std::time::Duration;
+
+use sha2::Digest;
 use tidings::domain::inbound::InboundState;
 use tidings::runtime::Timestamp;
 use tidings::store::inbound;
 use tidings::tasks::receive::{Recorded, Step};
 
 use crate::support::clock::TUESDAY;
+use crate::support::daemon::{PATIENCE, Site, until};
+use crate::support::lmtp::Lmtp;
 use crate::support::receiving::{Receiving, message};
-use crate::support::stores::on_every_store;
+use crate::support::stores::{TestStore, on_every_store};
 
 fn later(minutes: i64) -> Timestamp {
     Timestamp(TUESDAY.millis() + minutes * 60_000)
@@ -100,4 +107,80 @@ async fn a_message_in_the_hand_of_a_living_process_is_not_to_blame() {
         assert_eq!(line.inbound(ids[0]).await.state, InboundState::Done);
     })
     .await;
+}
+
+/// A reader's wish to leave, with a signature whose key a name server has to be asked for.
+fn signed_wish(from: &str) -> Vec<u8> {
+    let body = "Thank you.\r\n";
+    let hash = data_encoding::BASE64.encode(&sha2::Sha256::digest(body.as_bytes()));
+    format!(
+        "DKIM-Signature: v=1; a=rsa-sha256; c=simple/simple; d=readers.example; s=sel; h=from:to:subject;\r\n\
+         \tbh={hash};\r\n\tb=AAAA\r\n\
+         From: {from}\r\nTo: support@news.example.org\r\nSubject: unsubscribe\r\nMessage-ID: <w1@readers.example>\r\n\
+         \r\n{body}"
+    )
+    .into_bytes()
+}
+
+/// The daemon is killed with the message in its hand: it has asked for the key, and is not answered.
+fn killed_while_it_reads(site: &Site, names: &UdpSocket, deliver: impl FnOnce(&mut Lmtp)) {
+    let daemon = site.start();
+    deliver(&mut Lmtp::connect(daemon.lmtp()));
+    let mut question = [0; 1500];
+    let (length, _) = names.recv_from(&mut question).expect("a question about the key");
+    assert!(String::from_utf8_lossy(&question[..length]).contains("_domainkey"));
+    daemon.kill();
+    // Questions that it sent once more before its end.
+    names.set_nonblocking(true).unwrap();
+    while names.recv_from(&mut question).is_ok() {}
+    names.set_nonblocking(false).unwrap();
+}
+
+fn sets_aside_what_kills_it(site: &Site) {
+    let names = UdpSocket::bind("127.0.0.1:0").unwrap();
+    names.set_read_timeout(Some(PATIENCE)).unwrap();
+    let line = "# resolver = \"127.0.0.1:53\"";
+    site.change("tidings.toml", line, &format!("resolver = \"{}\"", names.local_addr().unwrap()));
+    let people = site.import(3);
+    killed_while_it_reads(site, &names, |door| {
+        let support = "support@news.example.org";
+        assert!(door.deliver(&people[0], support, &signed_wish(&people[0])).starts_with("250"));
+        for number in 1..3 {
+            let raw = message(&people[number], &format!("m{number}@readers.example"), "", "A question");
+            assert!(door.deliver(&people[number], support, &raw).starts_with("250"));
+        }
+    });
+    killed_while_it_reads(site, &names, |_| {});
+    killed_while_it_reads(site, &names, |_| {});
+    let daemon = site.start();
+    let rows = until("the others are understood", || {
+        let rows = site.json(&["inbound", "list", "--json"]);
+        let open = rows.as_array().unwrap().iter().any(|row| row["state"] == "received");
+        (!open).then_some(rows)
+    });
+    // The newest first.
+    let states: Vec<_> = rows.as_array().unwrap().iter().map(|row| row["state"].as_str().unwrap()).collect();
+    assert_eq!(states, ["done", "done", "quarantined"], "{rows}");
+    assert_eq!(rows[2]["reason"], "the process ended each time that it was read");
+    names.set_read_timeout(Some(Duration::from_millis(1))).unwrap();
+    assert!(names.recv_from(&mut [0; 1500]).is_err(), "it was not read a fourth time");
+    daemon.stop();
+    let person = site.json(&["subscribers", "show", &people[0], "--json"]);
+    assert_eq!(person["status"], "active", "nothing of it happened");
+}
+
+#[test]
+fn a_daemon_that_is_killed_three_times_by_one_message_sets_it_aside() {
+    let site = Site::shipped();
+    sets_aside_what_kills_it(&site);
+}
+
+#[test]
+fn a_daemon_on_postgres_that_is_killed_three_times_by_one_message_sets_it_aside() {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let Some(store) = runtime.block_on(TestStore::postgres()) else { return };
+    let site = Site::shipped();
+    site.keep_in(&store);
+    sets_aside_what_kills_it(&site);
+    runtime.block_on(store.remove());
 }

@@ -84,3 +84,165 @@ fn w166_a_file_that_is_not_there_is_an_error_with_its_name() {
     let line = found.problems.iter().find(|problem| problem.file.ends_with("nowhere.toml")).unwrap();
     assert!(line.problem.starts_with("cannot be read"), "{line}");
 }
+
+/// The lines that `check` prints about a file with these rows.
+fn mistakes(rows: &str) -> Vec<String> {
+    let found = loaded(&format!("dated = \"2026-11-25\"\n{rows}\n"));
+    assert!(found.settings.is_none(), "a daemon does not start with it: {rows}");
+    let lines = found.problems.iter().map(ToString::to_string);
+    lines.filter(|line| line.starts_with("config/rules.toml")).collect()
+}
+
+#[test]
+fn w166_a_row_that_cannot_be_meant_is_refused_with_what_would_be_right() {
+    let row = |row: &str| format!("standard = [{row}]");
+    let provider = |row: &str| format!("provider = [{row}]");
+    let cases = [
+        // Without any condition.
+        (
+            row("{ on_5xx = \"hard\", reason = \"x\" }"),
+            "standard.0: has no condition: it holds for every reply, add `codes`, `status` or `says`",
+        ),
+        (row("{ class = \"policy\", reason = \"x\" }"), "standard.0: has no condition"),
+        (row("{ when = \"always\", on_4xx = \"policy\", reason = \"x\" }"), "standard.0: has no condition"),
+        (
+            provider("{ codes = [550], class = \"policy\", reason = \"x\" }"),
+            "provider.0: says nothing that only a provider says",
+        ),
+        // What may pass, and what is said about us.
+        (
+            row("{ status = [\"1.1\"], class = \"hard\", reason = \"x\" }"),
+            "standard.0: makes a 4xx hard: what may pass would suppress the address, write on_5xx = \"hard\"",
+        ),
+        (
+            row("{ codes = [450, 550], says = [\"no user\"], class = \"hard\", reason = \"x\" }"),
+            "standard.0: makes a 4xx hard",
+        ),
+        (row("{ says = [\"no user\"], on_4xx = \"hard\", reason = \"x\" }"), "standard.0: makes a 4xx hard"),
+        (
+            row("{ codes = [550], on_5xx = \"hard\", reason = \"x\" }"),
+            "standard.0: is hard without `status` or `says`",
+        ),
+        (
+            row("{ when = \"rcpt\", on_5xx = \"hard\", reason = \"x\" }"),
+            "standard.0: is hard without `status` or `says`",
+        ),
+        (
+            row("{ when = \"before\", says = [\"no user\"], on_5xx = \"hard\", reason = \"x\" }"),
+            "standard.0: is hard before a recipient is named",
+        ),
+        // Empty lists, which would be no condition.
+        (
+            row("{ codes = [], says = [\"no user\"], class = \"full\", reason = \"x\" }"),
+            "standard.0.codes: is empty, leave it out, or write what it holds for: [550]",
+        ),
+        (
+            row("{ status = [], says = [\"no user\"], class = \"full\", reason = \"x\" }"),
+            "standard.0.status: is empty",
+        ),
+        (row("{ codes = [550], says = [], class = \"full\", reason = \"x\" }"), "standard.0.says: is empty"),
+        ("[words]\nmine = []".to_owned(), "words.mine: is empty"),
+        ("[marks]\nmine = []".to_owned(), "marks.mine: is empty"),
+        // Unknown keys.
+        (
+            row("{ saiz = [\"no user\"], class = \"full\", reason = \"x\" }"),
+            "standard.0.saiz: is not a setting, did you mean `says`?",
+        ),
+        ("standart = []".to_owned(), "standart: is not a setting, did you mean `standard`?"),
+        // Twice.
+        ("[words]\nmine = [\"no user\"]\nmine = [\"gone away\"]".to_owned(), "duplicate key"),
+        (
+            row(
+                "{ says = [\"no user\"], class = \"full\", reason = \"x\" }, { says = [\"no user\"], class = \"policy\", reason = \"y\" }",
+            ),
+            "standard.1: has the conditions of standard.0, which decides first, keep one of them",
+        ),
+        // What never holds.
+        (
+            row(
+                "{ status = [\"1.*\"], class = \"full\", reason = \"x\" }, { status = [\"1.1\"], codes = [550], on_5xx = \"hard\", reason = \"y\" }",
+            ),
+            "standard.1: can never hold: standard.0 holds wherever it does, and decides first, move it before that one, or leave it out",
+        ),
+        (
+            format!(
+                "{}\n{}",
+                provider("{ says = [\"user\"], class = \"full\", reason = \"x\" }"),
+                row("{ says = [\"no such user\"], class = \"full\", reason = \"x\" }")
+            ),
+            "standard.0: can never hold: provider.0 holds wherever it does",
+        ),
+        (
+            row("{ codes = [550], on_4xx = \"full\", says = [\"no user\"], reason = \"x\" }"),
+            "standard.0: can never hold: its codes are of one kind",
+        ),
+        (
+            row("{ says = [\"550 no user\"], class = \"full\", reason = \"x\" }"),
+            "standard.0.says.0: `550 no user` is never found: the basic code is not a part of the text, write codes = [550]",
+        ),
+        (
+            row("{ says = [\"no\\nuser\"], class = \"full\", reason = \"x\" }"),
+            "is never found: a reply has no control characters",
+        ),
+        (row("{ says = [\"*\"], class = \"full\", reason = \"x\" }"), "is in almost every text"),
+        (
+            row("{ status = [\"01.1\"], class = \"full\", reason = \"x\" }"),
+            "`01.1` is not a subject and detail",
+        ),
+        (
+            row("{ status = [\"5.1.1\"], class = \"full\", reason = \"x\" }"),
+            "`5.1.1` is not a subject and detail",
+        ),
+        (row("{ codes = [250], class = \"full\", reason = \"x\" }"), "standard.0.codes.0: "),
+        ("[marks]\nmine = [\"end *mx\"]".to_owned(), "is never found: no reply ends so"),
+        (
+            "[words]\nmine = [\"no user\"]".to_owned(),
+            "words.mine: is named by no row of this file, and so changes nothing, name it in a row: says = \"mine\"",
+        ),
+        ("[marks]\nmine = [\"- my mx\"]".to_owned(), "marks.mine: is named by no row of this file"),
+    ];
+    for (rows, expected) in cases {
+        let found = mistakes(&rows);
+        assert!(
+            found.iter().any(|line| line.contains(expected)),
+            "{rows}\nexpected: {expected}\nfound: {found:#?}"
+        );
+    }
+}
+
+#[test]
+fn w166_rows_that_look_alike_and_are_not_are_taken() {
+    let rows = "provider = [\n\
+        { of = \"mine\", says = \"gone\", on_5xx = \"hard\", reason = \"gone\" },\n\
+        { of = \"mine\", says = \"gone\", on_4xx = \"transient\", reason = \"gone\" },\n\
+        { of = \"google\", says = \"gone\", codes = [550, 554], class = \"hard\", reason = \"gone\" },\n\
+        ]\nstandard = [\n\
+        { when = \"rcpt\", codes = [571], class = \"policy\", reason = \"policy\" },\n\
+        { codes = [571], class = \"recipient\", reason = \"unclear\" },\n\
+        ]\n[marks]\nmine = [\"- my mx\"]\ngoogle = [\"- another mx\"]\n[words]\ngone = [\"is gone\", \"moved*away\"]\n";
+    let found = loaded(&format!("dated = \"2026-11-25\"\n{rows}"));
+    let lines: Vec<String> = found.problems.iter().map(ToString::to_string).collect();
+    assert!(found.settings.is_some(), "{lines:#?}");
+}
+
+#[test]
+fn w166_check_prints_them() {
+    let site = crate::support::daemon::Site::shipped();
+    std::fs::write(
+        site.path().join("config/rules.toml"),
+        "dated = \"2026-11-25\"\nstandard = [\n  { on_5xx = \"hard\", reason = \"gone\" },\n]\n",
+    )
+    .unwrap();
+    site.change(
+        "tidings.toml",
+        "message_id_domain",
+        "reply_rules = \"config/rules.toml\"\nmessage_id_domain",
+    );
+    let checked = site.run(&["check", "--json"]);
+    assert_ne!(checked.code, 0, "{checked:?}");
+    let problems = checked.json()["problems"].clone();
+    let found = problems.as_array().unwrap().iter().find(|one| one["key"] == "standard.0").unwrap();
+    assert_eq!((&found["line"], &found["severity"]), (&3.into(), &"error".into()), "{found}");
+    assert!(found["file"].as_str().unwrap().ends_with("rules.toml"));
+    assert_eq!(found["hint"], "add `codes`, `status` or `says`");
+}

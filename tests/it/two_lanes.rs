@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use tidings::domain::breaker::PauseCause;
 use tidings::domain::delivery::DeliveryKind;
 use tidings::domain::settings::DomainSettings;
 use tidings::runtime::Clock;
@@ -134,7 +135,7 @@ async fn a_lane_that_left_the_config_is_served_without_a_limit_of_its_own() {
         assert_eq!(peer.count(), 1);
         let mut tx = store.write().await.unwrap();
         let lane = lanes::by_name(&mut tx, "slow.example").await.unwrap().unwrap();
-        assert!(lanes::pause(&mut tx, lane, "by hand", TUESDAY).await.unwrap());
+        assert!(lanes::pause(&mut tx, lane, PauseCause::Operator, "by hand", TUESDAY).await.unwrap());
         tx.commit().await.unwrap();
         process.end().await;
         let process = Process::start(&store, &clock, &relays, &[]).await;
@@ -155,7 +156,7 @@ async fn a_paused_lane_lets_desk_mail_through() {
         queue(&store, "weekly").await;
         let mut tx = store.write().await.unwrap();
         let lane = lanes::by_name(&mut tx, "a.example").await.unwrap().unwrap();
-        lanes::pause(&mut tx, lane, "by hand", TUESDAY).await.unwrap();
+        lanes::pause(&mut tx, lane, PauseCause::Operator, "by hand", TUESDAY).await.unwrap();
         tx.commit().await.unwrap();
         desk_mail(&store, DeliveryKind::SignIn, "reader@a.example").await;
         process.drain().await;

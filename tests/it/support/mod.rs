@@ -20,6 +20,7 @@ pub mod peer;
 pub mod postfix;
 pub mod public;
 pub mod receiving;
+pub mod returns;
 pub mod sending;
 pub mod signing;
 pub mod sink;

@@ -46,6 +46,21 @@ impl TestStore {
         Some(TestStore { store, url, _folder: None, database: Some((server, database)) })
     }
 
+    /// Returns once a transaction of this database waits for a lock.
+    pub async fn until_one_waits(&self) {
+        let (server, database) = self.database.as_ref().expect("only PostgreSQL's transactions wait here");
+        let mut admin = sqlx::PgConnection::connect(server).await.unwrap();
+        loop {
+            const SQL: &str =
+                "SELECT count(*) FROM pg_stat_activity WHERE datname = $1 AND wait_event_type = 'Lock'";
+            let waiting: i64 = sqlx::query_scalar(SQL).bind(database).fetch_one(&mut admin).await.unwrap();
+            if waiting > 0 {
+                return;
+            }
+            tokio::task::yield_now().await;
+        }
+    }
+
     /// For tables.
     pub fn name(&self) -> &'static str {
         match self.url {
