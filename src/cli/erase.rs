@@ -12,7 +12,11 @@ pub async fn erase(context: &Context, text: &str) -> Result<(), Failure> {
     let address = address(text)?;
     let store = Store::open(&setup.settings.storage).await?;
     let eraser = Eraser { store: &store, keyring: &setup.keyring, addresses: &setup.settings.addresses };
-    let erased = eraser.erase(&address, SystemClock.now()).await?;
+    let erased = eraser.erase(&address, SystemClock.now()).await.inspect_err(|_| {
+        eprintln!(
+            "tidings: it is not over. A running daemon goes on by itself; else run `tidings subscribers erase {address}` again"
+        );
+    })?;
     store.close().await;
     let erased = erased.ok_or_else(|| Failure::No(format!("nothing is known about {address}")))?;
     if context.output.json {
@@ -22,6 +26,14 @@ pub async fn erase(context: &Context, text: &str) -> Result<(), Failure> {
         "{address} is erased: {} deliveries, {} received messages and {} conversations hold nothing of them any more",
         erased.deliveries, erased.messages, erased.conversations
     ));
+    if erased.former_addresses > 0 {
+        context.output.line(format!("{} addresses that they had before are erased as well", erased.former_addresses));
+    }
+    for other in &erased.others {
+        context.output.line(format!(
+            "they had {other} before; another subscription has it now and stays: if it is theirs too, erase it as well"
+        ));
+    }
     if erased.in_flight > 0 {
         context.output.line(format!(
             "{} are on their way at this moment; the daemon wipes them once they are settled",

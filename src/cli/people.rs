@@ -17,7 +17,7 @@ use crate::domain::suppression::SuppressionReason;
 use crate::import;
 use crate::runtime::{Clock, SystemClock, Timestamp};
 use crate::store::people::Consent;
-use crate::store::{Store, audit, erasure, notes, people, suppressions};
+use crate::store::{Store, audit, erasures, notes, people, suppressions};
 use crate::tasks::people::{ImportOptions, ImportReport};
 
 #[derive(Debug, Subcommand)]
@@ -220,7 +220,7 @@ async fn add(context: &Context, args: &AddArgs) -> Result<(), Failure> {
     if people::by_key(&mut tx, &address.key()).await?.is_some() {
         return Err(Failure::No(format!("{address} is there already")));
     }
-    if erasure::is_erased(&mut tx, &setup.keyring.erased_marks(&address.key())).await? {
+    if erasures::is_erased(&mut tx, &setup.keyring.erased_marks(&address.key())).await? {
         let why = "the person was erased; `suppressions remove` lifts it, once they want that";
         return Err(Failure::No(format!("{address}: {why}")));
     }
@@ -390,7 +390,7 @@ pub async fn suppressions(context: &Context, command: SuppressionsCommand) -> Re
             let marks = context.setup()?.keyring.erased_marks(&address.key());
             let mut tx = store.write().await?;
             let listed = suppressions::remove(&mut tx, &address).await?;
-            if !erasure::lift(&mut tx, &marks).await? && !listed {
+            if !erasures::lift(&mut tx, &marks).await? && !listed {
                 return Err(Failure::No(format!("{address} is not suppressed")));
             }
             audit::record(&mut tx, now, "cli", "suppression remove", &address.key(), &reason).await?;

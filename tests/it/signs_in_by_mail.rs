@@ -215,7 +215,14 @@ async fn staff_and_editors_sign_in_to_the_private_pages_only_while_they_are_of_t
             ("jonas@readers.example", None),
         ] {
             let typed = Address::parse(address).unwrap();
-            steps.ask(Place::Private, &typed, "/threads/3", front.now()).await.unwrap();
+            let wish = Wish {
+                place: Place::Private,
+                address: typed,
+                back: "/threads/3".into(),
+                from: std::net::IpAddr::from([127, 0, 0, 1]),
+                holds: None,
+            };
+            steps.ask(&wish, front.now()).await.unwrap();
             let mails = front.mails().await;
             let Some((is_staff, is_editor)) = expected else {
                 assert!(mails.is_empty(), "{mails:?}");
