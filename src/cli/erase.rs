@@ -2,10 +2,10 @@
 
 use super::Context;
 use super::people::address;
-use crate::app::Failure;
+use crate::app::{Failure, Setup};
 use crate::runtime::{Clock, SystemClock};
 use crate::store::Store;
-use crate::tasks::erase::Eraser;
+use crate::tasks::erase::{Eraser, lost_secrets};
 
 pub async fn erase(context: &Context, text: &str) -> Result<(), Failure> {
     let setup = context.setup()?;
@@ -27,7 +27,9 @@ pub async fn erase(context: &Context, text: &str) -> Result<(), Failure> {
         erased.deliveries, erased.messages, erased.conversations
     ));
     if erased.former_addresses > 0 {
-        context.output.line(format!("{} addresses that they had before are erased as well", erased.former_addresses));
+        context
+            .output
+            .line(format!("{} addresses that they had before are erased as well", erased.former_addresses));
     }
     for other in &erased.others {
         context.output.line(format!(
@@ -42,4 +44,14 @@ pub async fn erase(context: &Context, text: &str) -> Result<(), Failure> {
     }
     context.output.line("Backups from before hold them until you throw them away.");
     Ok(())
+}
+
+/// Nothing is begun that could bring back who was erased.
+pub(super) async fn refuse_lost_secrets(setup: &Setup, store: &Store) -> Result<(), Failure> {
+    let lost = lost_secrets(store, &setup.keyring).await?;
+    if lost.is_empty() {
+        return Ok(());
+    }
+    let lines: Vec<String> = lost.iter().map(|one| format!("{one}\n  {}", one.fix())).collect();
+    Err(Failure::Config(lines.join("\n")))
 }

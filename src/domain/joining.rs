@@ -178,10 +178,7 @@ mod tests {
             assert_eq!(said(kind, Unsubscribed, Some(Why::Complaint)), Stopped);
             assert_eq!(standing(kind, &mine, Some((Active, &other)), None), Elsewhere);
             assert_eq!(standing(kind, &mine, None, None), Gone);
-            assert_eq!(
-                standing(kind, &mine, Some((Active, &Address::trusted(String::new()))), None),
-                Gone
-            );
+            assert_eq!(standing(kind, &mine, Some((Active, &Address::trusted(String::new()))), None), Gone);
         }
     }
 

@@ -273,7 +273,8 @@ async fn conversations(tx: &mut Tx, subscriber: i64, keys: &[String]) -> Result<
     let mut found = Vec::new();
     for (number, state, subject, at) in rows {
         let posts = threads::posts(tx, number).await?;
-        let is_theirs = |post: &PostRow| post.kind == PostKind::Staff || keys.contains(&post.from.to_lowercase());
+        let is_theirs =
+            |post: &PostRow| post.kind == PostKind::Staff || keys.contains(&post.from.to_lowercase());
         let posts = posts.into_iter().filter(is_theirs).map(|post| Post {
             kind: post.kind,
             at: post.at,

@@ -144,7 +144,8 @@ pub async fn finish(tx: &mut Tx, who: &Erasing<'_>, now: Timestamp) -> Result<()
     run!(tx, "UPDATE suppressions SET at = $2 WHERE address_key = $1", who.mark(), now.millis())?;
     // That something was changed stays, about whom does not.
     run!(tx, "UPDATE audit SET subject = $2, detail = '' WHERE subject = $1", who.key, who.mark())?;
-    const QUOTED: &str = "UPDATE audit SET detail = '' WHERE detail <> '' AND lower(detail) LIKE $1 ESCAPE '!'";
+    const QUOTED: &str =
+        "UPDATE audit SET detail = '' WHERE detail <> '' AND lower(detail) LIKE $1 ESCAPE '!'";
     for key in [who.key.to_owned(), who.ascii()] {
         let plain = key.replace('!', "!!").replace('%', "!%").replace('_', "!_");
         run!(tx, QUOTED, format!("%{plain}%"))?;

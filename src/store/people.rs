@@ -205,8 +205,7 @@ pub async fn activate(
     (source, text): (&str, &str),
     now: Timestamp,
 ) -> Result<bool, StoreError> {
-    const STATUS: &str =
-        "UPDATE subscribers SET status = 'active', updated_at = $2 WHERE id = $1 AND status <> 'active' AND address <> ''";
+    const STATUS: &str = "UPDATE subscribers SET status = 'active', updated_at = $2 WHERE id = $1 AND status <> 'active' AND address <> ''";
     const LIFT: &str = "DELETE FROM suppressions WHERE reason = 'unsubscribed' \
         AND address_key = (SELECT s.address_key FROM subscribers s WHERE s.id = $1)";
     const CONSENT: &str = "INSERT INTO consents (subscriber_id, at, source, text) VALUES ($1, $2, $3, $4)";
@@ -228,7 +227,8 @@ pub async fn pause(
     until: Option<Timestamp>,
     now: Timestamp,
 ) -> Result<(), StoreError> {
-    const SQL: &str = "UPDATE subscribers SET paused_until = $2, updated_at = $3 WHERE id = $1 AND address <> ''";
+    const SQL: &str =
+        "UPDATE subscribers SET paused_until = $2, updated_at = $3 WHERE id = $1 AND address <> ''";
     run!(tx, SQL, subscriber, until.map(Timestamp::millis), now.millis())?;
     Ok(())
 }

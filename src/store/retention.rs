@@ -65,7 +65,8 @@ pub async fn audit(tx: &mut Tx, before: Timestamp) -> Result<u64, StoreError> {
 }
 
 /// Over, and too old to keep what was said.
-const OVER: &str = "(state = 'accepted' OR state = 'refused' OR state = 'expired' OR state = 'skipped') AND settled_at < $3";
+const OVER: &str =
+    "(state = 'accepted' OR state = 'refused' OR state = 'expired' OR state = 'skipped') AND settled_at < $3";
 
 /// Takes what peers said off deliveries that were settled before then, and the words off mails that were no editions, once nobody
 /// waits for them. What waits for an operator's word keeps both. Answers how many rows were gone through.

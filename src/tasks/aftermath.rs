@@ -12,7 +12,7 @@ use crate::domain::verdict::{Facts, Verdict};
 use crate::mail::parse::Person;
 use crate::mail::token::Keyring;
 use crate::runtime::Timestamp;
-use crate::store::{StoreError, Tx, erasure, erasures, people, threads};
+use crate::store::{Store, StoreError, Tx, erasure, erasures, people, threads};
 
 /// What a message has to do with somebody who was erased.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,7 +57,8 @@ pub(super) async fn bearing(
             return Ok(Bearing::About);
         }
     }
-    if let Some(Subject { purpose: Purpose::Thread | Purpose::Staff | Purpose::StaffNote, row, .. }) = facts.token
+    if let Some(Subject { purpose: Purpose::Thread | Purpose::Staff | Purpose::StaffNote, row, .. }) =
+        facts.token
         && is_wiped_thread(tx, row).await?
     {
         return Ok(Bearing::About);
@@ -123,4 +124,11 @@ pub(super) async fn is_wiped(
 /// When the database fails.
 pub(super) async fn wipe(tx: &mut Tx, inbound: i64) -> Result<(), StoreError> {
     erasure::empty(tx, inbound, false).await.map(drop)
+}
+
+/// Takes what was wiped out of SQLite's log too, where it came in by. What cannot be done now is done by the next checkpoint.
+pub(super) async fn clear_log(store: &Store) {
+    if let Err(error) = store.flush().await {
+        tracing::warn!(%error, "the log of the database could not be emptied yet");
+    }
 }

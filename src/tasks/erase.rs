@@ -211,6 +211,48 @@ impl Eraser<'_> {
     }
 }
 
+/// A secret that is not in the settings any more and that people were erased under: they are not recognised without it, and a file could
+/// bring them back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LostSecret {
+    /// The id of its key, as the marks in the list of suppressions begin: `erased:` and two digits.
+    pub key: String,
+    pub people: i64,
+}
+
+impl LostSecret {
+    /// What repairs it.
+    pub fn fix(&self) -> String {
+        format!(
+            "put that secret back as a further entry of `secret` in tidings.toml (the first one signs); if it is lost for good, \
+             `tidings suppressions remove erased:{} --reason TEXT` forgets who was erased under it",
+            self.key
+        )
+    }
+}
+
+impl std::fmt::Display for LostSecret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(
+            f,
+            "{} erased addresses are known only under a secret that `secret` does not name any more (key {}): nothing would keep \
+             them from being imported again",
+            self.people, self.key
+        )
+    }
+}
+
+/// Every secret that is missed. Known gap: a new secret whose key has the same id, one of 256, hides it.
+///
+/// # Errors
+/// When the database fails.
+pub async fn lost_secrets(store: &Store, keyring: &Keyring) -> Result<Vec<LostSecret>, StoreError> {
+    let known: Vec<String> = keyring.key_ids().map(|id| format!("{id:02x}")).collect();
+    let mut found = erasures::keys(&mut store.read().await?).await?;
+    found.retain(|(key, _)| !known.contains(key));
+    Ok(found.into_iter().map(|(key, people)| LostSecret { key, people }).collect())
+}
+
 /// Goes on with an erasing that was cut short, some pieces of it. Answers whether it is over by that; `None`: there is none.
 ///
 /// # Errors
@@ -243,5 +285,6 @@ pub async fn sweep(store: &Store, now: Timestamp) -> Result<i64, StoreError> {
     let mut tx = store.write().await?;
     let left = erasure::sweep(&mut tx, now).await?;
     tx.commit().await?;
+    store.flush().await?;
     Ok(left)
 }

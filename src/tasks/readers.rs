@@ -25,9 +25,7 @@ use crate::domain::suppression::SuppressionReason;
 use crate::domain::token::{Purpose, Subject};
 use crate::mail::compose::Frame;
 use crate::mail::token::Keyring;
-use crate::render::{
-    ConfirmInput, KnownInput, WelcomeInput, render_confirm, render_known, render_welcome,
-};
+use crate::render::{ConfirmInput, KnownInput, WelcomeInput, render_confirm, render_known, render_welcome};
 use crate::runtime::{Masked, Timestamp};
 use crate::store::deliveries::{self, DeskMail};
 use crate::store::requests::{self, NewRequest, Request};

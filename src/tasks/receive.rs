@@ -176,6 +176,9 @@ impl Receiver {
             aftermath::wipe(&mut tx, waiting.id).await?;
         }
         tx.commit().await?;
+        if wiped {
+            aftermath::clear_log(&self.store).await;
+        }
         reported.told.tell(&self.readers.alarms, now);
         let from = from.as_ref().map_or("", |from| from.address.as_str());
         tracing::info!(inbound = waiting.id, verdict = verdict.as_str(), reason = %MaskedText(&reason), thread, from = %Masked(from), "received");

@@ -92,9 +92,7 @@ impl SignIn {
         let content = readers.shelf.get();
         let publication = &content.publication;
         let (to, frame) = match (&found.account, found.staff) {
-            (Account::Subscriber(id), _) => {
-                (To::Person(*id), frames::reader(&readers.settings, publication))
-            }
+            (Account::Subscriber(id), _) => (To::Person(*id), frames::reader(&readers.settings, publication)),
             (Account::House(_), Some(id)) => {
                 (To::Staff(id, address.as_str()), frames::notice(&readers.settings, publication))
             }

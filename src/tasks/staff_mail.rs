@@ -348,6 +348,10 @@ impl Desk {
         };
         let Some((post, body)) = found else { return Ok(None) };
         let (_, body) = bodies::by_id(tx, body).await?;
+        if bodies::is_emptied(&body) {
+            // Too old to be kept: then nothing of it can be told from their own words.
+            return Ok(Some((post, String::new())));
+        }
         let body: crate::domain::body::Body =
             serde_json::from_str(&body).map_err(|error| EffectProblem::Message(error.to_string()))?;
         Ok(Some((post, crate::domain::body::fill(&body.text, &Default::default()))))
