@@ -7,7 +7,7 @@ use super::sql::{row, rows, run};
 use super::{StoreError, Tx};
 use crate::domain::bounce::Bounce;
 use crate::domain::breaker::{SLICES, slice_of};
-use crate::domain::delivery::DeliveryState;
+use crate::domain::delivery::{DeliveryKind, DeliveryState};
 use crate::domain::reply_rule::ReplyClass;
 use crate::domain::standing::{Issue, IssueResult};
 use crate::runtime::{MaskedText, Timestamp};
@@ -28,6 +28,7 @@ pub struct Mailed {
     pub edition_id: Option<i64>,
     pub subscriber_id: Option<i64>,
     pub thread_id: Option<i64>,
+    pub staff_id: Option<i64>,
     pub lane: i64,
     pub state: String,
     /// Where it went, in lower case; no address where its person was erased or has expired.
@@ -35,6 +36,12 @@ pub struct Mailed {
 }
 
 impl Mailed {
+    /// Somebody of the house was to get it.
+    pub fn is_for_the_house(&self) -> bool {
+        let kind = DeliveryKind::from_word(&self.kind);
+        kind.is_some_and(|kind| kind.is_for_the_house(self.subscriber_id, self.staff_id))
+    }
+
     /// Its person was erased, or never confirmed: nothing more is written down about them.
     pub fn is_nobodys(&self) -> bool {
         !self.address_key.contains('@')
@@ -46,7 +53,7 @@ impl Mailed {
 /// # Errors
 /// When the database fails.
 pub async fn mailed(tx: &mut Tx, delivery: i64) -> Result<Option<Mailed>, StoreError> {
-    const SQL: &str = "SELECT d.id, d.kind, d.edition_id, d.subscriber_id, d.thread_id, d.lane, d.state, \
+    const SQL: &str = "SELECT d.id, d.kind, d.edition_id, d.subscriber_id, d.thread_id, d.staff_id, d.lane, d.state, \
             coalesce(d.address, s.address_key, '') AS address_key \
         FROM deliveries d LEFT JOIN subscribers s ON s.id = d.subscriber_id \
         WHERE d.id = $1 AND d.first_attempt_at IS NOT NULL";

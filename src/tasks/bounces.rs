@@ -21,7 +21,7 @@ use crate::domain::reply_rule::{ReplyClass, ReplyRules};
 use crate::domain::standing::standing;
 use crate::domain::suppression::SuppressionReason;
 use crate::domain::verdict::Facts;
-use crate::runtime::{MaskedText, Timestamp};
+use crate::runtime::{Masked, MaskedText, Timestamp};
 use crate::store::bounces::{self, Entered, Mailed, Refused};
 use crate::store::{StoreError, Tx, deliveries, editions, lanes, people, suppressions};
 
@@ -118,7 +118,11 @@ pub(super) async fn came_back(
         reported.lost = Some((mailed.id, format!("{} {}", bounce.status, bounce.said).trim().to_owned()));
     }
     let source = format!("inbound {}: {} {}", reported.inbound, bounce.status, bounce.reason);
-    if bounce.is_hard() {
+    if mailed.is_for_the_house() {
+        let who = Masked(&mailed.address_key).to_string();
+        let text = format!("{who}: came back: {}", MaskedText(&format!("{} {}", bounce.status, bounce.said)));
+        reported.told.alarm(AlarmCause::HouseUnreachable, &who, text);
+    } else if bounce.is_hard() {
         let address = Address::trusted(mailed.address_key.clone());
         suppressions::add(tx, &address, SuppressionReason::HardBounce, &source, now).await?;
     } else if let Some(person) = mailed.subscriber_id.zip(mailed.edition_id) {

@@ -41,7 +41,9 @@ async fn the_board_is_for_editors_and_the_desk_for_staff() {
                 }
             }
         }
-        assert_eq!(house.post("", "/board/weekly", &fields).await.code, 303);
+        let undone = house.post("", "/board/weekly", &fields).await;
+        assert!(undone.code == 401 && undone.body.contains("Nothing was done"), "{}", undone.body);
+        assert!(undone.body.contains("/sign-in?back=/board/weekly"), "{}", undone.body);
         assert_eq!(house.post(&mira, "/board/weekly", &fields).await.code, 403);
         for forged in ["", "x", &field(&house.get(&mira, "/sign-out").await.body, "form")] {
             let fields = [("form", forged), ("stood", stood.as_str()), ("do", "pause")];

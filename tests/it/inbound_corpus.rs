@@ -124,6 +124,7 @@ fn mailed(delivery: i64) -> Mailed {
         edition_id: Some(118),
         subscriber_id: Some(delivery),
         thread_id: None,
+        staff_id: None,
         lane: 0,
         state: "accepted".into(),
         address_key: address.into(),
