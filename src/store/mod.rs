@@ -29,6 +29,7 @@ pub mod owners;
 pub mod people;
 #[cfg(test)]
 mod query_plans;
+pub mod refused_mail;
 pub mod requests;
 pub mod retention;
 pub mod sessions;

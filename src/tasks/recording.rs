@@ -14,6 +14,7 @@ use crate::mail::parse::Own;
 use crate::runtime::Timestamp;
 use crate::store::inbound::{self, NewInbound};
 use crate::store::mailboxes::{self, Place};
+use crate::store::refused_mail;
 use crate::store::{Store, StoreError, Tx};
 
 /// Messages waiting for their commit; a door waits when there are more.
@@ -52,6 +53,18 @@ pub struct Found {
     pub place: Option<Place>,
     /// Why the message is not whole; an operator decides about it.
     pub set_aside: Option<String>,
+    /// It was set aside before, without an octet.
+    pub late: Option<Late>,
+}
+
+/// Where a message is that its server gives late, and the row that stands for it so far.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Late {
+    pub row: i64,
+    pub mailbox: i64,
+    pub uid: i64,
+    /// Whether it has to be moved or flagged.
+    pub file: bool,
 }
 
 type Recording = (Found, oneshot::Sender<Result<Recorded, RecordProblem>>);
@@ -83,7 +96,7 @@ impl Recorder {
     /// # Errors
     /// When it is not: the door must not acknowledge it.
     pub async fn record(&self, mail: ReceivedMail) -> Result<Recorded, RecordProblem> {
-        self.hand_in(Found { mail, place: None, set_aside: None }).await?.recorded().await
+        self.hand_in(Found { mail, place: None, set_aside: None, late: None }).await?.recorded().await
     }
 
     /// Hands in a message, those of one mailbox in the order of their UIDs. Returns when there is room for the next one.
@@ -169,7 +182,7 @@ impl RecordingLine {
 }
 
 async fn enter(tx: &mut Tx, found: Found, now: Timestamp) -> Result<Recorded, StoreError> {
-    let Found { mail, place, set_aside } = found;
+    let Found { mail, place, set_aside, late } = found;
     if let Some(place) = &place
         && !mailboxes::advance(tx, place).await?
     {
@@ -182,9 +195,15 @@ async fn enter(tx: &mut Tx, found: Found, now: Timestamp) -> Result<Recorded, St
         }
         _ => hex(&mail.raw),
     };
+    let without_octets = mail.raw.is_empty();
     let has_envelope = !matches!(mail.source, InboundSource::Imap | InboundSource::Maildir);
     if !has_envelope && inbound::is_known(tx, mail.source, &hash).await? {
-        return Ok(Recorded::Known);
+        return arrived(tx, late, Recorded::Known).await;
+    }
+    if let Some(Late { row, .. }) = late
+        && inbound::came_late(tx, row, &mail.recipient, &hash, &mail.raw).await?
+    {
+        return arrived(tx, late, Recorded::New(row)).await;
     }
     let new = NewInbound {
         source: mail.source,
@@ -194,11 +213,27 @@ async fn enter(tx: &mut Tx, found: Found, now: Timestamp) -> Result<Recorded, St
         // The driver takes it as it is, unless it is for several recipients.
         raw: Arc::unwrap_or_clone(mail.raw),
     };
-    let Some(id) = inbound::record(tx, new, now).await? else { return Ok(Recorded::Known) };
+    let Some(id) = inbound::record(tx, new, now).await? else {
+        return arrived(tx, late, Recorded::Known).await;
+    };
     if let Some(reason) = set_aside {
         inbound::set_aside(tx, id, &reason).await?;
+        if let Some(place) = place.filter(|_| without_octets) {
+            refused_mail::set_aside(tx, place.mailbox, place.uid, id).await?;
+        }
     }
-    Ok(Recorded::New(id))
+    arrived(tx, late, Recorded::New(id)).await
+}
+
+/// A message that was given late is no longer asked for, and goes where the others went.
+async fn arrived(tx: &mut Tx, late: Option<Late>, recorded: Recorded) -> Result<Recorded, StoreError> {
+    if let Some(late) = late {
+        refused_mail::forget(tx, late.mailbox, late.uid).await?;
+        if late.file {
+            mailboxes::to_file(tx, late.mailbox, late.uid).await?;
+        }
+    }
+    Ok(recorded)
 }
 
 fn hex(octets: &[u8]) -> String {

@@ -41,6 +41,7 @@ mod lmtp_dialogue;
 mod logs_hold_no_address;
 mod mail_comes_back;
 mod mailbox_is_read;
+mod mailbox_refuses;
 mod maildir_is_read;
 mod message_ends_the_process;
 mod mta_pipes_in;

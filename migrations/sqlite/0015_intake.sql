@@ -1,0 +1,18 @@
+-- Mailboxes whose server does not give a message, or does not let go of one.
+
+-- How often the server failed at a message: it said no, said nonsense, or hung up. `inbound_id` is the row that stands for the
+-- message since it was set aside; the message itself is where it was.
+CREATE TABLE refused_mail (
+    mailbox_id INTEGER NOT NULL REFERENCES mailboxes (id),
+    uid INTEGER NOT NULL,
+    failures INTEGER NOT NULL,
+    why TEXT NOT NULL,
+    tried_at INTEGER NOT NULL,
+    inbound_id INTEGER REFERENCES inbound (id),
+    PRIMARY KEY (mailbox_id, uid)
+) STRICT, WITHOUT ROWID;
+
+-- A copy is made once: 'copying' is written before the command leaves, and what is found like that later may have been copied or
+-- not. It stays where it is, as 'left'.
+ALTER TABLE unfiled ADD COLUMN state TEXT NOT NULL DEFAULT 'waiting'
+    CHECK (state = 'waiting' OR state = 'copying' OR state = 'copied' OR state = 'left');
