@@ -27,6 +27,7 @@ words! {
         AbuseReport = "abuse_report",
         IntakeDown = "intake_down",
         IntakeRefuses = "intake_refuses",
+        MailLoop = "mail_loop",
     }
 }
 
@@ -51,6 +52,7 @@ impl AlarmCause {
             AlarmCause::AbuseReport => "A report about our mail needs reading",
             AlarmCause::IntakeDown => "A mailbox cannot be read",
             AlarmCause::IntakeRefuses => "A mailbox refuses us",
+            AlarmCause::MailLoop => "A program may be answering ours",
         }
     }
 
@@ -98,6 +100,9 @@ impl AlarmCause {
             }
             AlarmCause::IntakeDown | AlarmCause::IntakeRefuses => {
                 "Answers wait there and nothing is lost; it is tried again and again, and after a change of settings at a restart."
+            }
+            AlarmCause::MailLoop => {
+                "Mails about it rest for three hours; nothing is lost, `tidings inbox show` and `tidings inbound list` have what came."
             }
             AlarmCause::DiskLow => {
                 "Make room before it is full: then nothing can be sent and no mail can be taken."

@@ -4,6 +4,9 @@ use super::sql::{row, rows};
 use super::{StoreError, Tx};
 use crate::domain::publication::TierId;
 
+/// What is left of a body whose words are too old to keep.
+pub const WIPED: &str = "{}";
+
 /// One tier's frozen body as it is stored.
 #[derive(Clone, Debug)]
 pub struct NewBody {

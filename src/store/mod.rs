@@ -20,6 +20,7 @@ pub mod dossier;
 pub mod editions;
 pub mod editor_words;
 pub mod erasure;
+pub mod held;
 pub mod inbound;
 pub mod lanes;
 pub mod mailboxes;
@@ -38,6 +39,7 @@ mod sql;
 pub mod staff;
 pub mod suppressions;
 pub mod threads;
+pub mod told_mails;
 
 use std::path::{Path, PathBuf};
 

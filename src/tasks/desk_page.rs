@@ -123,6 +123,7 @@ impl DeskPage {
             closes,
             inbound: None,
             doubt: None,
+            instead_of: None,
         };
         match self.desk.answer(tx, &answer, now).await? {
             Answered::Sent { thread, .. } => {

@@ -18,6 +18,7 @@ mod evidence;
 pub mod export;
 pub mod frames;
 pub mod health;
+mod held;
 pub mod lease;
 pub mod leaving;
 pub mod ledger;

@@ -157,6 +157,7 @@ impl Receiver {
                 forward::says_away(&parsed.subject).then_some("its subject is an automatic answer's")
             }),
             files: &files,
+            also: self.own.token(&self.keyring, parsed.recipients.iter().map(String::as_str)),
         };
         let mut reported =
             Reported { inbound: waiting.id, facts: &facts, mailed, lost: None, told: Told::default() };

@@ -80,6 +80,7 @@ mod slot_falls_due;
 mod staff_answers;
 mod staff_at_the_desk;
 mod staff_leaks;
+mod staff_orders_wait;
 mod stopped_by_sigterm;
 mod store_is_read_only;
 mod store_suite;
