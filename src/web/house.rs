@@ -18,12 +18,13 @@ use axum::routing::get;
 use futures_util::future::BoxFuture;
 use serde_json::{Value, json};
 use tokio::runtime::Handle;
+use tokio::sync::Semaphore;
 
 use super::book::Book;
 use super::counted::{Kept, Paces};
 use super::public::{Away, Shown, client, done, fenced, style};
 use super::sign_in::{self, Entrance, Gate, Signed, Signing};
-use super::{board, desk};
+use super::{board, desk, upload};
 use crate::domain::allowance::Network;
 use crate::domain::board::{Ahead, BoardOrder, Ordered};
 use crate::domain::desk::{DeskOrder, Outcome};
@@ -76,6 +77,7 @@ struct Inner {
     counted: Kept<Option<Arc<EditionRow>>>,
     ahead: Kept<Arc<Ahead>>,
     paces: Paces,
+    uploads: Semaphore,
 }
 
 /// Somebody who plans and sends editions.
@@ -93,7 +95,8 @@ pub fn house(house: House) -> Router {
     let (entrance, keyring) = (house.entrance.clone(), house.keyring.clone());
     let gate = Gate::new(Place::Private, entrance, keyring, house.clock.clone(), house.main.clone());
     let (counted, ahead) = (Kept::new(COUNTED), Kept::new(AHEAD));
-    let rooms = Inner { house, book: Book::new(), gate, counted, ahead, paces: Paces::default() };
+    let uploads = Semaphore::new(upload::AT_ONCE);
+    let rooms = Inner { house, book: Book::new(), gate, counted, ahead, paces: Paces::default(), uploads };
     let rooms = Rooms(Arc::new(rooms));
     Router::new()
         .route("/", get(front))
@@ -158,6 +161,11 @@ impl Member {
 impl Rooms {
     pub fn house(&self) -> &House {
         &self.0.house
+    }
+
+    /// Places for forms with files.
+    pub fn uploads(&self) -> &Semaphore {
+        &self.0.uploads
     }
 
     pub fn now(&self) -> Timestamp {

@@ -23,6 +23,7 @@ mod public;
 mod reading;
 mod server;
 mod sign_in;
+mod upload;
 mod view;
 
 use std::path::PathBuf;

@@ -79,6 +79,7 @@ mod signs_in_by_mail;
 mod slot_falls_due;
 mod staff_answers;
 mod staff_at_the_desk;
+mod staff_attach_files;
 mod staff_leaks;
 mod staff_orders_wait;
 mod stopped_by_sigterm;
