@@ -22,6 +22,7 @@ mod held;
 pub mod lease;
 pub mod leaving;
 pub mod ledger;
+pub mod look;
 pub mod mailbox;
 pub mod maildir;
 pub mod marks;

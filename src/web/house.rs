@@ -24,9 +24,9 @@ use super::book::Book;
 use super::counted::{Kept, Paces};
 use super::public::{Away, Shown, client, done, fenced, style};
 use super::sign_in::{self, Entrance, Gate, Signed, Signing};
-use super::{board, desk, upload};
+use super::{board, desk, look, upload};
 use crate::domain::allowance::Network;
-use crate::domain::board::{Ahead, BoardOrder, Ordered};
+use crate::domain::board::{Ahead, BoardOrder, Look, Ordered};
 use crate::domain::desk::{DeskOrder, Outcome};
 use crate::domain::sign_in::{Place, Session, Who};
 use crate::mail::token::Keyring;
@@ -47,6 +47,8 @@ pub trait HouseDoors: Send + Sync {
     fn shown(&self) -> Arc<dyn Shown>;
     fn desk(self: Arc<Self>, order: DeskOrder) -> BoxFuture<'static, Result<Outcome, Away>>;
     fn board(self: Arc<Self>, order: BoardOrder) -> BoxFuture<'static, Result<Ordered, Away>>;
+    /// Each tier's mail of this edition.
+    fn look(self: Arc<Self>, slug: String) -> BoxFuture<'static, Result<Look, Away>>;
     fn ahead(self: Arc<Self>) -> BoxFuture<'static, Result<Ahead, Away>>;
 }
 
@@ -106,6 +108,8 @@ pub fn house(house: House) -> Router {
         .route("/board", get(board::board))
         .route("/board/{slug}", get(board::page).post(board::act))
         .route("/board/{slug}/cancel", get(board::cancel))
+        .route("/board/{slug}/look", get(look::page))
+        .route("/board/{slug}/look/{tier}", get(look::mail))
         .route("/tokens.css", get(style))
         .merge(sign_in::routes())
         .fallback(async |State(rooms): State<Rooms>| rooms.nothing())

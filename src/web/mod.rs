@@ -16,6 +16,7 @@ mod health;
 mod house;
 mod join;
 mod leave;
+mod look;
 mod numbers;
 mod plans;
 mod preferences;

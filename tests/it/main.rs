@@ -24,6 +24,7 @@ mod edition_falls_due;
 mod edition_trips_breaker;
 mod editor_answers;
 mod editors_at_the_board;
+mod editors_look;
 mod fault_matrix;
 mod hostile_words;
 mod import_csv;
