@@ -7,14 +7,16 @@ use tokio::sync::Notify;
 
 use super::receiving::desk;
 use super::{Setup, public};
-use crate::domain::board::{Ahead, BoardOrder, Ordered};
+use crate::domain::board::{Ahead, BoardOrder, Look, Ordered};
 use crate::domain::desk::{DeskOrder, Outcome};
+use crate::domain::settings::Settings;
+use crate::mail::compose::Frame;
 use crate::runtime::Clock;
 use crate::store::{Store, StoreError};
 use crate::tasks::alarm::Alarms;
-use crate::tasks::board;
-use crate::tasks::content::Shelf;
+use crate::tasks::content::{Content, Shelf};
 use crate::tasks::desk_page::DeskPage;
+use crate::tasks::{board, frames, look};
 use crate::web::{self, Away, HouseDoors, Shown};
 
 /// The steps of one process.
@@ -58,6 +60,27 @@ impl HouseDoors for Doors {
             ahead.map_err(|error| error.to_string())
         })
     }
+
+    fn look(self: Arc<Self>, slug: String) -> BoxFuture<'static, Result<Look, Away>> {
+        Box::pin(async move {
+            let shelf = self.shelf.clone();
+            let read = tokio::task::spawn_blocking(move || shelf.refresh()).await;
+            let content = match read.map_err(|error| error.to_string())? {
+                Ok(content) => content,
+                Err(problems) => {
+                    return Ok(Look::Problems(problems.iter().take(10).map(ToString::to_string).collect()));
+                }
+            };
+            let frame = frame(&self.desk.desk.settings, &content);
+            let looked = look::look(&self.desk.store, &content, &frame, &slug, self.clock.now()).await;
+            looked.map_err(|error| error.to_string())
+        })
+    }
+}
+
+/// The publication's constant part of mails, as it is now.
+fn frame(settings: &Settings, content: &Content) -> Frame {
+    frames::edition(settings, &content.publication)
 }
 
 /// Dates that the board shows.

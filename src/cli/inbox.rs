@@ -216,6 +216,7 @@ async fn reply(context: &Context, args: &ReplyArgs) -> Result<(), Failure> {
         also_called: "",
         text: &text,
         doubt: None,
+        instead_of: None,
         files: &attached,
         // Who types a command has looked.
         seen: i64::MAX,

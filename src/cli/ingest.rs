@@ -140,7 +140,8 @@ impl Taking {
                 source: InboundSource::File,
                 raw: raw.clone(),
             };
-            let handed = self.recorder.hand_in(Found { mail, place: None, set_aside: None }).await;
+            let handed =
+                self.recorder.hand_in(Found { mail, place: None, set_aside: None, late: None }).await;
             answers
                 .push((path.to_owned(), handed.map_err(|problem| Failure::TryAgain(problem.to_string()))?));
         }

@@ -10,7 +10,7 @@ use super::Context;
 use crate::app::gallery::{self, Shown};
 use crate::app::{Failure, Setup};
 use crate::domain::address::Address;
-use crate::domain::body::{Field, Values, fill};
+use crate::domain::body::fill;
 use crate::domain::publication::TierId;
 use crate::domain::settings::StorageUrl;
 use crate::domain::subscriber::{SAMPLE_NAME, Subscriber};
@@ -20,7 +20,7 @@ use crate::mail::compose::{Compiled, Recipient};
 use crate::runtime::{Clock, SystemClock};
 use crate::store::{Store, audit, owners, people, suppressions};
 use crate::tasks::lease;
-use crate::tasks::proof::{self, Proof, ProofProblem};
+use crate::tasks::proof::{self, Proof, ProofProblem, Sample};
 
 #[derive(Debug, Args)]
 #[command(group = ArgGroup::new("form").args(["tier", "out", "to"]).required(true).multiple(true))]
@@ -241,18 +241,13 @@ fn previewed(setup: &Setup, proof: &Proof, person: Option<&Subscriber>) -> Resul
     compiled
         .compose(&setup.keyring, &recipient, &mut eml)
         .map_err(|problem| Failure::No(problem.to_string()))?;
-    let url = &setup.content.publication.url;
-    let mut values = Values::default();
-    values
-        .set(Field::SubscriberName, recipient.name.as_str())
-        .set(Field::SubscriberAddress, recipient.address.as_str())
-        .set(Field::SubscriberTierLabel, recipient.tier_label.as_str())
-        .set(Field::SubscriberTermEnds, recipient.term_ends.as_str())
-        .set(Field::LinkUnsubscribe, format!("{url}/u/preview"))
-        .set(Field::LinkPreferences, format!("{url}/p/preview"))
-        .set(Field::LinkView, format!("{url}/v/preview"))
-        .set(Field::LinkArchive, proof.frame.archive_url.as_deref().unwrap_or(""))
-        .set(Field::LinkUpgrade, proof.frame.upgrade_url.as_deref().unwrap_or(""));
+    let sample = Sample {
+        name: &recipient.name,
+        address: recipient.address.as_str(),
+        tier_label: &recipient.tier_label,
+        term_ends: &recipient.term_ends,
+    };
+    let values = proof::values(&setup.content.publication, &proof.frame, &sample);
     let body = &proof.body;
     Ok(Previewed {
         tier: proof.tier.clone(),

@@ -31,6 +31,7 @@ words! {
         IntakeDown = "intake_down",
         IntakeRefuses = "intake_refuses",
         HouseUnreachable = "house_unreachable",
+        MailLoop = "mail_loop",
     }
 }
 
@@ -64,6 +65,7 @@ impl AlarmCause {
             AlarmCause::IntakeDown => "A mailbox cannot be read",
             AlarmCause::IntakeRefuses => "A mailbox refuses us",
             AlarmCause::HouseUnreachable => "Mail to one of us does not arrive",
+            AlarmCause::MailLoop => "A program may be answering ours",
         }
     }
 
@@ -115,6 +117,9 @@ impl AlarmCause {
             }
             AlarmCause::HouseUnreachable => {
                 "Every mail to them is still tried, and what they miss is at the desk and in `tidings inbox list`; see whether their address is right in [[desk.staff]], `editors` and `operators`."
+            }
+            AlarmCause::MailLoop => {
+                "Mails about it rest for three hours; nothing is lost, `tidings inbox show` and `tidings inbound list` have what came."
             }
             AlarmCause::DiskLow => {
                 "Make room before it is full: then nothing can be sent and no mail can be taken."

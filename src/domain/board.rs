@@ -57,8 +57,60 @@ pub struct Ahead {
     pub subject: String,
     /// Nothing of it leaves before somebody approves.
     pub approval: bool,
+    /// Why people get nothing of it, and how many, the gravest reason first.
+    pub left_out: Vec<(LeftOut, i64)>,
     /// Articles that are ready, by title, with their minutes; the first ones go first.
     pub ready: Vec<(String, usize)>,
+}
+
+/// Why somebody gets nothing of an edition; the first reason that holds, in the order of [`super::entitlement::Audience::body_for`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum LeftOut {
+    Unconfirmed,
+    Unsubscribed,
+    Suppressed,
+    Paused,
+    NotEntitled,
+    ExtrasUsed,
+}
+
+impl LeftOut {
+    /// As a person reads it.
+    pub fn said(self) -> &'static str {
+        match self {
+            LeftOut::Unconfirmed => "not confirmed yet",
+            LeftOut::Unsubscribed => "unsubscribed",
+            LeftOut::Suppressed => "suppressed: mail came back, a complaint, or by hand",
+            LeftOut::Paused => "paused beyond that day",
+            LeftOut::NotEntitled => "their plan gets nothing of it",
+            LeftOut::ExtrasUsed => "no extras are left in their term",
+        }
+    }
+}
+
+/// What each tier gets of an edition, as the mail itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Look {
+    Shown(Vec<TierLook>),
+    /// Why there is nothing to look at.
+    Nothing(String),
+    /// It does not render, and why.
+    Problems(Vec<String>),
+    /// There is no such edition, and no slot has such a date.
+    Unknown,
+}
+
+/// One tier's mail, filled in for a sample reader.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TierLook {
+    pub tier: String,
+    pub label: String,
+    pub subject: String,
+    pub html: String,
+    pub text: String,
+    pub warnings: Vec<String>,
+    /// It is queued: this is what was frozen then.
+    pub frozen: bool,
 }
 
 /// One date.

@@ -40,6 +40,21 @@ pub enum Wish {
     Assign(Option<i64>),
 }
 
+/// A file that somebody chose on a page.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Enclosed {
+    pub name: String,
+    pub media_type: String,
+    pub octets: Vec<u8>,
+}
+
+impl std::fmt::Debug for Enclosed {
+    /// Without its octets: they are for one reader only.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Enclosed({}, {} octets)", self.media_type, self.octets.len())
+    }
+}
+
 /// One wish about one conversation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DeskOrder {
@@ -49,6 +64,8 @@ pub struct DeskOrder {
     pub wish: Wish,
     /// Empty where the wish needs no words.
     pub text: String,
+    /// Only an answer has some.
+    pub files: Vec<Enclosed>,
     pub seen: Seen,
 }
 

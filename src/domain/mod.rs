@@ -20,6 +20,7 @@ pub mod hidden;
 pub mod inbound;
 pub mod joining;
 pub mod limit;
+pub mod loop_guard;
 pub mod problem;
 pub mod provider;
 pub mod publication;

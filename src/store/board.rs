@@ -3,8 +3,9 @@
 use super::audit::{self, Entry};
 use super::sql::{row, rows, run};
 use super::{StoreError, Tx, editions, word};
-use crate::domain::board::Stood;
+use crate::domain::board::{LeftOut, Stood};
 use crate::domain::edition::EditionState;
+use crate::domain::publication::TierId;
 use crate::runtime::Timestamp;
 
 /// An edition that is over, without any numbers but its audience.
@@ -48,6 +49,44 @@ pub async fn over(tx: &mut Tx, limit: i64) -> Result<Vec<Over>, StoreError> {
 /// When the database fails.
 pub async fn changes(tx: &mut Tx, limit: i64) -> Result<Vec<Entry>, StoreError> {
     audit::of_action(tx, "edition ", limit).await
+}
+
+/// Everybody who has an address, by why they would get no edition at all then, or by the tier that they would count as. `None`: a
+/// term that ended into nothing.
+///
+/// # Errors
+/// When the database fails.
+pub async fn everybody(
+    tx: &mut Tx,
+    lapsed: Option<&TierId>,
+    at: Timestamp,
+) -> Result<Vec<(Standing, i64)>, StoreError> {
+    const SQL: &str = "SELECT CASE WHEN s.status = 'pending' THEN 'pending' WHEN s.status <> 'active' THEN 'gone' \
+            WHEN s.id IN (SELECT y.id FROM suppressions x JOIN subscribers y ON y.address_key = x.address_key) \
+                THEN 'suppressed' \
+            WHEN s.paused_until IS NOT NULL AND s.paused_until > $1 THEN 'paused' ELSE 'active' END, \
+        CASE WHEN s.term_ends_at IS NOT NULL AND s.term_ends_at <= $1 THEN $2 ELSE s.tier END, count(*) \
+        FROM subscribers s WHERE s.address <> '' GROUP BY 1, 2";
+    let lapsed = lapsed.map_or("", TierId::as_str);
+    let found = rows!(tx, (String, String, i64), SQL, at.millis(), lapsed)?;
+    let read = |(standing, tier, people): (String, String, i64)| {
+        let standing = match standing.as_str() {
+            "pending" => Standing::Out(LeftOut::Unconfirmed),
+            "gone" => Standing::Out(LeftOut::Unsubscribed),
+            "suppressed" => Standing::Out(LeftOut::Suppressed),
+            "paused" => Standing::Out(LeftOut::Paused),
+            _ => Standing::In(Some(tier).filter(|tier| !tier.is_empty()).map(TierId)),
+        };
+        (standing, people)
+    };
+    Ok(found.into_iter().map(read).collect())
+}
+
+/// Where somebody stands before it is asked what an edition holds for them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Standing {
+    Out(LeftOut),
+    In(Option<TierId>),
 }
 
 /// How an edition stands now; `None`: it is not queued.

@@ -4,6 +4,9 @@ use super::sql::{row, rows};
 use super::{StoreError, Tx};
 use crate::domain::publication::TierId;
 
+/// What is left of a body whose words are too old to keep.
+const WIPED: &str = "{}";
+
 /// One tier's frozen body as it is stored.
 #[derive(Clone, Debug)]
 pub struct NewBody {
@@ -39,7 +42,7 @@ pub async fn by_id(tx: &mut Tx, id: i64) -> Result<(String, String), StoreError>
 
 /// Whether its words were thrown away: they were too old, or their person was erased.
 pub fn is_emptied(body: &str) -> bool {
-    body == "{}"
+    body == WIPED
 }
 
 /// A body that is a proof: of a tier, and of no edition.

@@ -66,6 +66,23 @@ pub async fn set_aside(tx: &mut Tx, id: i64, reason: &str) -> Result<(), StoreEr
     Ok(())
 }
 
+/// A message that was set aside because it could not be had has come: its row becomes it, and waits to be understood. Answers
+/// whether that row was still there for it.
+///
+/// # Errors
+/// When the database fails.
+pub async fn came_late(
+    tx: &mut Tx,
+    id: i64,
+    recipient: &str,
+    hash: &str,
+    raw: &[u8],
+) -> Result<bool, StoreError> {
+    const SQL: &str = "UPDATE inbound SET recipient = $2, hash = $3, raw = $4, state = 'received', failures = 0, \
+            tries = 0, reason = '' WHERE id = $1 AND state = 'quarantined' AND emptied_at IS NULL";
+    Ok(run!(tx, SQL, id, recipient, hash, raw)? > 0)
+}
+
 /// A recorded message, waiting to be understood.
 #[derive(Clone, Debug, sqlx::FromRow)]
 pub struct Waiting {

@@ -2,9 +2,11 @@
 //!
 //! A message is recorded in the transaction that moves `last_uid` from the message before it to itself. So whoever is late, or
 //! missed one, changes nothing: two processes may read one mailbox, and a crash leaves no message out and none twice.
+//!
+//! A copy is not made twice: that a command leaves is written before it does, and what nobody answered for stays where it is.
 
 use super::sql::{row, rows, run, run_each};
-use super::{StoreError, Tx};
+use super::{StoreError, Tx, refused_mail};
 use crate::runtime::Timestamp;
 
 /// How far a mailbox was read.
@@ -36,6 +38,29 @@ pub struct Place {
     pub uid: i64,
     /// Whether it has to be moved or flagged once it is recorded.
     pub file: bool,
+}
+
+/// How far a recorded message has come on its way to where it is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Filing {
+    Waiting,
+    /// The command to copy it has left, and nobody knows of an answer.
+    Copying,
+    /// There is a copy of it, and it is not yet removed.
+    Copied,
+    /// It stays where it is.
+    Left,
+}
+
+impl Filing {
+    fn as_str(self) -> &'static str {
+        match self {
+            Filing::Waiting => "waiting",
+            Filing::Copying => "copying",
+            Filing::Copied => "copied",
+            Filing::Left => "left",
+        }
+    }
 }
 
 /// What a server says about a mailbox when it is opened.
@@ -85,6 +110,10 @@ pub async fn open(tx: &mut Tx, place: &str, seen: Seen, now: Timestamp) -> Resul
     }
     run!(tx, AGAIN, known.id, validity)?;
     run!(tx, "DELETE FROM unfiled WHERE mailbox_id = $1", known.id)?;
+    // A server without UIDVALIDITY is met like this each time; most of them number by place, and failures have to add up.
+    if known.validity != validity || seen.validity.is_some() {
+        refused_mail::forget_all(tx, known.id).await?;
+    }
     Ok(Opening::Again(Position { validity, last_uid: 0, renumbered: 1, ..known }))
 }
 
@@ -94,22 +123,62 @@ pub async fn open(tx: &mut Tx, place: &str, seen: Seen, now: Timestamp) -> Resul
 /// When the database fails.
 pub async fn advance(tx: &mut Tx, place: &Place) -> Result<bool, StoreError> {
     const MOVE: &str = "UPDATE mailboxes SET last_uid = $4 WHERE id = $1 AND validity = $2 AND last_uid = $3";
-    const FILE: &str = "INSERT INTO unfiled (mailbox_id, uid) VALUES ($1, $2) ON CONFLICT DO NOTHING";
     let moved = run!(tx, MOVE, place.mailbox, place.validity, place.after, place.uid)? > 0;
     if moved && place.file {
-        run!(tx, FILE, place.mailbox, place.uid)?;
+        to_file(tx, place.mailbox, place.uid).await?;
     }
     Ok(moved)
 }
 
-/// The first messages that wait to be moved or flagged.
+/// This message has to be moved or flagged.
 ///
 /// # Errors
 /// When the database fails.
-pub async fn unfiled(tx: &mut Tx, mailbox: i64, limit: i64) -> Result<Vec<u32>, StoreError> {
-    const SQL: &str = "SELECT uid FROM unfiled WHERE mailbox_id = $1 ORDER BY uid LIMIT $2 + 0";
-    let found = rows!(tx, (i64,), SQL, mailbox, limit)?;
+pub async fn to_file(tx: &mut Tx, mailbox: i64, uid: i64) -> Result<(), StoreError> {
+    const SQL: &str = "INSERT INTO unfiled (mailbox_id, uid) VALUES ($1, $2) ON CONFLICT DO NOTHING";
+    run!(tx, SQL, mailbox, uid)?;
+    Ok(())
+}
+
+/// The first messages after `after` that wait for this step of being moved or flagged.
+///
+/// # Errors
+/// When the database fails.
+pub async fn unfiled(
+    tx: &mut Tx,
+    mailbox: i64,
+    step: Filing,
+    after: u32,
+    limit: i64,
+) -> Result<Vec<u32>, StoreError> {
+    const SQL: &str = "SELECT uid FROM unfiled WHERE mailbox_id = $1 AND state = $2 AND uid > $3 \
+        ORDER BY uid LIMIT $4 + 0";
+    let found = rows!(tx, (i64,), SQL, mailbox, step.as_str(), i64::from(after), limit)?;
     Ok(found.into_iter().filter_map(|(uid,)| u32::try_from(uid).ok()).collect())
+}
+
+/// These have come so far. Answers whether all of them were where they were thought to be; if not, another process is at them, and
+/// nothing must happen.
+///
+/// # Errors
+/// When the database fails.
+pub async fn step_on(
+    tx: &mut Tx,
+    mailbox: i64,
+    uids: &[u32],
+    (from, to): (Filing, Filing),
+) -> Result<bool, StoreError> {
+    let sql = format!("UPDATE unfiled SET state = '{}' WHERE state = '{}'", to.as_str(), from.as_str());
+    Ok(of_uids(tx, mailbox, sql, uids).await? == uids.len() as u64)
+}
+
+/// What was copied or not, nobody knows, stays where it is. Answers how many.
+///
+/// # Errors
+/// When the database fails.
+pub async fn leave_unanswered(tx: &mut Tx, mailbox: i64) -> Result<u64, StoreError> {
+    const SQL: &str = "UPDATE unfiled SET state = 'left' WHERE mailbox_id = $1 AND state = 'copying'";
+    Ok(run!(tx, SQL, mailbox)?)
 }
 
 /// These were moved or flagged.
@@ -117,12 +186,16 @@ pub async fn unfiled(tx: &mut Tx, mailbox: i64, limit: i64) -> Result<Vec<u32>, 
 /// # Errors
 /// When the database fails.
 pub async fn filed(tx: &mut Tx, mailbox: i64, uids: &[u32]) -> Result<(), StoreError> {
+    of_uids(tx, mailbox, "DELETE FROM unfiled WHERE state <> 'left'".to_owned(), uids).await?;
+    Ok(())
+}
+
+async fn of_uids(tx: &mut Tx, mailbox: i64, sql: String, uids: &[u32]) -> Result<u64, StoreError> {
     if uids.is_empty() {
-        return Ok(());
+        return Ok(0);
     }
     let markers: Vec<String> = (2..uids.len() + 2).map(|marker| format!("${marker}")).collect();
-    let sql = format!("DELETE FROM unfiled WHERE mailbox_id = $1 AND uid IN ({})", markers.join(", "));
+    let sql = format!("{sql} AND mailbox_id = $1 AND uid IN ({})", markers.join(", "));
     let binds = std::iter::once(mailbox).chain(uids.iter().map(|uid| i64::from(*uid)));
-    run_each!(tx, sql, binds, |query, value| query.bind(value))?;
-    Ok(())
+    Ok(run_each!(tx, sql, binds, |query, value| query.bind(value))?)
 }

@@ -26,6 +26,7 @@ pub mod editor_words;
 pub mod erasure;
 pub mod erasures;
 pub mod former_addresses;
+pub mod held;
 pub mod inbound;
 pub mod lanes;
 pub mod mailboxes;
@@ -35,6 +36,7 @@ pub mod owners;
 pub mod people;
 #[cfg(test)]
 mod query_plans;
+pub mod refused_mail;
 pub mod requests;
 pub mod retention;
 mod search;
@@ -44,6 +46,7 @@ mod sql;
 pub mod staff;
 pub mod suppressions;
 pub mod threads;
+pub mod told_mails;
 
 use std::path::{Path, PathBuf};
 

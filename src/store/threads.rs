@@ -181,7 +181,7 @@ pub async fn merge(tx: &mut Tx, from: i64, into: i64) -> Result<bool, StoreError
         return Ok(false);
     }
     run!(tx, "UPDATE posts SET thread_id = $2 WHERE thread_id = $1", from, into)?;
-    super::answers::follow(tx, from, into).await?;
+    super::held::follow(tx, from, into).await?;
     if waiting.is_some_and(|(since,)| since.is_some()) {
         run!(tx, "UPDATE threads SET state = 'open' WHERE id = $1", into)?;
     }

@@ -12,15 +12,15 @@ use crate::domain::hidden::{Hidden, Leak, seen};
 use crate::domain::relayed::signature_like;
 use crate::domain::thread::PostKind;
 use crate::mail::compose::Frame;
-use crate::mail::files::{Cleaned, File, Shown, TOTAL_MAX, cleaned};
+use crate::mail::files::{Cleaned, File, TOTAL_MAX, cleaned};
 use crate::mail::token::message_id;
 use crate::render::{AnswerInput, render_answer};
 use crate::runtime::Timestamp;
-use crate::store::answers::{self, BodyFile, Held, NewHeld, Seen};
+use crate::store::answers::{self, BodyFile, Seen};
 use crate::store::deliveries::{self, DeskMail};
 use crate::store::staff::StaffRow;
 use crate::store::threads::{self, Attachment, NewPost, Participant};
-use crate::store::{StoreError, Tx, bodies, desk};
+use crate::store::{StoreError, Tx, bodies, desk, held};
 
 /// A header's subject has at most 255 characters; a subscriber's may have any number.
 const SUBJECT_MAX: usize = 200;
@@ -46,6 +46,8 @@ pub struct Answer<'a> {
     pub closes: bool,
     /// The received message that it came by.
     pub inbound: Option<(i64, Option<&'a str>)>,
+    /// The held answer whose place it takes: the author was asked about that one, and wrote this.
+    pub instead_of: Option<i64>,
 }
 
 /// What became of it.
@@ -145,87 +147,13 @@ impl Desk {
         let shown = shown(&files);
         let said = Said { staff, text: answer.text, files: &shown, body_id, inbound: answer.inbound };
         let (post, delivery) = self.say(tx, &thread, answer.author, said, now).await?;
-        if let Some(staff) = staff {
-            answers::end_held(tx, number, staff, "dropped").await?;
+        if let Some(older) = answer.instead_of {
+            held::end(tx, older, "dropped").await?;
         }
         if answer.closes {
             threads::set_open(tx, number, false, now).await?;
         }
         Ok(Answered::Sent { thread: number, post, delivery })
-    }
-
-    /// Keeps an answer until its author says that it may go, as it would go then.
-    pub(super) async fn hold(
-        &self,
-        tx: &mut Tx,
-        (answer, author): (&Answer<'_>, &StaffRow),
-        now: Timestamp,
-    ) -> Result<(), EffectProblem> {
-        let Some(thread) = threads::participant(tx, answer.thread).await? else { return Ok(()) };
-        let files = sorted(answer.files).clean;
-        let body_id = self.prepare(tx, &thread, answer.text, &files).await?;
-        let files = serde_json::to_string(&shown(&files))
-            .map_err(|error| EffectProblem::Message(error.to_string()))?;
-        let new = NewHeld {
-            thread: thread.thread,
-            staff: author.id,
-            inbound_id: answer.inbound.map(|(id, _)| id),
-            body_id,
-            text: answer.text,
-            files: &files,
-            closes: answer.closes,
-        };
-        Ok(answers::hold(tx, &new, now).await?)
-    }
-
-    /// Keeps what is held once more, because its author is asked once more.
-    pub(super) async fn hold_again(
-        &self,
-        tx: &mut Tx,
-        (author, held): (&StaffRow, &Held),
-        thread: i64,
-        now: Timestamp,
-    ) -> Result<(), EffectProblem> {
-        let file = |file: BodyFile| File {
-            name: file.name,
-            media_type: file.media_type,
-            octets: file.octets,
-            shown: Shown::Nowhere,
-        };
-        let files: Vec<File> = answers::files(tx, held.body_id).await?.into_iter().map(file).collect();
-        let answer = Answer {
-            thread,
-            author: Some(author),
-            also_called: "",
-            text: &held.text,
-            doubt: None,
-            files: &files,
-            seen: held.seen,
-            insists: false,
-            closes: held.closes,
-            inbound: held.inbound_id.map(|id| (id, None)),
-        };
-        self.hold(tx, (&answer, author), now).await
-    }
-
-    /// Sends what was held, at its author's word.
-    pub(super) async fn send_held(
-        &self,
-        tx: &mut Tx,
-        (thread, author, held): (&Participant, &StaffRow, &Held),
-        now: Timestamp,
-    ) -> Result<(), EffectProblem> {
-        let files: Vec<Attachment> =
-            serde_json::from_str(&held.files).map_err(|error| EffectProblem::Message(error.to_string()))?;
-        let inbound = held.inbound_id.map(|id| (id, None));
-        let said =
-            Said { staff: Some(author.id), text: &held.text, files: &files, body_id: held.body_id, inbound };
-        self.say(tx, thread, Some(author), said, now).await?;
-        answers::end_held(tx, thread.thread, author.id, "sent").await?;
-        if held.closes {
-            threads::set_open(tx, thread.thread, false, now).await?;
-        }
-        Ok(())
     }
 
     /// Everything that may speak against an answer, the gravest first. Answers the files that go with it.
@@ -287,7 +215,7 @@ impl Desk {
     }
 
     /// Renders and stores what is sent.
-    async fn prepare(
+    pub(super) async fn prepare(
         &self,
         tx: &mut Tx,
         thread: &Participant,
@@ -353,7 +281,7 @@ impl Desk {
     }
 
     /// The post and its delivery.
-    async fn say(
+    pub(super) async fn say(
         &self,
         tx: &mut Tx,
         thread: &Participant,
@@ -397,18 +325,23 @@ pub(super) async fn crossed(tx: &mut Tx, who: (i64, i64), post: i64) -> Result<O
 }
 
 /// What is said, ready to be sent.
-struct Said<'a> {
-    staff: Option<i64>,
-    text: &'a str,
-    files: &'a [Attachment],
-    body_id: i64,
-    inbound: Option<(i64, Option<&'a str>)>,
+pub(super) struct Said<'a> {
+    pub staff: Option<i64>,
+    pub text: &'a str,
+    pub files: &'a [Attachment],
+    pub body_id: i64,
+    pub inbound: Option<(i64, Option<&'a str>)>,
 }
 
 /// Whether somebody attached something that they may want to be read: a calling card or a logo comes with every mail of theirs.
 pub(super) fn carries_files(files: &[File]) -> bool {
     let sorted = sorted(files);
     !sorted.clean.is_empty() || !sorted.unclean.is_empty()
+}
+
+/// The files that go with an answer, as they go.
+pub(super) fn clean(files: &[File]) -> Vec<File> {
+    sorted(files).clean
 }
 
 fn sorted(files: &[File]) -> Sorted {
@@ -440,7 +373,7 @@ fn leak_in_files(hidden: &Hidden, files: &[File]) -> Option<(String, Leak)> {
     })
 }
 
-fn shown(files: &[File]) -> Vec<Attachment> {
+pub(super) fn shown(files: &[File]) -> Vec<Attachment> {
     let shown = |file: &File| Attachment {
         name: file.name.clone(),
         media_type: file.media_type.clone(),

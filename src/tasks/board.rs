@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::content::Content;
 use super::edition_orders::{self, By, Obeyed};
 use super::editors::Word;
-use super::week;
+use super::{look, week};
 use crate::domain::board::{Ahead, BoardOrder, Coming, Ordered, TierPlan};
 use crate::domain::body::Piece;
 use crate::domain::edition::EditionOrder;
@@ -79,6 +79,8 @@ pub async fn ahead(
     let Some(due) = week::planned(content, &first.slug, now)? else { return Ok(ahead) };
     let Ok(edition) = week::plan(store, content, &due).await? else { return Ok(ahead) };
     ahead.approval = edition.approval;
+    let lapsed = content.publication.lapsed_tier.as_ref();
+    ahead.left_out = look::left_out(store, lapsed, &first.audience, first.due_at).await?;
     let number = editions::queued_count(&mut store.read().await?).await? + 1;
     let content = content.clone();
     let audience = first.audience.clone();

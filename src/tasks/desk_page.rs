@@ -8,8 +8,9 @@ use tokio::sync::Notify;
 use super::answer::{Answer, Answered};
 use super::receive::EffectProblem;
 use super::threading::Desk;
-use crate::domain::desk::{DeskOrder, Outcome, Wish};
+use crate::domain::desk::{DeskOrder, Enclosed, Outcome, Wish};
 use crate::domain::thread::{PostKind, ThreadState};
+use crate::mail::files::{File, Shown};
 use crate::runtime::Timestamp;
 use crate::store::desk::{self, News};
 use crate::store::staff::StaffRow;
@@ -72,6 +73,10 @@ impl DeskPage {
                 }
                 audit::record(tx, now, DOOR, action, &number.to_string(), &detail).await?;
             }
+            Wish::Note if !order.files.is_empty() => {
+                let why = "a note holds words only; files go with an answer".to_owned();
+                return Ok(Outcome::Refused { why, question: false });
+            }
             Wish::Note if order.text.is_empty() => {
                 return Ok(Outcome::Refused { why: "a note needs words".to_owned(), question: false });
             }
@@ -106,17 +111,25 @@ impl DeskPage {
         (order, insists, closes): (&DeskOrder, bool, bool),
         now: Timestamp,
     ) -> Result<Outcome, EffectProblem> {
+        let file = |file: &Enclosed| File {
+            name: file.name.clone(),
+            media_type: file.media_type.clone(),
+            octets: file.octets.clone(),
+            shown: Shown::Nowhere,
+        };
+        let files: Vec<File> = order.files.iter().map(file).collect();
         let answer = Answer {
             thread,
             author: Some(member),
             also_called: "",
             text: &order.text,
-            files: &[],
+            files: &files,
             seen: order.seen.post,
             insists,
             closes,
             inbound: None,
             doubt: None,
+            instead_of: None,
         };
         match self.desk.answer(tx, &answer, now).await? {
             Answered::Sent { .. } => Ok(Outcome::Done),

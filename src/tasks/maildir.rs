@@ -111,7 +111,8 @@ impl MaildirLine {
                 raw: Arc::new(raw),
             };
             let reason = set_aside.clone();
-            let handed = self.common.recorder.hand_in(Found { mail, place: None, set_aside }).await;
+            let handed =
+                self.common.recorder.hand_in(Found { mail, place: None, set_aside, late: None }).await;
             answers.push((name, reason, handed.map_err(|problem| Stopped::Store(problem.to_string()))?));
             if octets >= GROUP_BYTES {
                 break;

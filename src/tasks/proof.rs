@@ -10,10 +10,10 @@
 use super::content::Content;
 use super::week;
 use crate::domain::address::Address;
-use crate::domain::body::Body;
+use crate::domain::body::{Body, Field, Values};
 use crate::domain::delivery::DeliveryKind;
 use crate::domain::problem::Problem;
-use crate::domain::publication::TierId;
+use crate::domain::publication::{Publication, TierId};
 use crate::mail::compose::Frame;
 use crate::runtime::Timestamp;
 use crate::store::bodies::NewBody;
@@ -32,6 +32,32 @@ pub struct Proof {
     pub edition: i64,
     /// The row of the frozen body; `None`: it was rendered from the files.
     stored: Option<i64>,
+}
+
+/// The reader whom a proof is filled in for.
+#[derive(Clone, Copy, Debug)]
+pub struct Sample<'a> {
+    pub name: &'a str,
+    pub address: &'a str,
+    pub tier_label: &'a str,
+    pub term_ends: &'a str,
+}
+
+/// What fills the holes of a proof that is looked at. Its links lead to pages that change nothing.
+pub fn values(publication: &Publication, frame: &Frame, sample: &Sample<'_>) -> Values {
+    let url = &publication.url;
+    let mut values = Values::default();
+    values
+        .set(Field::SubscriberName, sample.name)
+        .set(Field::SubscriberAddress, sample.address)
+        .set(Field::SubscriberTierLabel, sample.tier_label)
+        .set(Field::SubscriberTermEnds, sample.term_ends)
+        .set(Field::LinkUnsubscribe, format!("{url}/u/preview"))
+        .set(Field::LinkPreferences, format!("{url}/p/preview"))
+        .set(Field::LinkView, format!("{url}/v/preview"))
+        .set(Field::LinkArchive, frame.archive_url.as_deref().unwrap_or(""))
+        .set(Field::LinkUpgrade, frame.upgrade_url.as_deref().unwrap_or(""));
+    values
 }
 
 /// Why there is no proof.

@@ -157,6 +157,7 @@ impl Receiver {
             unanswered: why_unanswered(&facts),
             asks_to_leave: facts.asks_to_leave,
             files: &files,
+            also: self.own.token(&self.keyring, parsed.recipients.iter().map(String::as_str)),
         };
         let mut reported =
             Reported { inbound: waiting.id, facts: &facts, mailed, lost: None, told: Told::default() };

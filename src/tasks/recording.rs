@@ -15,6 +15,7 @@ use crate::mail::parse::Own;
 use crate::runtime::{MaskedText, Timestamp};
 use crate::store::inbound::{self, NewInbound};
 use crate::store::mailboxes::{self, Place};
+use crate::store::refused_mail;
 use crate::store::{Store, StoreError, Tx};
 
 /// Messages waiting for their commit; a door waits when there are more.
@@ -59,6 +60,18 @@ pub struct Found {
     pub place: Option<Place>,
     /// Why the message is not whole; an operator decides about it.
     pub set_aside: Option<String>,
+    /// It was set aside before, without an octet.
+    pub late: Option<Late>,
+}
+
+/// Where a message is that its server gives late, and the row that stands for it so far.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Late {
+    pub row: i64,
+    pub mailbox: i64,
+    pub uid: i64,
+    /// Whether it has to be moved or flagged.
+    pub file: bool,
 }
 
 type Recording = (Found, oneshot::Sender<Result<Recorded, RecordProblem>>);
@@ -90,7 +103,7 @@ impl Recorder {
     /// # Errors
     /// When it is not: the door must not acknowledge it.
     pub async fn record(&self, mail: ReceivedMail) -> Result<Recorded, RecordProblem> {
-        self.hand_in(Found { mail, place: None, set_aside: None }).await?.recorded().await
+        self.hand_in(Found { mail, place: None, set_aside: None, late: None }).await?.recorded().await
     }
 
     /// Hands in a message, those of one mailbox in the order of their UIDs. Returns when there is room for the next one.
@@ -213,12 +226,13 @@ impl RecordingLine {
 fn bare(found: &Found, error: &StoreError) -> Found {
     let mail = ReceivedMail { envelope_from: None, recipient: String::new(), ..found.mail.clone() };
     let why = format!("it could not be recorded as it came: {error}");
-    Found { mail, place: found.place.clone(), set_aside: Some(MaskedText(&why).to_string()) }
+    Found { mail, place: found.place, set_aside: Some(MaskedText(&why).to_string()), late: found.late }
 }
 
 async fn enter(tx: &mut Tx, found: &Found, now: Timestamp) -> Result<Recorded, StoreError> {
-    let Found { mail, place, set_aside } = found;
-    if let Some(place) = place
+    let Found { mail, set_aside, .. } = found;
+    let (place, late) = (found.place, found.late);
+    if let Some(place) = &place
         && !mailboxes::advance(tx, place).await?
     {
         return Ok(Recorded::OutOfTurn);
@@ -230,9 +244,15 @@ async fn enter(tx: &mut Tx, found: &Found, now: Timestamp) -> Result<Recorded, S
         }
         _ => hex(&mail.raw),
     };
+    let without_octets = mail.raw.is_empty();
     let has_envelope = !matches!(mail.source, InboundSource::Imap | InboundSource::Maildir);
     if !has_envelope && inbound::is_known(tx, mail.source, &hash).await? {
-        return Ok(Recorded::Known);
+        return arrived(tx, late, Recorded::Known).await;
+    }
+    if let Some(Late { row, .. }) = late
+        && inbound::came_late(tx, row, &mail.recipient, &hash, &mail.raw).await?
+    {
+        return arrived(tx, late, Recorded::New(row)).await;
     }
     let sender = mail.envelope_from.as_deref().map(in_text);
     let new = NewInbound {
@@ -243,11 +263,27 @@ async fn enter(tx: &mut Tx, found: &Found, now: Timestamp) -> Result<Recorded, S
         // The driver takes it as its own; ours is there for the case that the group fails.
         raw: mail.raw.to_vec(),
     };
-    let Some(id) = inbound::record(tx, new, now).await? else { return Ok(Recorded::Known) };
+    let Some(id) = inbound::record(tx, new, now).await? else {
+        return arrived(tx, late, Recorded::Known).await;
+    };
     if let Some(reason) = set_aside {
         inbound::set_aside(tx, id, &in_text(reason)).await?;
+        if let Some(place) = place.filter(|_| without_octets) {
+            refused_mail::set_aside(tx, place.mailbox, place.uid, id).await?;
+        }
     }
-    Ok(Recorded::New(id))
+    arrived(tx, late, Recorded::New(id)).await
+}
+
+/// A message that was given late is no longer asked for, and goes where the others went.
+async fn arrived(tx: &mut Tx, late: Option<Late>, recorded: Recorded) -> Result<Recorded, StoreError> {
+    if let Some(late) = late {
+        refused_mail::forget(tx, late.mailbox, late.uid).await?;
+        if late.file {
+            mailboxes::to_file(tx, late.mailbox, late.uid).await?;
+        }
+    }
+    Ok(recorded)
 }
 
 /// What a text column may hold; PostgreSQL refuses NUL. A door without an envelope reads addresses from the message.

@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 
-use super::answer::{Answer, Answered, Question, Refusal, asked, carries_files, crossed};
+use super::answer::{Answer, Answered, Refusal, carries_files};
+use super::held::Meant;
 use super::receive::EffectProblem;
 use super::threading::{Desk, Message};
 use super::told::Told;
@@ -19,6 +20,7 @@ use crate::domain::staff_order::{self, ABOVE, Orders};
 use crate::domain::token::{Purpose, Subject};
 use crate::domain::verdict::Verdict;
 use crate::mail::files::File;
+use crate::mail::parse::Parsed;
 use crate::mail::token::delivery_in_message_id;
 use crate::mail::trim;
 use crate::runtime::Timestamp;
@@ -33,14 +35,17 @@ const UNPROVEN_EVERY: Duration = Duration::from_secs(3600);
 /// Ids of a mail that are looked up.
 const CITED: usize = 3;
 
-const NOTHING_SENT: &str = "Nothing of it was sent.";
+const NOTHING_SENT: &str = "Nothing of it was sent or done.";
+
+/// What stands in place of a note's words.
+const SENT_ON: &str = "(sent on without words)";
 
 /// A member's mail about a conversation.
-struct Mail<'a> {
-    member: &'a StaffRow,
-    thread: &'a Participant,
-    message: Message<'a>,
-    now: Timestamp,
+pub(super) struct Mail<'a> {
+    pub member: &'a StaffRow,
+    pub thread: &'a Participant,
+    pub message: Message<'a>,
+    pub now: Timestamp,
 }
 
 impl Desk {
@@ -70,8 +75,9 @@ impl Desk {
             Verdict::StaffReply if self.is_new(tx, &mail).await? => self.obey(tx, &mail).await?,
             Verdict::InternalNote if thread.address.is_empty() => self.of_nobody(tx, &mail).await?,
             Verdict::InternalNote if self.is_new(tx, &mail).await? => {
-                self.note(tx, &mail, &trim::trim(&message.parsed.text).shown).await?;
-                if message.token.is_some_and(|token| token.purpose == Purpose::Staff) {
+                let sent_on = message.token.is_some_and(|token| token.purpose == Purpose::Staff);
+                let words = words_of_note(message, sent_on);
+                if self.note(tx, &mail, &words).await? && sent_on {
                     let told = Told {
                         title: "Kept as a note",
                         reason: "You sent something on, so it is a note in the conversation.",
@@ -99,13 +105,17 @@ impl Desk {
         let Some(member) = self.staff.iter().find(|member| member.address.to_lowercase() == from) else {
             return Ok(None);
         };
-        let parsed = message.parsed;
-        let cited = parsed.in_reply_to.iter().chain(parsed.references.iter().rev()).take(CITED);
-        for delivery in cited.filter_map(|id| delivery_in_message_id(&self.keyring, id)) {
+        for delivery in self.cited(message.parsed) {
             let Some(thread) = answers::notice_about(tx, delivery, member.id).await? else { continue };
             let thread = threads::current(tx, thread).await?;
-            let since = Timestamp(now.millis() - UNPROVEN_EVERY.as_millis() as i64);
-            if answers::may_tell(tx, (thread, member.id), "misdirected", since, now).await? {
+            let to_us_too = |token: Subject| token.purpose == Purpose::Staff && token.second == member.id;
+            if message.also.is_some_and(to_us_too) {
+                // The same mail comes, or came, to the address that was made for them.
+                return Ok(Some(thread));
+            }
+            let who = (thread, member.id);
+            let what = format!("misdirected {}", fingerprint(message));
+            if answers::may_tell(tx, who, &what, Timestamp(i64::MIN), now).await? {
                 let told = Told {
                     title: "Your mail came to the wrong address",
                     reason: "Your answer came to an address that everybody may write to, so nothing proves that it is one. Nothing of it was sent.",
@@ -121,9 +131,10 @@ impl Desk {
 
     /// A copy that comes again, or by another way, says nothing new.
     async fn is_new(&self, tx: &mut Tx, mail: &Mail<'_>) -> Result<bool, EffectProblem> {
-        let Some(id) = &mail.message.parsed.message_id else { return Ok(true) };
-        let words = Sha256::digest(mail.message.parsed.text.as_bytes());
-        let what = format!("<{id}> {}", data_encoding::HEXLOWER.encode(&words[..8]));
+        if mail.message.parsed.message_id.is_none() {
+            return Ok(true);
+        }
+        let what = fingerprint(mail.message);
         let who = (mail.thread.thread, mail.member.id);
         Ok(answers::may_tell(tx, who, &what, Timestamp(i64::MIN), mail.now).await?)
     }
@@ -145,7 +156,8 @@ impl Desk {
             action: &action,
             ..Told::default()
         };
-        self.tell(tx, who_is(mail), told, mail.now).await
+        self.tell(tx, who_is(mail), told, mail.now).await?;
+        Ok(())
     }
 
     /// The person was erased: the notices about them are wiped as well, and nothing new is kept.
@@ -158,11 +170,11 @@ impl Desk {
             return self.of_nobody(tx, mail).await;
         }
         let parsed = mail.message.parsed;
-        let (seen, notice) = self.told_of(tx, mail).await?.unwrap_or_default();
+        let (seen, notice) = self.told_of(tx, mail).await?.unwrap_or((0, Some(String::new())));
         let theirs = answers::words_of_subscriber(tx, mail.thread.thread).await?;
         let own = trim::own_words(&parsed.text, ABOVE, &parsed.signature);
-        let doubt = own.doubt.as_deref();
-        let own = relayed(&own.words, &theirs, &notice);
+        let doubt = own.doubt;
+        let own = relayed(&own.words, &theirs, notice.as_deref().unwrap_or_default());
         let orders = match staff_order::read(&own) {
             Ok(orders) => orders,
             Err(problem) => return self.come_back(tx, mail, &problem.to_string(), &own).await,
@@ -177,15 +189,16 @@ impl Desk {
             None => None,
         };
         let text = orders.text.as_str();
+        // A notice that is too old to be here cannot be told from their own words.
+        let doubt = doubt.or_else(|| text.lines().next().filter(|_| notice.is_none()).map(str::to_owned));
         let done = if orders.note {
-            self.note(tx, mail, &orders.text).await?;
-            !orders.text.is_empty()
+            self.note(tx, mail, &orders.text).await?
         } else if orders.send {
-            self.send(tx, mail).await?
+            self.send(tx, mail, &orders).await?
         } else if text.is_empty() && !carries_files(mail.message.files) && (orders.close || heir.is_some()) {
             true
         } else {
-            self.reply(tx, mail, &orders, (seen, text, doubt)).await?
+            self.reply(tx, mail, (&orders, heir), (seen, &own, doubt.as_deref())).await?
         };
         if !done {
             return Ok(());
@@ -205,10 +218,17 @@ impl Desk {
         &self,
         tx: &mut Tx,
         mail: &Mail<'_>,
-        orders: &Orders,
-        (seen, text, doubt): (i64, &str, Option<&str>),
+        (orders, heir): (&Orders, Option<&StaffRow>),
+        (seen, own, doubt): (i64, &str, Option<&str>),
     ) -> Result<bool, EffectProblem> {
         let message = mail.message;
+        let text = orders.text.as_str();
+        let cited = self.cited(message.parsed);
+        // Only a word to the mail that asks takes the place of what is held.
+        let instead_of = match self.meant(tx, (mail.thread.thread, mail.member.id), &cited).await? {
+            (Meant::One(held), true) => Some(held.id),
+            _ => None,
+        };
         let answer = Answer {
             thread: mail.thread.thread,
             author: Some(mail.member),
@@ -220,6 +240,7 @@ impl Desk {
             insists: false,
             closes: orders.close,
             inbound: Some((message.inbound, message.parsed.message_id.as_deref())),
+            instead_of,
         };
         let refusal = match self.answer(tx, &answer, mail.now).await? {
             Answered::Sent { thread, .. } => {
@@ -230,75 +251,21 @@ impl Desk {
             Answered::Refused(refusal) => refusal,
         };
         let Refusal::Asks(questions) = &refusal else {
-            self.come_back(tx, mail, &refusal.to_string(), text).await?;
+            // With its orders, so that it can be sent once more as it was.
+            self.come_back(tx, mail, &refusal.to_string(), own).await?;
             return Ok(false);
         };
-        self.hold(tx, (&answer, mail.member), mail.now).await?;
-        self.ask(tx, mail, questions, text).await?;
+        let assign_to = heir.map(|heir| heir.id);
+        let held = self.hold(tx, (&answer, mail.member), assign_to, mail.now).await?;
+        self.ask(tx, mail, (questions, held), (text, orders.close, heir)).await?;
         Ok(false)
     }
 
-    /// The answer is kept; its author is asked whether it is to go. They are told of all that speaks against it, because `#send` means
-    /// all of it.
-    async fn ask(
-        &self,
-        tx: &mut Tx,
-        mail: &Mail<'_>,
-        questions: &[Question],
-        text: &str,
-    ) -> Result<(), EffectProblem> {
-        let content = self.press.shelf.get();
-        let newest = threads::posts(tx, mail.thread.thread).await?.last().map(|post| post.id);
-        let mut told =
-            Told { title: "Your answer waits for a word of yours", text, shows: newest, ..Told::default() };
-        let others: Vec<&Question> =
-            questions.iter().filter(|asks| !matches!(asks, Question::Crossed { .. })).collect();
-        let mut reason = String::new();
-        if !others.is_empty() {
-            reason = format!("It was not sent: {}.", asked(others.iter().copied()));
-        }
-        for question in questions {
-            let Question::Crossed { name, at, words } = question else { continue };
-            let at = content.publication.date(*at, "%A %-d %B, %H:%M");
-            let blank = if reason.is_empty() { "" } else { " " };
-            reason.push_str(&format!(
-                "{blank}{name} answered on {at}, before your words came. This is what the subscriber was told:"
-            ));
-            told.theirs = words;
-        }
-        told.action = match others.iter().any(|asks| matches!(asks, Question::Files(_))) {
-            true => {
-                "Answer with #send alone, and your words go without these files; or write a new answer, and only that goes."
-            }
-            false => {
-                "Answer with #send alone, and your words go as they stand; or write a new answer, and only that goes."
-            }
-        };
-        told.reason = &reason;
-        self.tell(tx, who_is(mail), told, mail.now).await
-    }
-
-    /// Answers whether it was sent. Who answered since it was held is asked about as well.
-    async fn send(&self, tx: &mut Tx, mail: &Mail<'_>) -> Result<bool, EffectProblem> {
-        let Some(held) = answers::held(tx, mail.thread.thread, mail.member.id).await? else {
-            self.come_back(tx, mail, "no answer of yours waits in this conversation", "").await?;
-            return Ok(false);
-        };
-        let (thread, member) = who_is(mail);
-        if let Some(question) = crossed(tx, (thread, member.id), held.seen).await? {
-            self.hold_again(tx, (member, &held), thread, mail.now).await?;
-            self.ask(tx, mail, &[question], &held.text).await?;
-            return Ok(false);
-        }
-        self.send_held(tx, (mail.thread, mail.member, &held), mail.now).await?;
-        let by = format!("by {}, who was asked", mail.member.name);
-        audit::record(tx, mail.now, "mail", "inbox reply", &mail.thread.thread.to_string(), &by).await?;
-        Ok(true)
-    }
-
-    async fn note(&self, tx: &mut Tx, mail: &Mail<'_>, text: &str) -> Result<(), EffectProblem> {
+    /// Answers whether it was kept.
+    async fn note(&self, tx: &mut Tx, mail: &Mail<'_>, text: &str) -> Result<bool, EffectProblem> {
         if text.is_empty() {
-            return self.come_back(tx, mail, "a note needs words", "").await;
+            self.come_back(tx, mail, "a note needs words", "").await?;
+            return Ok(false);
         }
         let message = mail.message;
         let attachments = super::threading::attached(message.parsed);
@@ -309,10 +276,10 @@ impl Desk {
             ..NewPost::note(mail.thread.thread, mail.member, text)
         };
         threads::add_post(tx, &post, mail.now).await?;
-        Ok(())
+        Ok(true)
     }
 
-    async fn come_back(
+    pub(super) async fn come_back(
         &self,
         tx: &mut Tx,
         mail: &Mail<'_>,
@@ -327,16 +294,25 @@ impl Desk {
             text,
             ..Told::default()
         };
-        self.tell(tx, who_is(mail), told, mail.now).await
+        self.tell(tx, who_is(mail), told, mail.now).await?;
+        Ok(())
     }
 
-    /// What the member had been told when they wrote: the post, and the words of that mail.
-    async fn told_of(&self, tx: &mut Tx, mail: &Mail<'_>) -> Result<Option<(i64, String)>, EffectProblem> {
-        let parsed = mail.message.parsed;
+    /// The mails of ours that a message answers, the newest first.
+    pub(super) fn cited(&self, parsed: &Parsed) -> Vec<i64> {
+        let ids = parsed.in_reply_to.iter().chain(parsed.references.iter().rev()).take(CITED);
+        ids.filter_map(|id| delivery_in_message_id(&self.keyring, id)).collect()
+    }
+
+    /// What the member had been told when they wrote: the post, and the words of that mail, where they are not yet thrown away.
+    async fn told_of(
+        &self,
+        tx: &mut Tx,
+        mail: &Mail<'_>,
+    ) -> Result<Option<(i64, Option<String>)>, EffectProblem> {
         let who = (mail.thread.thread, mail.member.id);
-        let cited = parsed.in_reply_to.iter().chain(parsed.references.iter().rev()).take(CITED);
         let mut found = None;
-        for delivery in cited.filter_map(|id| delivery_in_message_id(&self.keyring, id)) {
+        for delivery in self.cited(mail.message.parsed) {
             found = answers::told_of(tx, who, Some(delivery)).await?;
             if found.is_some() {
                 break;
@@ -349,12 +325,11 @@ impl Desk {
         let Some((post, body)) = found else { return Ok(None) };
         let (_, body) = bodies::by_id(tx, body).await?;
         if bodies::is_emptied(&body) {
-            // Too old to be kept: then nothing of it can be told from their own words.
-            return Ok(Some((post, String::new())));
+            return Ok(Some((post, None)));
         }
         let body: crate::domain::body::Body =
             serde_json::from_str(&body).map_err(|error| EffectProblem::Message(error.to_string()))?;
-        Ok(Some((post, crate::domain::body::fill(&body.text, &Default::default()))))
+        Ok(Some((post, Some(crate::domain::body::fill(&body.text, &Default::default())))))
     }
 
     /// The member of this name or address.
@@ -417,8 +392,29 @@ impl Desk {
     }
 }
 
-fn who_is<'a>(mail: &Mail<'a>) -> (i64, &'a StaffRow) {
+pub(super) fn who_is<'a>(mail: &Mail<'a>) -> (i64, &'a StaffRow) {
     (mail.thread.thread, mail.member)
+}
+
+/// A message's id and words: what has both is the same one.
+fn fingerprint(message: Message<'_>) -> String {
+    let words = Sha256::digest(message.parsed.text.as_bytes());
+    let id = message.parsed.message_id.as_deref().unwrap_or_default();
+    format!("<{id}> {}", data_encoding::HEXLOWER.encode(&words[..8]))
+}
+
+/// What is kept of a note. Of a mail that was sent on without a word, all of it: that is what was meant.
+fn words_of_note(message: Message<'_>, sent_on: bool) -> String {
+    let shown = trim::trim(&message.parsed.text).shown;
+    if !sent_on || !shown.trim().is_empty() {
+        return shown;
+    }
+    let whole = message.parsed.text.trim();
+    match (whole.is_empty(), message.parsed.attachments.is_empty()) {
+        (false, _) => whole.to_owned(),
+        (true, false) => SENT_ON.to_owned(),
+        (true, true) => String::new(),
+    }
 }
 
 /// Files are read only where somebody of the house may answer.

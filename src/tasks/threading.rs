@@ -9,6 +9,8 @@ use std::time::Duration;
 use super::alarm::Alarms;
 use super::receive::EffectProblem;
 use crate::domain::address::Address;
+use crate::domain::alarm::AlarmCause;
+use crate::domain::loop_guard::{LOOKED_AT, sounds_like_a_program};
 use crate::domain::publication::{Publication, TierId};
 use crate::domain::settings::Settings;
 use crate::domain::thread::{Belongs, Candidate, Link, PostKind, TOO_OLD, ThreadState, cited, find_thread};
@@ -22,11 +24,14 @@ use crate::store::deliveries::{self, DeskMail, Origin};
 use crate::store::people;
 use crate::store::staff::StaffRow;
 use crate::store::threads::{self, Attachment, NewPost, NewThread, ThreadRow};
-use crate::store::{StoreError, Tx, answers, bodies};
+use crate::store::{StoreError, Tx, answers, bodies, told_mails};
 
 /// Conversations of people who are no subscribers that staff are told about in an hour.
 const STRANGERS_AN_HOUR: i64 = 20;
 const HOUR: Duration = Duration::from_secs(3600);
+
+/// The copies of one message come within this time: a server tries each recipient for as long.
+const ANOTHER_COPY: Duration = Duration::from_secs(7 * 86_400);
 
 /// A second answer to the same edition within this time goes on in the same thread.
 const SAME_EDITION: Duration = Duration::from_secs(14 * 86_400);
@@ -46,6 +51,8 @@ pub struct Message<'a> {
     pub asks_to_leave: bool,
     /// Where somebody of the house may answer with some.
     pub files: &'a [File],
+    /// What another address of ours says that its To or Cc names: one mail may come to two of them.
+    pub also: Option<Subject>,
 }
 
 /// The people who answer, and all that their answers and notices are made with.
@@ -77,6 +84,10 @@ impl Desk {
         if let Some(thread) = self.misdirected(tx, message, &from.key, now).await? {
             return Ok(thread);
         }
+        let trimmed = trim::trim(&message.parsed.text);
+        if let Some(thread) = said_already(tx, message, (&from, &trimmed.shown), now).await? {
+            return Ok(thread);
+        }
         let leads = leads(tx, keyring, message, &from.key, now).await?;
         let mut opened_by = None;
         let thread = match find_thread(&from.key, &leads.candidates) {
@@ -103,7 +114,7 @@ impl Desk {
             }
         };
         let post = self.post(tx, thread, PostKind::Subscriber, message, now).await?;
-        self.tell_staff(tx, thread, post, now).await?;
+        self.tell_staff(tx, (thread, post), &from.key, now).await?;
         match (message.unanswered, message.asks_to_leave, opened_by) {
             (Some(_), ..) | (None, false, None) => {}
             (None, true, _) => {
@@ -184,17 +195,28 @@ impl Desk {
     async fn tell_staff(
         &self,
         tx: &mut Tx,
-        thread: i64,
-        post: i64,
+        (thread, post): (i64, i64),
+        from: &str,
         now: Timestamp,
     ) -> Result<(), EffectProblem> {
         if self.staff.is_empty() || self.too_many_strangers(tx, thread, now).await? {
             return Ok(());
         }
+        let spoken = told_mails::spoken(tx, thread, LOOKED_AT).await?;
+        if let Some(why) = sounds_like_a_program(&spoken, now) {
+            let text = format!("conversation {thread}: no notice of the newest message, because {why}");
+            self.alarms.raise(AlarmCause::MailLoop, &format!("conversation {thread}"), &text, now);
+            return Ok(());
+        }
         let assigned = threads::participant(tx, thread).await?.and_then(|found| found.assigned_to);
         // Who has left the desk answers nothing: then all of the others are told.
         let heir = self.staff.iter().find(|member| Some(member.id) == assigned);
-        let readers: Vec<&StaffRow> = heir.map_or_else(|| self.staff.iter().collect(), |member| vec![member]);
+        let mut readers: Vec<&StaffRow> =
+            heir.map_or_else(|| self.staff.iter().collect(), |member| vec![member]);
+        if readers.len() > 1 {
+            // A member who asks as a subscriber is not told what they asked.
+            readers.retain(|member| member.address.to_lowercase() != from);
+        }
         for member in readers {
             self.notice(tx, (thread, post, post), member, now).await?;
         }
@@ -277,16 +299,18 @@ async fn leads(
     now: Timestamp,
 ) -> Result<Leads, StoreError> {
     let mut leads = Leads::default();
-    match message.token {
-        Some(Subject { purpose: Purpose::Thread, row, .. }) => {
-            leads.thread(tx, Link::Token, row, now).await?
-        }
-        Some(Subject { purpose: Purpose::Edition | Purpose::Bounce, row, .. }) => {
-            if let Some(origin) = deliveries::origin(tx, row).await? {
-                leads.delivery(tx, Link::Token, &origin, key, now).await?;
+    for token in [message.token, message.also] {
+        match token {
+            Some(Subject { purpose: Purpose::Thread, row, .. }) => {
+                leads.thread(tx, Link::Token, row, now).await?
             }
+            Some(Subject { purpose: Purpose::Edition | Purpose::Bounce, row, .. }) => {
+                if let Some(origin) = deliveries::origin(tx, row).await? {
+                    leads.delivery(tx, Link::Token, &origin, key, now).await?;
+                }
+            }
+            _ => {}
         }
-        _ => {}
     }
     let cited = cited(&message.parsed.in_reply_to, &message.parsed.references);
     let ids: Vec<String> = cited.iter().map(|(_, id)| (*id).to_owned()).collect();
@@ -301,6 +325,25 @@ async fn leads(
         }
     }
     Ok(leads)
+}
+
+/// The conversation of a post that already is this message: it was sent to two addresses of ours. The same id alone proves nothing.
+async fn said_already(
+    tx: &mut Tx,
+    message: Message<'_>,
+    (from, text): (&Sender<'_>, &str),
+    now: Timestamp,
+) -> Result<Option<i64>, StoreError> {
+    let Some(id) = message.parsed.message_id.as_deref() else { return Ok(None) };
+    let since = Timestamp(now.millis() - ANOTHER_COPY.as_millis() as i64);
+    let files = attached(message.parsed);
+    for (post, thread) in told_mails::same_message(tx, id, (&from.address, text), since).await? {
+        let posts = threads::posts(tx, thread).await?;
+        if posts.iter().any(|known| known.id == post && known.attachments == files) {
+            return Ok(Some(thread));
+        }
+    }
+    Ok(None)
 }
 
 impl Leads {

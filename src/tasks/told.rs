@@ -4,15 +4,19 @@ use std::time::Duration;
 
 use super::receive::EffectProblem;
 use super::threading::Desk;
+use crate::domain::alarm::AlarmCause;
 use crate::render::{ToldInput, render_told};
 use crate::runtime::Timestamp;
 use crate::store::answers::{self, Lost};
 use crate::store::deliveries::{self, DeskMail};
 use crate::store::staff::StaffRow;
-use crate::store::{Store, Tx, bodies, threads};
+use crate::store::{Store, Tx, bodies, threads, told_mails};
 
 /// What failed before that is no news.
 const LOST_FOR: Duration = Duration::from_secs(30 * 86_400);
+
+/// Who wonders why nothing more comes.
+const LAST: &str = "This is the last mail of this kind for three hours, because there were many; the desk has all that comes.";
 
 /// Characters of a person's subject that are shown.
 const SUBJECT_SHOWN: usize = 120;
@@ -32,14 +36,27 @@ pub(super) struct Told<'a> {
 }
 
 impl Desk {
-    /// Queues one mail to a member. An answer to it is an answer in the conversation.
+    /// Queues one mail to a member, unless a program of theirs seems to answer such mails: then operators are told. An answer to it is
+    /// an answer in the conversation. Answers its delivery.
     pub(super) async fn tell(
         &self,
         tx: &mut Tx,
         (thread, member): (i64, &StaffRow),
         told: Told<'_>,
         now: Timestamp,
-    ) -> Result<(), EffectProblem> {
+    ) -> Result<Option<i64>, EffectProblem> {
+        let lately = told_mails::lately(tx, (thread, member.id), now).await?;
+        if !lately.may_tell() {
+            let text = format!(
+                "conversation {thread}: {} gets no more mails about their own mails for a while; the last one would have said: {}",
+                member.name, told.title
+            );
+            self.alarms.raise(AlarmCause::MailLoop, &member.name, &text, now);
+            return Ok(None);
+        }
+        told_mails::count(tx, (thread, member.id), now).await?;
+        let last = format!("{} {LAST}", told.action);
+        let action = if lately.is_last() { last.as_str() } else { told.action };
         let content = self.press.shelf.get();
         let subject = threads::show(tx, thread).await?.map(|row| row.subject).unwrap_or_default();
         let subject: String = subject.chars().take(SUBJECT_SHOWN).collect();
@@ -53,7 +70,7 @@ impl Desk {
             url: &url,
             title: told.title,
             reason: told.reason,
-            action: told.action,
+            action,
             theirs: told.theirs,
             text: told.text,
         };
@@ -69,7 +86,7 @@ impl Desk {
         if let Some(post) = told.shows {
             answers::is_about(tx, delivery, post).await?;
         }
-        Ok(())
+        Ok(Some(delivery))
     }
 
     /// Tells of every answer that failed since the last look. Answers how many.

@@ -139,6 +139,7 @@ fn edition(rooms: &Rooms, editor: &Editor, publication: &Publication, shown: &Sh
     });
     json!({
         "slug": row.slug,
+        "look": rooms.path(&format!("/board/{}/look", row.slug)),
         "href": here,
         "heading": if state == EditionState::Sending { "Going out now" } else { said(state) },
         "bad": state == EditionState::Attention,
@@ -273,6 +274,7 @@ fn to_come(rooms: &Rooms, publication: &Publication, ahead: &Ahead) -> Value {
     let date = |coming: &Coming| {
         json!({
             "slug": coming.slug,
+            "look": (!coming.articles.is_empty()).then(|| rooms.path(&format!("/board/{}/look", coming.slug))),
             "date": publication.date(coming.due_at, "%a %-d %b, %H:%M"),
             "articles": coming.articles.join(" · "),
             "people": grouped(coming.people),
@@ -301,6 +303,7 @@ fn to_come(rooms: &Rooms, publication: &Publication, ahead: &Ahead) -> Value {
         "subject": ahead.subject,
         "approval": ahead.approval,
         "tiers": ahead.tiers.iter().map(tier).collect::<Vec<_>>(),
+        "left_out": ahead.left_out.iter().map(|(why, people)| json!({ "why": why.said(), "people": grouped(*people) })).collect::<Vec<_>>(),
         "all": grouped(ahead.tiers.iter().map(|tier| tier.people).sum()),
         "ready": ahead.ready.iter().map(|(title, minutes)| json!({ "title": title, "minutes": minutes })).collect::<Vec<_>>(),
     })

@@ -29,6 +29,7 @@ const PAGES: &[(&str, &str)] = &[
     ("conversation", include_str!("../../templates/pages/conversation.hbs")),
     ("progress", include_str!("../../templates/pages/progress.hbs")),
     ("board", include_str!("../../templates/pages/board.hbs")),
+    ("look", include_str!("../../templates/pages/look.hbs")),
     ("edition", include_str!("../../templates/pages/edition.hbs")),
     ("cancel", include_str!("../../templates/pages/cancel.hbs")),
     ("lost", include_str!("../../templates/pages/lost.hbs")),

@@ -12,6 +12,7 @@ use crate::domain::desk::Seen;
 use crate::domain::publication::{Publication, TierId};
 use crate::domain::subscriber::{Subscriber, SubscriberStatus};
 use crate::domain::thread::{PostKind, ThreadState};
+use crate::mail::files::TOTAL_MAX;
 use crate::runtime::Timestamp;
 use crate::store::desk::{self, Attached, Beside, Post};
 use crate::store::staff::{self, StaffRow};
@@ -147,6 +148,8 @@ pub(super) fn fields(rooms: &Rooms, member: &Member, whole: &Whole, told: &Told)
         "form": rooms.gate().form(&member.session),
         "seen": whole.seen.to_string(),
         "most": super::form::LETTER,
+        "files_most": super::upload::FILES,
+        "files_size": TOTAL_MAX >> 20,
         "problem": told.problem,
         "question": told.question,
         "insist": if told.closes { "insist-close" } else { "insist" },

@@ -11,10 +11,11 @@ use serde_json::{Value, json};
 use unicode_normalization::UnicodeNormalization;
 
 use super::conversation::{self, Told, Whole};
-use super::form::{self, Form, LETTER, LETTER_BYTES};
+use super::form::{Form, LETTER};
 use super::house::{Member, Rooms, STAFF};
 use super::leave::refused;
 use super::sign_in::{Signed, Signing};
+use super::upload::{self, Letter};
 use crate::domain::desk::{DeskOrder, Outcome, Seen, Wish};
 use crate::domain::publication::{Publication, TierId};
 use crate::domain::thread::ThreadState;
@@ -41,6 +42,9 @@ const ENDING: usize = 12;
 
 const MOVED: &str =
     "This conversation went on since you opened it, so nothing was done yet. What is new is marked.";
+
+/// No page can give files back to a form.
+const CHOOSE: &str = "Choose the files again: a page cannot keep them.";
 
 /// What a list is asked for.
 #[derive(Clone, Debug)]
@@ -255,8 +259,9 @@ pub(super) async fn act(
     Path(number): Path<String>,
     request: Request,
 ) -> Response {
-    let form = match form::read_within(request, LETTER_BYTES).await {
-        Ok(form) => form,
+    let Letter { form, files, problem } = match upload::read(request, signed.is_some(), rooms.uploads()).await
+    {
+        Ok(letter) => letter,
         Err(status) => return refused(status),
     };
     // Who was signed out meanwhile gets their words back: nobody else has them.
@@ -270,21 +275,31 @@ pub(super) async fn act(
         return refused(StatusCode::BAD_REQUEST);
     };
     let text = form.letter("text", LETTER);
-    let order = DeskOrder { thread, member: member.id, wish, text: text.clone(), seen };
+    let names: Vec<String> = files.iter().map(|file| file.name.clone()).collect();
+    let closes = matches!(wish, Wish::Answer { closes: true, .. });
+    let again = Told { text: text.clone(), seen: Some(seen), closes, ..Told::default() };
+    if let Some(why) = problem {
+        let problem = Some(format!("Nothing was sent: {why}. {CHOOSE}"));
+        let told = Told { problem, ..again };
+        return shown(&rooms, &member, (thread, i64::MAX), told, StatusCode::UNPROCESSABLE_ENTITY).await;
+    }
+    let order = DeskOrder { thread, member: member.id, wish, text, files, seen };
     let outcome = match rooms.ask(rooms.house().doors.clone().desk(order)).await {
         Ok(outcome) => outcome,
         Err(later) => return later,
     };
-    let again = Told { text, seen: Some(seen), ..Told::default() };
+    let files = match names.as_slice() {
+        [] => String::new(),
+        names => format!(" {CHOOSE} You chose {}.", names.join(", ")),
+    };
     let (status, told) = match outcome {
         Outcome::Done => return rooms.to(&format!("/desk/{thread}")),
         Outcome::Left => return rooms.not_yours(STAFF),
         Outcome::Unknown => return rooms.nothing(),
-        Outcome::Moved => (StatusCode::CONFLICT, Told { problem: Some(MOVED.to_owned()), ..again }),
+        Outcome::Moved => (StatusCode::CONFLICT, Told { problem: Some(format!("{MOVED}{files}")), ..again }),
         Outcome::Refused { why, question } => {
-            let problem = Some(format!("Nothing was sent: {why}."));
-            let closes = wish == Wish::Answer { insists: false, closes: true };
-            (StatusCode::UNPROCESSABLE_ENTITY, Told { problem, question, closes, ..again })
+            let problem = Some(format!("Nothing was sent: {why}.{files}"));
+            (StatusCode::UNPROCESSABLE_ENTITY, Told { problem, question, ..again })
         }
     };
     shown(&rooms, &member, (thread, i64::MAX), told, status).await

@@ -44,6 +44,10 @@ pub(super) fn shown_at(keyring: &Keyring, now: Timestamp) -> String {
 pub(super) struct Form(Vec<(String, String)>);
 
 impl Form {
+    pub fn of(fields: Vec<(String, String)>) -> Form {
+        Form(fields)
+    }
+
     /// The first value of a name, or nothing.
     pub fn get(&self, name: &str) -> &str {
         self.0.iter().find(|(known, _)| known == name).map_or("", |(_, value)| value)

@@ -18,14 +18,15 @@ use axum::routing::get;
 use futures_util::future::BoxFuture;
 use serde_json::{Value, json};
 use tokio::runtime::Handle;
+use tokio::sync::Semaphore;
 
 use super::book::Book;
 use super::counted::{Kept, Paces};
 use super::public::{Away, Shown, client, done, fenced, style};
 use super::sign_in::{self, Entrance, Gate, Signed, Signing};
-use super::{board, desk};
+use super::{board, desk, look, upload};
 use crate::domain::allowance::Network;
-use crate::domain::board::{Ahead, BoardOrder, Ordered};
+use crate::domain::board::{Ahead, BoardOrder, Look, Ordered};
 use crate::domain::desk::{DeskOrder, Outcome};
 use crate::domain::sign_in::{Place, Session, Who};
 use crate::mail::token::Keyring;
@@ -46,6 +47,8 @@ pub trait HouseDoors: Send + Sync {
     fn shown(&self) -> Arc<dyn Shown>;
     fn desk(self: Arc<Self>, order: DeskOrder) -> BoxFuture<'static, Result<Outcome, Away>>;
     fn board(self: Arc<Self>, order: BoardOrder) -> BoxFuture<'static, Result<Ordered, Away>>;
+    /// Each tier's mail of this edition.
+    fn look(self: Arc<Self>, slug: String) -> BoxFuture<'static, Result<Look, Away>>;
     fn ahead(self: Arc<Self>) -> BoxFuture<'static, Result<Ahead, Away>>;
 }
 
@@ -76,6 +79,7 @@ struct Inner {
     counted: Kept<Option<Arc<EditionRow>>>,
     ahead: Kept<Arc<Ahead>>,
     paces: Paces,
+    uploads: Semaphore,
 }
 
 /// Somebody who plans and sends editions.
@@ -93,7 +97,8 @@ pub fn house(house: House) -> Router {
     let (entrance, keyring) = (house.entrance.clone(), house.keyring.clone());
     let gate = Gate::new(Place::Private, entrance, keyring, house.clock.clone(), house.main.clone());
     let (counted, ahead) = (Kept::new(COUNTED), Kept::new(AHEAD));
-    let rooms = Inner { house, book: Book::new(), gate, counted, ahead, paces: Paces::default() };
+    let uploads = Semaphore::new(upload::AT_ONCE);
+    let rooms = Inner { house, book: Book::new(), gate, counted, ahead, paces: Paces::default(), uploads };
     let rooms = Rooms(Arc::new(rooms));
     Router::new()
         .route("/", get(front))
@@ -103,6 +108,8 @@ pub fn house(house: House) -> Router {
         .route("/board", get(board::board))
         .route("/board/{slug}", get(board::page).post(board::act))
         .route("/board/{slug}/cancel", get(board::cancel))
+        .route("/board/{slug}/look", get(look::page))
+        .route("/board/{slug}/look/{tier}", get(look::mail))
         .route("/tokens.css", get(style))
         .merge(sign_in::routes())
         .fallback(async |State(rooms): State<Rooms>| rooms.nothing())
@@ -158,6 +165,11 @@ impl Member {
 impl Rooms {
     pub fn house(&self) -> &House {
         &self.0.house
+    }
+
+    /// Places for forms with files.
+    pub fn uploads(&self) -> &Semaphore {
+        &self.0.uploads
     }
 
     pub fn now(&self) -> Timestamp {

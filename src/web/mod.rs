@@ -16,6 +16,7 @@ mod health;
 mod house;
 mod join;
 mod leave;
+mod look;
 mod numbers;
 mod plans;
 mod preferences;
@@ -23,6 +24,7 @@ mod public;
 mod reading;
 mod server;
 mod sign_in;
+mod upload;
 mod view;
 
 use std::path::PathBuf;

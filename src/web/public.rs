@@ -24,6 +24,7 @@ use super::sign_in::{self, Entrance, Gate, Signing};
 use super::{account, archive, feed, join, leave, plans, preferences, view};
 use crate::domain::address::Address;
 use crate::domain::allowance::{Allowance, Network, Quota};
+use crate::domain::body::escape_html;
 use crate::domain::joining::{Asked, Confirmed};
 use crate::domain::publication::Publication;
 use crate::domain::sign_in::Place;
@@ -174,6 +175,16 @@ pub(super) fn fenced(mut answer: Response) -> Response {
         headers.entry(name).or_insert(HeaderValue::from_static(value));
     }
     answer
+}
+
+/// A mail as a page: its HTML, or its text where it has none.
+pub(super) fn page_of_a_mail(html: String, text: &str) -> String {
+    if !html.is_empty() {
+        return html;
+    }
+    let mut page = "<!doctype html><meta charset=\"utf-8\"><pre>".to_owned();
+    escape_html(text, &mut page);
+    page
 }
 
 impl Site {

@@ -10,9 +10,9 @@ use axum::response::{IntoResponse, Response};
 use serde_json::json;
 use sha2::{Digest, Sha256};
 
-use super::public::Site;
+use super::public::{Site, page_of_a_mail};
 use crate::domain::address::Address;
-use crate::domain::body::{Body, escape_html, fill};
+use crate::domain::body::{Body, fill};
 use crate::domain::publication::TierId;
 use crate::domain::subscriber::SAMPLE_NAME;
 use crate::domain::token::{NOBODY, Purpose};
@@ -94,11 +94,7 @@ fn shown(site: &Site, delivery: i64, viewed: Viewed, frame: &Frame, body: &Body)
         first_attempt_at: viewed.first_attempt_at,
     };
     let values = personal(keyring, frame, &recipient);
-    let mut page = fill(&body.html, &values);
-    if page.is_empty() {
-        page = "<!doctype html><meta charset=\"utf-8\"><pre>".to_owned();
-        escape_html(&fill(&body.text, &values), &mut page);
-    }
+    let page = page_of_a_mail(fill(&body.html, &values), &fill(&body.text, &values));
     // A mail brings its styles along. Pictures come from here, also where a test or a proxy gives "here" another name.
     let origin: String = publication.url.split('/').take(3).collect::<Vec<_>>().join("/");
     let policy = format!(

@@ -55,7 +55,14 @@ fn sign_in(browser: &mut Chromium, daemon: &Daemon, peer: &Peer, who: &str) {
 fn play(mut browser: Chromium, site: &Site, peer: &Peer) {
     // Slow enough to be looked at.
     site.change("tidings.toml", "rate = \"50/s\"\n", "rate = \"8/s\"\n");
+    // Dates to come, on a day that no test meets.
+    let publication = site.path().join("config/publication.toml");
+    let text = std::fs::read_to_string(&publication).unwrap();
+    let slot = "\n[[slots]]\nname = \"weekly\"\ncron = \"0 9 2 1 *\"\ntake = { min = 1, max = 2 }\n\
+        tiers = [\"free\", \"monthly\", \"yearly\", \"lifetime\"]\nsubject = \"{{articles.0.title}}\"\nlate = \"1h\"\n";
+    std::fs::write(&publication, format!("{text}{slot}")).unwrap();
     site.import(300);
+    site.run(&["subscribers", "unsubscribe", "p00009@readers.example"]);
     let daemon = site.start();
     browser.look(1280, false);
     sign_in(&mut browser, &daemon, peer, EDITOR);
@@ -87,6 +94,21 @@ fn the_editors_day(browser: &mut Chromium, site: &Site, daemon: &Daemon) {
         browser.text().contains("a second").then_some(())
     });
     shots(browser, "board");
+    assert!(browser.text().contains("Who is left out"), "one unsubscribed: {}", browser.text());
+    // The mail itself, of what goes out and of what is planned.
+    let planned =
+        browser.eval("document.querySelector('section.section a[href$=\"/look\"]').getAttribute('href')");
+    for (name, path) in [
+        ("look-queued", format!("/board/{}/look?tier=yearly", crate::support::daemon::EDITION)),
+        ("look-planned", planned.as_str().unwrap().to_owned()),
+    ] {
+        browser.open(&format!("http://{here}{path}"));
+        assert!(browser.text().contains("Subject:"), "{name}: {}", browser.text());
+        let alone = browser.eval("document.querySelector('iframe').contentDocument === null");
+        assert_eq!(alone, true, "{name}: the frame is nobody's");
+        shots(browser, name);
+    }
+    browser.open(&format!("http://{here}/board?still"));
     browser.press("button[value=pause]");
     assert!(browser.text().contains("PAUSED") || browser.text().contains("Paused"), "{}", browser.text());
     assert_eq!(site.edition()["state"], "paused");
@@ -117,13 +139,23 @@ fn the_day_at_the_desk(browser: &mut Chromium, daemon: &Daemon, peer: &Peer) {
     browser.press("button[value=answer]");
     assert!(browser.text().contains("Nothing was sent"), "{}", browser.text());
     shots(browser, "refused");
+    // A file with the answer, without a script.
+    let file = std::env::temp_dir().join(format!("tidings-{}.log", std::process::id()));
+    std::fs::write(&file, "12 of 12\n").unwrap();
+    let root = browser.call("DOM.getDocument", serde_json::json!({}));
+    let find = serde_json::json!({ "nodeId": root["root"]["nodeId"], "selector": "#files" });
+    let node = browser.call("DOM.querySelector", find);
+    let chosen = serde_json::json!({ "nodeId": node["nodeId"], "files": [file.display().to_string()] });
+    browser.call("DOM.setFileInputFiles", chosen);
     browser.write("#text", "Hi Jonas,\n\nyes, with one line before it: fold the kernel into one axis.");
     browser.press("button[value=answer]");
     let answered = |mail: &&crate::support::peer::Taken| {
         mail.to == "p00004@readers.example"
             && String::from_utf8_lossy(&mail.bytes).contains("fold the kernel")
+            && parsed(mail).attachment_count() == 1
     };
     until("the answer", || peer.taken().iter().find(answered).map(|_| ()));
+    std::fs::remove_file(&file).unwrap();
     browser.open(&format!("http://{here}/desk/2"));
     assert!(browser.text().contains("waits for them"), "{}", browser.text());
     shots(browser, "answered");

@@ -60,7 +60,7 @@ async fn every_message_is_one_row_and_nothing_is_changed() {
 /// The connection breaks at every place of the way, in the middle of a literal too.
 #[tokio::test]
 async fn a_server_that_goes_away_in_the_middle_costs_nothing() {
-    for place in ["LOGIN", "EXAMINE", "UID SEARCH", "(UID RFC822.SIZE)", "(UID BODY.PEEK[])"] {
+    for place in ["LOGIN", "EXAMINE", "UID SEARCH", "(UID RFC822.SIZE)", "(UID BODY.PEEK[]"] {
         on_every_store(|store| async move {
             let peer = ImapPeer::start(messages(20), move |connection, command| {
                 if connection > 3 || !command.contains(place) {
@@ -71,7 +71,8 @@ async fn a_server_that_goes_away_in_the_middle_costs_nothing() {
             })
             .await;
             let mut line = line(&store, peer.settings(AfterImap::Keep), MAX);
-            for _ in 0..3 {
+            // Once it was lost at the sizes, it goes on without them.
+            for _ in 0..if place == "(UID RFC822.SIZE)" { 1 } else { 3 } {
                 let stopped = line.step().await.unwrap_err();
                 assert!(matches!(stopped, Stopped::Server(ImapProblem::Lost(_))), "{place}: {stopped:?}");
             }
@@ -349,15 +350,24 @@ async fn a_message_out_of_turn_is_not_recorded() {
         let elsewhere = mailboxes::Place { validity: 2, ..place(3, 4) };
         assert!(!mailboxes::advance(&mut tx, &elsewhere).await.unwrap(), "another numbering");
         assert!(mailboxes::advance(&mut tx, &place(3, 5)).await.unwrap());
-        assert_eq!(mailboxes::unfiled(&mut tx, position.id, 10).await.unwrap(), [3, 5]);
+        assert_eq!(
+            mailboxes::unfiled(&mut tx, position.id, mailboxes::Filing::Waiting, 0, 10).await.unwrap(),
+            [3, 5]
+        );
         mailboxes::filed(&mut tx, position.id, &[3, 4]).await.unwrap();
-        assert_eq!(mailboxes::unfiled(&mut tx, position.id, 10).await.unwrap(), [5]);
+        assert_eq!(
+            mailboxes::unfiled(&mut tx, position.id, mailboxes::Filing::Waiting, 0, 10).await.unwrap(),
+            [5]
+        );
         let behind = mailboxes::Seen { next: Some(2), ..seen };
         assert_eq!(mailboxes::open(&mut tx, "box", behind, now).await.unwrap(), mailboxes::Opening::Unsure);
         let sure = mailboxes::Seen { sure: true, ..behind };
         let again = mailboxes::open(&mut tx, "box", sure, now).await.unwrap();
         assert!(matches!(again, mailboxes::Opening::Again(position) if position.last_uid == 0));
-        assert_eq!(mailboxes::unfiled(&mut tx, position.id, 10).await.unwrap(), [0; 0]);
+        assert_eq!(
+            mailboxes::unfiled(&mut tx, position.id, mailboxes::Filing::Waiting, 0, 10).await.unwrap(),
+            [0; 0]
+        );
         tx.commit().await.unwrap();
     })
     .await;

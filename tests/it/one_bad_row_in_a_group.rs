@@ -53,7 +53,7 @@ fn mail(recipient: &str, number: usize) -> Found {
         source: InboundSource::Lmtp,
         raw: Arc::new(raw),
     };
-    Found { mail, place: None, set_aside: None }
+    Found { mail, place: None, set_aside: None, late: None }
 }
 
 /// Records all of them as one group.

@@ -90,7 +90,11 @@ fn deliver_and_kill(world: &World, count: usize, runtime: &tokio::runtime::Runti
     until("nothing is left to do there", || {
         runtime.block_on(async {
             let mut tx = store.read().await.unwrap();
-            tidings::store::mailboxes::unfiled(&mut tx, 1, 1).await.unwrap().is_empty().then_some(())
+            tidings::store::mailboxes::unfiled(&mut tx, 1, tidings::store::mailboxes::Filing::Waiting, 0, 1)
+                .await
+                .unwrap()
+                .is_empty()
+                .then_some(())
         })
     });
     daemon.stop();

@@ -32,8 +32,8 @@ const HEADER: usize = 64 * 1024;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Listed {
     pub uid: u32,
-    /// In octets, as the server says, which may be wrong.
-    pub size: usize,
+    /// In octets, as the server says, which may be wrong. `None`: it was not asked, or did not say.
+    pub size: Option<usize>,
 }
 
 /// One message's octets.
@@ -101,7 +101,19 @@ impl Mailbox {
         Ok(found)
     }
 
-    /// The sizes of these messages; those that are gone are left out.
+    /// Which of these are there, as the server says now.
+    ///
+    /// # Errors
+    /// When the connection is lost or the server says no.
+    pub async fn are_there(&mut self, uids: &[u32]) -> Result<Vec<u32>, ImapProblem> {
+        let first = uids.first().copied().unwrap_or(0);
+        let mut found = self.search(first, &set(uids), UID_OCTETS.saturating_mul(uids.len())).await?;
+        found.retain(|uid| uids.binary_search(uid).is_ok());
+        Ok(found)
+    }
+
+    /// These messages with their sizes; without one where the server leaves it out, because the message is gone or because it
+    /// cannot say.
     ///
     /// # Errors
     /// When the connection is lost or the server says no.
@@ -122,17 +134,15 @@ impl Mailbox {
                 }
             })
             .await?;
-        let known =
-            uids.iter().filter_map(|uid| sizes.get(uid).map(|size| Listed { uid: *uid, size: *size }));
-        Ok(known.collect())
+        Ok(uids.iter().map(|uid| Listed { uid: *uid, size: sizes.get(uid).copied() }).collect())
     }
 
-    /// How many of these come with one command: small ones together, a large one alone.
+    /// How many of these come with one command: small ones together, a large one or one of unknown size alone.
     pub fn batch(listed: &[Listed]) -> usize {
         let mut octets = 0;
-        let small = listed.iter().take(BATCH_MESSAGES).take_while(|one| {
-            octets += one.size;
-            one.size <= SMALL && octets <= BATCH
+        let small = listed.iter().take(BATCH_MESSAGES).map_while(|one| one.size).take_while(|size| {
+            octets += size;
+            *size <= SMALL && octets <= BATCH
         });
         small.count().max(1)
     }
@@ -156,7 +166,7 @@ impl Mailbox {
     ) -> Result<Vec<(u32, Fetched)>, ImapProblem> {
         let uids: Vec<u32> = batch.iter().map(|one| one.uid).collect();
         // Some servers count line ends their own way.
-        let most = batch.iter().map(|one| one.size + one.size / 4 + ENVELOPE).sum();
+        let most = batch.iter().filter_map(|one| one.size).map(|size| size + size / 4 + ENVELOPE).sum();
         let command = format!("UID FETCH {} (UID BODY.PEEK[])", set(&uids));
         let mut bodies: BTreeMap<u32, Vec<u8>> = BTreeMap::new();
         let wire = &mut self.wire;
@@ -178,12 +188,14 @@ impl Mailbox {
         Ok(whole.collect())
     }
 
-    /// In pieces, so that the library never has more than one of them, whatever the message's size turns out to be.
+    /// In pieces, so that the library never has more than one of them, whatever the message's size turns out to be. A server may give
+    /// smaller pieces than it was asked for: only a message that has its size, or an empty piece, is at its end.
     async fn fetch_one(&mut self, one: Listed, max: usize) -> Result<Fetched, ImapProblem> {
-        if one.size > max {
+        if one.size.is_some_and(|size| size > max) {
             return self.header(one.uid).await;
         }
-        let mut raw = Vec::with_capacity(one.size.min(max) + 1);
+        let mut raw = Vec::with_capacity(one.size.unwrap_or(0).min(max) + 1);
+        let mut short = false;
         loop {
             let command = format!("UID FETCH {} (UID BODY.PEEK[]<{}.{PIECE}>)", one.uid, raw.len());
             let (start, mut got) = (raw.len(), None);
@@ -201,10 +213,17 @@ impl Mailbox {
             })
             .await?;
             match got {
+                // Some servers have no word for what is behind the end, and some count line ends their own way.
+                None if short && one.size.is_none_or(|size| raw.len() >= size - size / 4) => {
+                    return Ok(Fetched::Whole(raw));
+                }
                 None => return Ok(Fetched::Gone),
+                Some(0) => return Ok(Fetched::Whole(raw)),
                 Some(_) if raw.len() > max => return self.header(one.uid).await,
-                Some(octets) if octets < PIECE => return Ok(Fetched::Whole(raw)),
-                Some(_) => {}
+                Some(octets) => short = octets < PIECE,
+            }
+            if short && one.size.is_some_and(|size| raw.len() >= size) {
+                return Ok(Fetched::Whole(raw));
             }
         }
     }

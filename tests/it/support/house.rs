@@ -77,6 +77,42 @@ impl House {
         self.ask("POST", path, &format!("{cookie}Content-Type: {FORM}\r\n"), &body.finish()).await
     }
 
+    /// Presses a button of a conversation's page with files chosen, as a browser sends it.
+    pub async fn press_with(
+        &self,
+        cookie: &str,
+        number: i64,
+        fields: &[(&str, &str)],
+        files: &[(&str, &[u8])],
+    ) -> Answer {
+        let path = format!("/desk/{number}");
+        let page = self.get(cookie, &path).await;
+        let (form, seen) = (field(&page.body, "form"), field(&page.body, "seen"));
+        let own = [("form", form.as_str()), ("seen", seen.as_str())];
+        let mut body = Vec::new();
+        for (name, value) in own.iter().chain(fields) {
+            let part = format!("--bnd\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n{value}\r\n");
+            body.extend(part.bytes());
+        }
+        for (name, octets) in files {
+            let head = format!(
+                "--bnd\r\nContent-Disposition: form-data; name=\"files\"; filename=\"{name}\"\r\n\
+                 Content-Type: application/octet-stream\r\n\r\n"
+            );
+            body.extend(head.bytes().chain(octets.iter().copied()).chain(*b"\r\n"));
+        }
+        body.extend(b"--bnd--\r\n");
+        let mut request = format!(
+            "POST {path} HTTP/1.1\r\nHost: desk.example.org\r\nConnection: close\r\n{cookie}\
+             Content-Type: multipart/form-data; boundary=bnd\r\nContent-Length: {}\r\n\r\n",
+            body.len()
+        )
+        .into_bytes();
+        request.extend(body);
+        let address = self.address;
+        tokio::task::spawn_blocking(move || http::ask_bytes(address, &request)).await.unwrap()
+    }
+
     /// Presses a button of a conversation's page, as it stands now.
     pub async fn press(&self, cookie: &str, number: i64, fields: &[(&str, &str)]) -> Answer {
         let path = format!("/desk/{number}");

@@ -41,9 +41,14 @@ pub fn read(mut stream: &TcpStream) -> Answer {
 
 /// One request, as it stands.
 pub fn ask(address: SocketAddr, request: &str) -> Answer {
+    ask_bytes(address, request.as_bytes())
+}
+
+/// As [`ask`], of any octets.
+pub fn ask_bytes(address: SocketAddr, request: &[u8]) -> Answer {
     let mut stream = connect(address);
     // Who is turned away early may not take all of it.
-    let _ = stream.write_all(request.as_bytes());
+    let _ = stream.write_all(request);
     read(&stream)
 }
 

@@ -1,15 +1,20 @@
 //! The mailbox line: what is new on an IMAP server -> record -> move or flag, and wait for more.
 //!
 //! UIDs ascend, so one number says how far the mailbox was read; it moves in the transaction that records. After that commit the
-//! message is moved or flagged, as configured; what a crash leaves to do is in the store. Batches are small, so a backlog takes no
-//! more memory than a few messages. A lost connection is opened again, after longer and longer waits; operators hear of one that
-//! stays lost, and of a login that is refused. A message that the server cannot give three times is set aside and stops no other.
+//! message is moved or flagged, as configured (`filing`). Batches are small, so a backlog takes no more memory than a few messages.
+//! A lost connection is opened again, after longer and longer waits; operators hear of one that stays lost, and of a login that is
+//! refused. What the server does not give, in whatever way, is counted by UID and set aside in the end (`refused`): it stops no other.
+//!
+//! Known gap: a message that appears under a UID below one that was recorded is not seen; RFC 3501 section 2.3.1.1 forbids it.
+
+mod filing;
+mod refused;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::alarm::Alarms;
-use super::recording::{Found, Recorded, Recorder};
+use super::recording::{Found, Late, Recorded, Recorder};
 use crate::domain::alarm::AlarmCause;
 use crate::domain::inbound::InboundSource;
 use crate::domain::settings::{AfterImap, ImapSettings};
@@ -20,6 +25,8 @@ use crate::mail::parse::Own;
 use crate::runtime::{Clock, MaskedText, Shutdown};
 use crate::store::mailboxes::{self, Opening, Place, Position, Seen};
 use crate::store::{Store, StoreError};
+use filing::Filer;
+use refused::Stubborn;
 
 const FIRST_WAIT: Duration = Duration::from_secs(1);
 const LONGEST_WAIT: Duration = Duration::from_secs(300);
@@ -27,24 +34,13 @@ const LONGEST_WAIT: Duration = Duration::from_secs(300);
 const REFUSED_WAIT: Duration = Duration::from_secs(60);
 /// Messages whose sizes are asked for at once.
 const LISTED: usize = 200;
-/// Messages that are moved or flagged with one command.
-const FILED: i64 = 500;
-/// The server's failures to give one message.
-const FAILURES: u32 = 3;
 
 /// Reads one mailbox.
 pub struct MailboxLine {
     pub settings: ImapSettings,
     pub common: Common,
     stubborn: Stubborn,
-}
-
-/// Up to this UID messages are fetched one by one, and this one has failed so often.
-#[derive(Clone, Debug, Default)]
-struct Stubborn {
-    uid: u32,
-    failures: u32,
-    why: String,
+    filer: Filer,
 }
 
 /// Why reading stopped.
@@ -86,7 +82,7 @@ impl Common {
 
 impl MailboxLine {
     pub fn new(settings: ImapSettings, common: Common) -> MailboxLine {
-        MailboxLine { settings, common, stubborn: Stubborn::default() }
+        MailboxLine { settings, common, stubborn: Stubborn::default(), filer: Filer::default() }
     }
 
     /// Names the mailbox to operators, without its user, who may be an address.
@@ -150,8 +146,7 @@ impl MailboxLine {
         let mailbox = Mailbox::open(&self.settings).await?;
         let (mut mailbox, mut position) = self.position(mailbox).await?;
         loop {
-            self.catch_up(&mut mailbox, &mut position).await?;
-            self.common.alarms.intake_works(&self.place());
+            self.look(&mut mailbox, &mut position).await?;
             mailbox.wait().await?;
         }
     }
@@ -163,12 +158,19 @@ impl MailboxLine {
     pub async fn step(&mut self) -> Result<i64, Stopped> {
         let mailbox = Mailbox::open(&self.settings).await?;
         let (mut mailbox, mut position) = self.position(mailbox).await?;
-        self.catch_up(&mut mailbox, &mut position).await?;
+        self.look(&mut mailbox, &mut position).await?;
         mailbox.close().await;
         Ok(position.last_uid)
     }
 
-    async fn position(&self, mut mailbox: Mailbox) -> Result<(Mailbox, Position), Stopped> {
+    /// Takes all that is new, and asks once more for what the server did not give.
+    async fn look(&mut self, mailbox: &mut Mailbox, position: &mut Position) -> Result<(), Stopped> {
+        self.catch_up(mailbox, position).await?;
+        self.common.alarms.intake_works(&self.place());
+        self.ask_again(mailbox, position).await
+    }
+
+    async fn position(&mut self, mut mailbox: Mailbox) -> Result<(Mailbox, Position), Stopped> {
         let mut sure = false;
         loop {
             let opened = mailbox.opened();
@@ -177,7 +179,11 @@ impl MailboxLine {
             let mut tx = self.common.store.write().await?;
             let opening =
                 mailboxes::open(&mut tx, &self.settings.place(), seen, self.common.clock.now()).await?;
+            if let Opening::GoOn(position) | Opening::Again(position) = opening {
+                self.stubborn.recall(&mut tx, position).await?;
+            }
             tx.commit().await?;
+            self.filer.begin();
             match opening {
                 Opening::GoOn(position) => return Ok((mailbox, position)),
                 Opening::Again(position) => {
@@ -203,17 +209,42 @@ impl MailboxLine {
             let Some(last) = uids.last() else { return Ok(()) };
             after = *last;
             for part in uids.chunks(LISTED) {
-                let listed = mailbox.sizes(part).await?;
+                let listed = self.list(mailbox, position, part).await?;
                 let mut rest = listed.as_slice();
                 while let Some(first) = rest.first() {
-                    let careful = first.uid <= self.stubborn.uid;
-                    let (batch, others) = rest.split_at(if careful { 1 } else { Mailbox::batch(rest) });
+                    let alone = self.stubborn.is_near(first.uid);
+                    let (batch, others) = rest.split_at(if alone { 1 } else { Mailbox::batch(rest) });
                     self.take(mailbox, position, batch).await?;
                     self.file(mailbox, position.id).await?;
                     rest = others;
                 }
             }
         }
+    }
+
+    /// These messages, with their sizes. Near one that the server did not give, it is not even asked for sizes: that may be what it
+    /// stumbles over.
+    async fn list(
+        &mut self,
+        mailbox: &mut Mailbox,
+        position: &Position,
+        uids: &[u32],
+    ) -> Result<Vec<Listed>, Stopped> {
+        let near = uids.iter().take_while(|uid| self.stubborn.is_near(**uid)).count();
+        let (near, others) = uids.split_at(near);
+        let mut listed: Vec<Listed> = near.iter().map(|uid| Listed { uid: *uid, size: None }).collect();
+        if others.is_empty() {
+            return Ok(listed);
+        }
+        match mailbox.sizes(others).await {
+            Ok(sized) => listed.extend(sized),
+            Err(problem) => {
+                // What it stumbles over may give itself all the same: no failure of one message.
+                self.note(position.id, others, &problem, false).await?;
+                return Err(problem.into());
+            }
+        }
+        Ok(listed)
     }
 
     /// Fetches and records one batch.
@@ -226,7 +257,8 @@ impl MailboxLine {
         let fetched = match self.fetch(mailbox, batch).await {
             Ok(fetched) => fetched,
             Err(problem) => {
-                self.remember(batch, &problem);
+                let uids: Vec<u32> = batch.iter().map(|one| one.uid).collect();
+                self.note(position.id, &uids, &problem, true).await?;
                 return Err(problem.into());
             }
         };
@@ -234,29 +266,23 @@ impl MailboxLine {
         let mut after = position.last_uid;
         for (uid, fetched) in fetched {
             let (raw, set_aside) = match fetched {
-                Fetched::Whole(raw) => (raw, None),
-                Fetched::TooLarge(nothing) if nothing.is_empty() && uid == self.stubborn.uid => {
-                    let why = format!("the server does not give it: {}", self.stubborn.why);
-                    (nothing, Some(format!("{why}; the message is where it was")))
+                Given::Fetched(Fetched::Whole(raw)) => (raw, None),
+                Given::Never(why) => (Vec::new(), Some(why)),
+                Given::Fetched(Fetched::TooLarge(header)) => {
+                    let max = self.common.max_message;
+                    let why = format!(
+                        "it has more than {max} octets; this is its header, the message is where it was"
+                    );
+                    (header, Some(why))
                 }
-                Fetched::TooLarge(header) => {
-                    let why =
-                        format!("it has more than {} octets; this is its header", self.common.max_message);
-                    (header, Some(format!("{why}, the message is where it was")))
-                }
-                Fetched::Gone => continue,
+                Given::Fetched(Fetched::Gone) => continue,
             };
             let uid = i64::from(uid);
             let file = self.settings.after != AfterImap::Keep && set_aside.is_none();
             let place = Place { mailbox: position.id, validity: position.validity, after, uid, file };
-            let mail = ReceivedMail {
-                envelope_from: None,
-                recipient: envelope::delivered_for(&raw, &self.common.own).unwrap_or_default(),
-                source: InboundSource::Imap,
-                raw: Arc::new(raw),
-            };
             let reason = set_aside.clone();
-            let handed = self.common.recorder.hand_in(Found { mail, place: Some(place), set_aside }).await;
+            let found = Found { mail: self.mail(raw), place: Some(place), set_aside, late: None };
+            let handed = self.common.recorder.hand_in(found).await;
             answers.push((uid, reason, handed.map_err(|problem| Stopped::Store(problem.to_string()))?));
             after = uid;
         }
@@ -268,6 +294,7 @@ impl MailboxLine {
                     let text = format!("number {id}: {reason}");
                     self.common.raise(AlarmCause::InboundQuarantined, "", &text);
                 }
+                (_, None) => self.given(position.id, uid).await?,
                 _ => {}
             }
             position.last_uid = uid;
@@ -275,58 +302,19 @@ impl MailboxLine {
         Ok(())
     }
 
-    /// What a server does not give three times is kept as a row that says so.
-    async fn fetch(
-        &self,
-        mailbox: &mut Mailbox,
-        batch: &[Listed],
-    ) -> Result<Vec<(u32, Fetched)>, ImapProblem> {
-        if let [one] = batch
-            && one.uid == self.stubborn.uid
-            && self.stubborn.failures >= FAILURES
-        {
-            tracing::error!(place = %self.place(), uid = one.uid, why = %self.stubborn.why, "the server does not give this message");
-            return Ok(vec![(one.uid, Fetched::TooLarge(Vec::new()))]);
+    fn mail(&self, raw: Vec<u8>) -> ReceivedMail {
+        ReceivedMail {
+            envelope_from: None,
+            recipient: envelope::delivered_for(&raw, &self.common.own).unwrap_or_default(),
+            source: InboundSource::Imap,
+            raw: Arc::new(raw),
         }
-        let fetched = mailbox.fetch(batch, self.common.max_message).await?;
-        let nothing = |one: &Fetched| *one == Fetched::Gone || *one == Fetched::Whole(Vec::new());
-        let without: Vec<u32> = fetched.iter().filter(|(_, one)| nothing(one)).map(|(uid, _)| *uid).collect();
-        // Nothing is left out because a server forgot it once, or gave none of its octets.
-        if !without.is_empty() && mailbox.sizes(&without).await?.iter().any(|listed| listed.size > 0) {
-            return Err(ImapProblem::Nonsense("the server lists a message and does not give it".to_owned()));
-        }
-        Ok(fetched)
     }
+}
 
-    fn remember(&mut self, batch: &[Listed], problem: &ImapProblem) {
-        let its_fault = matches!(problem, ImapProblem::Nonsense(_)) || problem.spares_connection();
-        let Some(last) = batch.last().filter(|_| its_fault) else { return };
-        let again = batch.len() == 1 && self.stubborn.uid == last.uid;
-        let failures = if again { self.stubborn.failures + 1 } else { u32::from(batch.len() == 1) };
-        self.stubborn = Stubborn { uid: last.uid, failures, why: problem.to_string() };
-    }
-
-    /// Moves or flags what is recorded. A server that refuses is told of, and reading goes on.
-    async fn file(&self, mailbox: &mut Mailbox, id: i64) -> Result<(), Stopped> {
-        loop {
-            let mut tx = self.common.store.read().await?;
-            let uids = mailboxes::unfiled(&mut tx, id, FILED).await?;
-            drop(tx);
-            if uids.is_empty() {
-                return Ok(());
-            }
-            match mailbox.file(&uids).await {
-                Ok(()) => {}
-                Err(problem) if problem.spares_connection() => {
-                    let text = format!("recorded messages stay where they are: {problem}");
-                    self.common.raise(AlarmCause::IntakeRefuses, &self.place(), &text);
-                    return Ok(());
-                }
-                Err(problem) => return Err(problem.into()),
-            }
-            let mut tx = self.common.store.write().await?;
-            mailboxes::filed(&mut tx, id, &uids).await?;
-            tx.commit().await?;
-        }
-    }
+/// What became of asking for a message.
+enum Given {
+    Fetched(Fetched),
+    /// The server failed at it so often that it is set aside; why.
+    Never(String),
 }
