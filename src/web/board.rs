@@ -4,6 +4,7 @@
 //! numbers are kept ([`super::counted`]) and states are not. Cancelling asks once more, with numbers.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::extract::{Path, RawQuery, Request, State};
 use axum::http::StatusCode;
@@ -23,8 +24,14 @@ use crate::store::audit::{self, Entry};
 use crate::store::board::{self as rows, Over};
 use crate::store::editions::{self, EditionRow};
 
-/// Seconds after which the page looks again.
-const AGAIN: u32 = 5;
+/// Seconds after which the page looks again while something is on its way. A reader of the screen has to come to its end.
+const AGAIN: u32 = 15;
+
+/// While something may begin at any moment.
+const AGAIN_SOON: u32 = 60;
+
+/// A date that is so near may begin while the page is open.
+const NEAR: Duration = Duration::from_secs(3600);
 
 /// Editions that are over, and changes by hand, on the board.
 const LATELY: i64 = 8;
@@ -68,7 +75,11 @@ pub(super) async fn board(State(rooms): State<Rooms>, editor: Editor, RawQuery(q
     let ahead = rooms.ahead().await;
     let content = rooms.shown();
     let publication = content.publication();
-    let moves = now.iter().any(|shown| shown.stood.state == EditionState::Sending);
+    // One that is due soon, or stands because somebody said so, may go on at any moment; also by another's word.
+    let moves = match Moves::of(now.iter()) {
+        Moves::Not if ahead.as_ref().is_some_and(|ahead| is_near(ahead, rooms.now())) => Moves::Soon,
+        moves => moves,
+    };
     let mut fields = json!({
         "title": "Board",
         "wide": true,
@@ -86,20 +97,69 @@ pub(super) async fn board(State(rooms): State<Rooms>, editor: Editor, RawQuery(q
     rooms.page(StatusCode::OK, "board", fields)
 }
 
-/// Lets a page look again by itself, unless its address says that it shall not.
-fn refreshed(rooms: &Rooms, fields: &mut Value, moves: bool, query: Option<&str>, path: &str) {
-    let still = query == Some("still");
-    if moves && !still {
-        fields["refresh"] = AGAIN.into();
+/// How soon a page is out of date.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Moves {
+    /// Something is on its way.
+    Now,
+    /// Something may begin, or be let go on by somebody else.
+    Soon,
+    /// Nothing, until its reader does something.
+    Not,
+}
+
+impl Moves {
+    fn of<'a>(shown: impl IntoIterator<Item = &'a Shown>) -> Moves {
+        let one = |shown: &Shown| match shown.stood.state {
+            EditionState::Sending => Moves::Now,
+            _ if shown.row.counts.leased > 0 => Moves::Now,
+            state if state.is_over() => Moves::Not,
+            _ => Moves::Soon,
+        };
+        let all: Vec<Moves> = shown.into_iter().map(one).collect();
+        let any = |wanted| all.contains(&wanted);
+        if any(Moves::Now) {
+            Moves::Now
+        } else if any(Moves::Soon) {
+            Moves::Soon
+        } else {
+            Moves::Not
+        }
     }
-    fields["again"] = match (moves, still) {
-        (false, _) => Value::Null,
-        (true, false) => json!({
-            "text": format!("This page looks again every {AGAIN} seconds;"),
+
+    /// Seconds until it looks again; `None`: it does not.
+    fn every(self) -> Option<u32> {
+        match self {
+            Moves::Now => Some(AGAIN),
+            Moves::Soon => Some(AGAIN_SOON),
+            Moves::Not => None,
+        }
+    }
+}
+
+fn is_near(ahead: &Ahead, now: Timestamp) -> bool {
+    ahead.dates.iter().any(|date| date.due_at.since(now) < NEAR)
+}
+
+/// Lets a page look again by itself, unless its address says that it shall not.
+fn refreshed(rooms: &Rooms, fields: &mut Value, moves: Moves, query: Option<&str>, path: &str) {
+    let still = query == Some("still");
+    let every = moves.every();
+    if let (Some(every), false) = (every, still) {
+        fields["refresh"] = every.into();
+    }
+    // Its buttons lead back to a page that stands still as well.
+    for shown in fields["now"].as_array_mut().into_iter().flatten() {
+        shown["still"] = still.into();
+    }
+    fields["again"] = match (every, still) {
+        (None, _) => Value::Null,
+        (Some(every), false) => json!({
+            "text": format!("This page looks again every {every} seconds;"),
             "href": rooms.path(&format!("{path}?still")),
             "label": "stop that",
         }),
-        (true, true) => json!({
+        (Some(_), true) => json!({
             "text": "This page stands still;",
             "href": rooms.path(path),
             "label": "let it look again by itself",
@@ -350,7 +410,7 @@ async fn shown(
         "changes": changes.iter().map(|entry| change(publication, entry)).collect::<Vec<_>>(),
         "wrong": problem,
     });
-    let moves = shown.stood.state == EditionState::Sending && status == StatusCode::OK;
+    let moves = if status == StatusCode::OK { Moves::of([&shown]) } else { Moves::Not };
     refreshed(rooms, &mut fields, moves, query, &format!("/board/{slug}"));
     rooms.page(status, "edition", fields)
 }
@@ -384,6 +444,7 @@ pub(super) async fn act(
     State(rooms): State<Rooms>,
     editor: Editor,
     Path(slug): Path<String>,
+    RawQuery(query): RawQuery,
     request: Request,
 ) -> Response {
     let form = match form::read(request).await {
@@ -402,13 +463,16 @@ pub(super) async fn act(
     let ordered = rooms.ask(rooms.house().doors.clone().board(wish)).await;
     rooms.recount().await;
     let told = match ordered {
-        Ok(Ordered::Done) => return rooms.to(&format!("/board/{slug}")),
+        Ok(Ordered::Done) => {
+            let still = if query.as_deref() == Some("still") { "?still" } else { "" };
+            return rooms.to(&format!("/board/{slug}{still}"));
+        }
         Ok(Ordered::Moved) => (StatusCode::CONFLICT, Some(MOVED.to_owned())),
         Ok(Ordered::Not(why)) => (StatusCode::CONFLICT, Some(format!("Nothing was done: {why}."))),
         Ok(Ordered::Unknown) => return rooms.nothing(),
         Err(later) => return later,
     };
-    shown(&rooms, &editor, &slug, None, told).await
+    shown(&rooms, &editor, &slug, query.as_deref(), told).await
 }
 
 /// The numbers of one edition.

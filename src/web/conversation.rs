@@ -137,6 +137,7 @@ pub(super) fn fields(rooms: &Rooms, member: &Member, whole: &Whole, told: &Told)
         "here": here,
         "older": whole.has_older.then(|| whole.posts.first().map(|post| format!("{here}?before={}", post.id))),
         "newest": whole.is_newest,
+        "answerable": whole.is_newest && !is_erased,
         "posts": posts.collect::<Vec<_>>(),
         "card": card(rooms, publication, whole),
         "earlier": whole.earlier.iter().map(|earlier| self::earlier(rooms, earlier)).collect::<Vec<_>>(),

@@ -12,12 +12,13 @@ use unicode_normalization::UnicodeNormalization;
 
 use super::conversation::{self, Told, Whole};
 use super::form::{Form, LETTER};
-use super::house::{Member, Rooms, STAFF};
+use super::house::{Member, Rooms};
 use super::leave::refused;
 use super::sign_in::{Signed, Signing};
 use super::upload::{self, Letter};
 use crate::domain::desk::{DeskOrder, Outcome, Seen, Wish};
 use crate::domain::publication::{Publication, TierId};
+use crate::domain::sign_in::way_back;
 use crate::domain::thread::ThreadState;
 use crate::mail::files;
 use crate::runtime::Timestamp;
@@ -264,15 +265,16 @@ pub(super) async fn act(
         Ok(letter) => letter,
         Err(status) => return refused(status),
     };
-    // Who was signed out meanwhile gets their words back: nobody else has them.
-    let Some(Signed(session)) = signed else { return signed_out(&rooms, &form) };
-    let Some(member) = Member::of(session) else { return rooms.not_yours(STAFF) };
+    let here = format!("/desk/{number}");
+    let lost = |why| lost(&rooms, &form, &here, why);
+    let Some(Signed(session)) = signed else { return lost(Lost::SignedOut) };
+    let Some(member) = Member::of(session) else { return lost(Lost::Left) };
     if !rooms.gate().is_own(&member.session, &form) {
-        return rooms.forged();
+        return lost(Lost::Old);
     }
     let Ok(thread) = number.parse() else { return rooms.nothing() };
     let (Some(wish), Some(seen)) = (wish(&form), Seen::read(form.get("seen"))) else {
-        return refused(StatusCode::BAD_REQUEST);
+        return lost(Lost::Unsaid);
     };
     let text = form.letter("text", LETTER);
     let names: Vec<String> = files.iter().map(|file| file.name.clone()).collect();
@@ -284,17 +286,19 @@ pub(super) async fn act(
         return shown(&rooms, &member, (thread, i64::MAX), told, StatusCode::UNPROCESSABLE_ENTITY).await;
     }
     let order = DeskOrder { thread, member: member.id, wish, text, files, seen };
-    let outcome = match rooms.ask(rooms.house().doors.clone().desk(order)).await {
-        Ok(outcome) => outcome,
-        Err(later) => return later,
+    let Ok(outcome) = rooms.ask(rooms.house().doors.clone().desk(order)).await else {
+        return lost(Lost::Away);
     };
+    // What stood in the box is no part of these, and stays there.
+    let is_aside = matches!(wish, Wish::Close | Wish::Reopen | Wish::Assign(_));
     let files = match names.as_slice() {
         [] => String::new(),
         names => format!(" {CHOOSE} You chose {}.", names.join(", ")),
     };
     let (status, told) = match outcome {
-        Outcome::Done => return rooms.to(&format!("/desk/{thread}")),
-        Outcome::Left => return rooms.not_yours(STAFF),
+        Outcome::Done if is_aside && !again.text.is_empty() => (StatusCode::OK, Told { seen: None, ..again }),
+        Outcome::Done => return rooms.to(&here),
+        Outcome::Left => return lost(Lost::Left),
         Outcome::Unknown => return rooms.nothing(),
         Outcome::Moved => (StatusCode::CONFLICT, Told { problem: Some(format!("{MOVED}{files}")), ..again }),
         Outcome::Refused { why, question } => {
@@ -303,6 +307,50 @@ pub(super) async fn act(
         }
     };
     shown(&rooms, &member, (thread, i64::MAX), told, status).await
+}
+
+/// Why a form came to nothing.
+#[derive(Clone, Copy)]
+enum Lost {
+    SignedOut,
+    Left,
+    Old,
+    Unsaid,
+    Away,
+}
+
+/// Gives somebody their words back: nobody else has them.
+fn lost(rooms: &Rooms, form: &Form, here: &str, lost: Lost) -> Response {
+    let sign_in = format!("/sign-in?back={}", way_back(here));
+    let (status, title, why, (to, label)) = match lost {
+        Lost::SignedOut => {
+            (StatusCode::UNAUTHORIZED, "You are signed out", "", (sign_in.as_str(), "Sign in again"))
+        }
+        Lost::Left => {
+            let why = " You are signed in as somebody who is not at the desk.";
+            (StatusCode::FORBIDDEN, "This page is for others", why, ("/sign-out", "Sign out"))
+        }
+        Lost::Old => {
+            let why = " You have signed in anew since the page was made.";
+            (StatusCode::FORBIDDEN, "This page is too old", why, (here, "Load it again"))
+        }
+        Lost::Unsaid => {
+            let why = " The page did not say what was to be done.";
+            (StatusCode::BAD_REQUEST, "Once more, please", why, (here, "Load it again"))
+        }
+        Lost::Away => {
+            let why = " It could not be written down; try again in some minutes.";
+            (StatusCode::SERVICE_UNAVAILABLE, "Not now, please", why, (here, "Load the page again"))
+        }
+    };
+    let fields = json!({
+        "title": title,
+        "lead": format!("Nothing was done.{why}"),
+        "text": form.letter("text", LETTER),
+        "href": rooms.path(to),
+        "label": label,
+    });
+    rooms.page(status, "lost", fields)
 }
 
 fn wish(form: &Form) -> Option<Wish> {
@@ -320,16 +368,6 @@ fn wish(form: &Form) -> Option<Wish> {
         }),
         _ => return None,
     })
-}
-
-fn signed_out(rooms: &Rooms, form: &Form) -> Response {
-    let fields = json!({
-        "title": "You are signed out",
-        "lead": "Nothing was done.",
-        "text": form.letter("text", LETTER),
-        "sign_in": rooms.path("/sign-in"),
-    });
-    rooms.page(StatusCode::UNAUTHORIZED, "lost", fields)
 }
 
 pub(super) async fn file(

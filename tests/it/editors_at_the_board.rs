@@ -135,7 +135,7 @@ async fn the_board_tells_of_the_send_and_of_what_is_next() {
         queued_edition(&store, 40).await;
         let board = house.get(&editor, "/board").await.body;
         assert!(
-            board.contains("http-equiv=\"refresh\" content=\"5\"") && board.contains("40 queued of 40"),
+            board.contains("http-equiv=\"refresh\" content=\"15\"") && board.contains("40 queued of 40"),
             "{board}"
         );
         assert!(!board.contains("a second"), "one look makes no pace");
@@ -146,6 +146,8 @@ async fn the_board_tells_of_the_send_and_of_what_is_next() {
         }
         assert_eq!(house.mails().await.len(), 40);
         house.clock.advance(Duration::from_secs(20));
+        let still = house.get(&editor, "/board?still").await.body;
+        assert!(still.contains("action=\"/board/weekly?still\""), "{still}");
         let board = house.get(&editor, "/board?still").await.body;
         assert!(!board.contains("http-equiv=\"refresh\"") && board.contains("let it look again"), "{board}");
         assert!(board.contains("40 accepted of 40") && board.contains("2.0 a second"), "{board}");

@@ -242,6 +242,53 @@ async fn the_same_words_after_somebody_elses_are_another_answer() {
     .await;
 }
 
+/// Whatever goes wrong, nobody has to write their words again; and who only takes or closes a conversation keeps what they began.
+#[tokio::test]
+async fn what_was_typed_is_never_lost() {
+    on_every_store(|store| async move {
+        let house = House::start(&store).await;
+        let number = house.thread(ANA, Some("yearly"), "Does it fit?", "Does it fit?").await;
+        let (mira, path) = (house.sign_in(MIRA).await, format!("/desk/{number}"));
+        let page = house.get(&mira, &path).await;
+        let (form, seen) = (field(&page.body, "form"), field(&page.body, "seen"));
+        let words = "Yes,\n<b>it</b> does";
+        let shown = ">\nYes,\n&lt;b&gt;it&lt;/b&gt; does</textarea>";
+        let tom = house.staff(TOM).await.to_string();
+        let editor = house.sign_in(EDITOR).await;
+        for (cookie, form, act, code, way) in [
+            ("", form.as_str(), "answer", 401, format!("/sign-in?back={path}")),
+            (mira.as_str(), "x", "answer", 403, path.clone()),
+            (mira.as_str(), form.as_str(), "erase", 400, path.clone()),
+            (editor.as_str(), form.as_str(), "answer", 403, "/sign-out".to_owned()),
+        ] {
+            let fields = [("form", form), ("seen", &seen), ("do", act), ("text", words)];
+            let answer = house.post(cookie, &path, &fields).await;
+            assert_eq!(answer.code, code, "{}", answer.body);
+            assert!(
+                answer.body.contains(shown) && answer.body.contains("Nothing was done"),
+                "{}",
+                answer.body
+            );
+            assert!(answer.body.contains(&format!("href=\"{way}\"")), "{way}: {}", answer.body);
+        }
+        let order = |act| [("do", act), ("to", tom.as_str()), ("text", words)];
+        for (act, state, taken) in [
+            ("assign", ThreadState::Open, Some("Tom Berg")),
+            ("close", ThreadState::Closed, Some("Tom Berg")),
+            ("reopen", ThreadState::Open, Some("Tom Berg")),
+        ] {
+            let answer = house.press(&mira, number, &order(act)).await;
+            assert!(answer.code == 200 && answer.body.contains(shown), "{act}: {}", answer.body);
+            let row = house.row(number).await;
+            assert_eq!((row.state, row.assigned_to.as_deref()), (state, taken), "{act}");
+            // What the page shows now is what the next answer is about.
+            assert!(!answer.body.contains("class=\"tag warn\">new"), "{act}");
+        }
+        assert_eq!(house.posts(number).await.len(), 1, "nothing was said");
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn two_who_press_at_the_same_moment_send_one_answer() {
     on_every_store(|store| async move {
