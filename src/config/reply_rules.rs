@@ -373,6 +373,15 @@ mod tests {
     }
 
     #[test]
+    fn w137_an_end_of_time_says_in_words_what_it_was_over() {
+        check(&[
+            (Phase::Rcpt, "450 4.4.7 expired: the mailbox is full", 'F'),
+            (Phase::Rcpt, "550 5.4.7 gave up; last reply: blocked using bl.example", 'P'),
+            (Phase::Rcpt, "450 4.4.7 delivery time expired: connection timed out", 'S'),
+        ]);
+    }
+
+    #[test]
     fn w137_access_to_the_relay_is_not_the_recipients_matter() {
         check(&[
             (Phase::Rcpt, "530 5.7.0 go away", 'X'),

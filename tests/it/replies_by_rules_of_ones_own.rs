@@ -145,8 +145,8 @@ fn w166_a_row_that_cannot_be_meant_is_refused_with_what_would_be_right() {
         ("[marks]\nmine = []".to_owned(), "marks.mine: is empty"),
         // Unknown keys.
         (
-            row("{ saiz = [\"no user\"], class = \"full\", reason = \"x\" }"),
-            "standard.0.saiz: is not a setting, did you mean `says`?",
+            row("{ sayss = [\"no user\"], class = \"full\", reason = \"x\" }"),
+            "standard.0.sayss: is not a setting, did you mean `says`?",
         ),
         ("standart = []".to_owned(), "standart: is not a setting, did you mean `standard`?"),
         // Twice.
