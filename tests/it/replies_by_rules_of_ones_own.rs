@@ -182,7 +182,7 @@ fn w166_a_row_that_cannot_be_meant_is_refused_with_what_would_be_right() {
         ),
         (
             row("{ says = [\"no\\nuser\"], class = \"full\", reason = \"x\" }"),
-            "is never found: a reply has no control characters",
+            "standard.0.says.0: holds a line break or a control character",
         ),
         (row("{ says = [\"*\"], class = \"full\", reason = \"x\" }"), "is in almost every text"),
         (
