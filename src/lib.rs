@@ -71,9 +71,10 @@
 //! | What a person gets now is what they are entitled to now: the rule and its SQL agree, and a claim asks again | `audience_rule`, `store_suite` |
 //! | A rate holds across restarts and processes in every second; a lane that waits costs the others nothing | `limits_survive_restarts`, `two_lanes` |
 //! | What is said about us blames no recipient: relay, lane or edition stops, and resuming sends nothing twice | `relay_is_stopped`, `edition_trips_breaker` |
+//! | A hard bounce is doubted only while the guard against false ones has its lane paused, and an operator says what it was; what came back is never sent again | `bounces_are_believed` |
 //! | Nothing is sent to a suppressed address after the suppression committed | `store_suite` |
 //! | With `[dkim]` every mail leaves signed or not at all, one-click unsubscribing is covered, and a retry has the same octets | `signed_mail`, `dkim_by_another` |
-//! | A received message is acknowledged only after it is recorded, and one bad message stops no other | `lmtp_dialogue`, `answer_arrives` |
+//! | A received message is acknowledged only after it is recorded, and one bad message stops no other, not even one that kills the process | `lmtp_dialogue`, `answer_arrives`, `one_bad_row_in_a_group`, `message_ends_the_process` |
 //! | However often it is killed, every mail that an MTA hands over or that lies in a mailbox is one row, and nobody's \\Seen changes | `real_dovecot`, `real_postfix_in`, `mailbox_is_read`, `maildir_is_read` |
 //! | What a server or an MTA sends takes bounded memory, whatever it says about its size | `mailbox_is_read`, `lmtp_dialogue` |
 //! | No file raises anybody: a plan that is not named gives no tier, a status that is not clearly active gives no mail, a suppression stays | `people_from_elsewhere`, `people_are_imported` |

@@ -34,6 +34,7 @@ pub(super) fn open(
     let intake = &setup.settings.intake;
     let (own, max_message) = (Arc::new(setup.own()), intake.max_message);
     let (recorder, line) = recording::recorder(house.store.clone(), house.recorded.clone());
+    let line = line.telling(house.alarms.clone());
     let clock = house.clock.clone();
     let common = || Common {
         store: house.store.clone(),

@@ -100,9 +100,8 @@ fn file(mut root: Section<'_>, lists: &[(String, Vec<String>)]) -> Option<Rows> 
     let provider = reader.list(&mut root, "provider");
     let standard = reader.list(&mut root, "standard");
     let named = reader.named.take();
-    let has_rows = |name: &str| reader.rows.iter().any(|(_, rule)| rule.of.as_deref() == Some(name));
     if !is_ours {
-        unused(&mut root, "marks", |name| known_to_us(name) || has_rows(name));
+        unused(&mut root, "marks", |name| known_to_us(name) || named.contains(&format!("of {name}")));
         unused(&mut root, "words", |name| named.contains(name));
     }
     root.finish();
@@ -142,7 +141,7 @@ struct Reader<'a> {
     is_ours: bool,
     /// What was read before, with its key.
     rows: Vec<(String, Rule)>,
-    /// Lists that rows ask for.
+    /// Lists that rows ask for, and behind "of " the marks.
     named: RefCell<BTreeSet<String>>,
 }
 
@@ -162,6 +161,7 @@ impl Reader<'_> {
 
     fn rule(&self, item: &Found<'_>, of_provider: bool) -> Option<Rule> {
         let mut row = item.section()?;
+        let (report, before) = (row.report, row.report.errors());
         let of = row.optional("of").and_then(|found| self.mark(&found));
         let when = row.optional("when").map_or(Some(When::Always), |found| found.parse(part));
         let codes = row.optional("codes").and_then(|found| filled(&found, "[550]")).unwrap_or_default();
@@ -187,6 +187,10 @@ impl Reader<'_> {
             }
         };
         let rule = Rule { of, when: when?, codes, status, says, four, five, reason: reason?.into() };
+        // What a row means is not known where a part of it is wrong.
+        if report.errors() > before {
+            return None;
+        }
         check(item, &rule, (of_provider, self.is_ours))?;
         Some(rule)
     }
@@ -197,6 +201,7 @@ impl Reader<'_> {
 
     fn mark(&self, found: &Found<'_>) -> Option<String> {
         let name = found.text()?;
+        self.named.borrow_mut().insert(format!("of {name}"));
         match (self.is_marked)(name) {
             true => Some(name.to_owned()),
             false => found.wrong(
@@ -370,6 +375,15 @@ mod tests {
             }
         }
         assert!(wrong.is_empty(), "reply, expected, seen: {wrong:#?}");
+    }
+
+    #[test]
+    fn w137_an_end_of_time_says_in_words_what_it_was_over() {
+        check(&[
+            (Phase::Rcpt, "450 4.4.7 expired: the mailbox is full", 'F'),
+            (Phase::Rcpt, "550 5.4.7 gave up; last reply: blocked using bl.example", 'P'),
+            (Phase::Rcpt, "450 4.4.7 delivery time expired: connection timed out", 'S'),
+        ]);
     }
 
     #[test]

@@ -189,7 +189,8 @@ fn answered(found: &Reported) -> Option<Answered<'_>> {
     let own = found.status.as_deref().filter(failed);
     let theirs = found.enhanced.as_deref().filter(failed);
     let real = theirs.filter(|code| !is_generic(code));
-    let own_says = own.filter(|own| !is_generic(own) && (!is_vague(own) || real.is_none_or(is_vague)));
+    let is_outdone = |own: &&str| is_vague(own) && real.is_some_and(|code| !is_vague(code));
+    let own_says = own.filter(|own| !is_generic(own) && !is_outdone(own));
     let phase = found.phase.unwrap_or(Phase::Rcpt);
     let coded = |enhanced: &str| if enhanced.starts_with('4') { 450 } else { 550 };
     let agreeing = |code: u16| found.code.filter(|basic| (*basic < 500) == (code < 500)).unwrap_or(code);

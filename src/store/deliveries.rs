@@ -69,13 +69,15 @@ pub async fn settle(tx: &mut Tx, settled: &[Settled]) -> Result<u64, StoreError>
 
 /// Suppresses the recipients of what was refused for good, in the transaction that settles it: no later claim can miss it.
 async fn suppress(tx: &mut Tx, settled: impl Iterator<Item = &Settled>) -> Result<(), StoreError> {
-    let found: Vec<_> = settled
+    let mut found: Vec<_> = settled
         .filter_map(|one| {
             let (reason, recipient) = one.settlement.suppress.zip(one.recipient.as_ref())?;
             let source = format!("delivery {}: {}", one.delivery, one.settlement.last_reply);
             Some((recipient.key(), reason, one.at, source))
         })
         .collect();
+    // In one order: two processes that suppress the same people must not wait for each other.
+    found.sort_by(|one, other| one.0.cmp(&other.0));
     let new: Vec<_> = found
         .iter()
         .map(|(key, reason, at, source)| NewSuppression { key, reason: *reason, at: *at, source })
@@ -204,6 +206,18 @@ pub async fn came_back(tx: &mut Tx, delivery: i64, said: &str, now: Timestamp) -
             AND (state = 'queued' OR state = 'uncertain' OR state = 'parked')";
     run!(tx, LOCK, delivery)?;
     Ok(run!(tx, SQL, delivery, said, now.millis())? > 0)
+}
+
+/// A report says that a mail is still being tried whose fate nobody knew: the peer has it, and it is not sent again. Answers whether
+/// it was in doubt.
+///
+/// # Errors
+/// When the database fails.
+pub async fn is_on_its_way(tx: &mut Tx, delivery: i64, now: Timestamp) -> Result<bool, StoreError> {
+    const SQL: &str = "UPDATE deliveries SET state = 'accepted', owner = NULL, due_at = NULL, \
+            last_reply = 'a report says that it is on its way', settled_at = $2 \
+        WHERE id = $1 AND uncertain_count > 0 AND (state = 'queued' OR state = 'uncertain')";
+    Ok(run!(tx, SQL, delivery, now.millis())? > 0)
 }
 
 /// An operator's word: one delivery that waits for one is tried again now. Answers whether it did wait.

@@ -138,6 +138,19 @@ pub(super) async fn came_back(
     Ok(mailed.thread_id)
 }
 
+/// A mail is still being tried, by somebody who has it: where that was in doubt, it is no more.
+///
+/// # Errors
+/// When the database fails.
+pub(super) async fn delayed(tx: &mut Tx, reported: &Reported<'_>, now: Timestamp) -> Result<(), StoreError> {
+    if let Some(mailed) = &reported.mailed
+        && deliveries::is_on_its_way(tx, mailed.id, now).await?
+    {
+        tracing::info!(delivery = mailed.id, "a report says that it is on its way; it is not sent again");
+    }
+    Ok(())
+}
+
 /// Failures that the dialogue settled for good. Belongs into the transaction that settles them, behind it.
 ///
 /// # Errors

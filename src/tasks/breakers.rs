@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::traffic::{News, Seen, Traffic};
 use crate::domain::breaker::{FALSE_HARD_WITHIN, Tally, Trouble};
 use crate::runtime::Timestamp;
-use crate::store::{StoreError, Tx, bounces, editions, suppressions};
+use crate::store::{StoreError, Tx, bounces, editions, lanes, suppressions};
 
 /// What is only counted is written down after this time.
 const WRITE: Duration = Duration::from_secs(1);
@@ -52,10 +52,11 @@ impl Breakers {
                 _ => false,
             };
             let found = traffic.weigh(tx, seen, known, now).await?;
+            // Those that were on their way when the guard paused the lane are not to be believed either. Its row is locked, so that
+            // what another process or an operator did to it is seen.
             let false_bounces =
                 matches!(found, Some(News::Paused { trouble: Trouble::FalseBounces { .. }, .. }));
-            // Those that were on their way when the guard paused the lane are not to be believed either.
-            if false_bounces || (known && traffic.is_doubted(seen.lane)) {
+            if false_bounces || (known && is_doubted(tx, seen.lane).await?) {
                 let since = Timestamp(now.millis() - FALSE_HARD_WITHIN.as_millis() as i64);
                 let held = suppressions::hold(tx, seen.lane, since, now).await?;
                 tracing::warn!(lane = seen.lane, suppressions = held, "these suppressions are held");
@@ -82,4 +83,8 @@ impl Breakers {
         self.written_at = Some(now);
         Ok(())
     }
+}
+
+async fn is_doubted(tx: &mut Tx, lane: i64) -> Result<bool, StoreError> {
+    Ok(lanes::standing(tx, lane).await?.is_some_and(|lane| lane.is_doubted()))
 }

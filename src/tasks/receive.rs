@@ -202,7 +202,7 @@ impl Receiver {
         let key = from.map(|from| Address::trusted(from.address.clone()).key());
         facts.from_is_staff = member.is_some_and(|member| Some(member.address.to_lowercase()) == key);
         if facts.subject_suspected {
-            facts.auto_header.get_or_insert_with(|| "a subject that says so".to_owned());
+            facts.auto_header.get_or_insert_with(|| "its subject is that of an automatic answer".to_owned());
         }
         let is_ours = |address: &str| self.own.token(&self.keyring, [address]) == facts.token;
         facts.forward = forward::forward(parsed, is_ours);
@@ -315,8 +315,12 @@ impl Receiver {
                 Ok(thread)
             }
             Verdict::Complaint => Ok(bounces::complained(tx, reported, now).await?),
+            Verdict::BounceDelayed => {
+                bounces::delayed(tx, reported, now).await?;
+                Ok(None)
+            }
             // Kept raw with verdict and reason, and nothing follows.
-            Verdict::BounceDelayed | Verdict::Receipt | Verdict::Loop | Verdict::Unreadable => Ok(None),
+            Verdict::Receipt | Verdict::Loop | Verdict::Unreadable => Ok(None),
         }
     }
 }

@@ -9,6 +9,8 @@ use std::sync::Arc;
 use sha2::{Digest, Sha256};
 use tokio::sync::{Notify, mpsc, oneshot};
 
+use super::alarm::Alarms;
+use crate::domain::alarm::AlarmCause;
 use crate::domain::inbound::InboundSource;
 use crate::intake::{Deposit, DepositError, ReceivedMail};
 use crate::mail::parse::Own;
@@ -89,12 +91,13 @@ pub struct RecordingLine {
     store: Store,
     incoming: mpsc::Receiver<Recording>,
     recorded: Arc<Notify>,
+    alarms: Alarms,
 }
 
 /// A recorder with the line that serves it; `recorded` is notified after each commit.
 pub fn recorder(store: Store, recorded: Arc<Notify>) -> (Recorder, RecordingLine) {
     let (sender, incoming) = mpsc::channel(RECORDING);
-    (Recorder(sender), RecordingLine { store, incoming, recorded })
+    (Recorder(sender), RecordingLine { store, incoming, recorded, alarms: Alarms::default() })
 }
 
 impl Recorder {
@@ -144,6 +147,11 @@ impl Deposit for Doors {
 }
 
 impl RecordingLine {
+    /// Who hears of a message that had to be set aside.
+    pub fn telling(self, alarms: Alarms) -> RecordingLine {
+        RecordingLine { alarms, ..self }
+    }
+
     /// Records until every recorder is gone.
     pub async fn run(mut self, now: impl Fn() -> Timestamp) {
         while let Some(first) = self.incoming.recv().await {
@@ -191,7 +199,13 @@ impl RecordingLine {
             if let Err(error) = &done
                 && !error.is_away()
             {
-                done = self.commit_one(&bare(found, error), now).await;
+                let why = MaskedText(&error.to_string()).to_string();
+                done = self.commit_one(&bare(found, &why), now).await;
+                if let Ok(Recorded::New(id)) = done {
+                    let text = format!("number {id}: it could not be recorded as it came: {why}");
+                    tracing::error!(inbound = id, %why, "a received message was set aside as it was recorded");
+                    self.alarms.raise(AlarmCause::InboundQuarantined, "", &text, now);
+                }
             }
             let is_away = done.as_ref().is_err_and(StoreError::is_away);
             recorded.push(done.map_err(RecordProblem::from));
@@ -223,10 +237,10 @@ impl RecordingLine {
 }
 
 /// A message without what its door said of it, set aside.
-fn bare(found: &Found, error: &StoreError) -> Found {
+fn bare(found: &Found, why: &str) -> Found {
     let mail = ReceivedMail { envelope_from: None, recipient: String::new(), ..found.mail.clone() };
-    let why = format!("it could not be recorded as it came: {error}");
-    Found { mail, place: found.place, set_aside: Some(MaskedText(&why).to_string()), late: found.late }
+    let why = format!("it could not be recorded as it came: {why}");
+    Found { mail, place: found.place, set_aside: Some(why), late: found.late }
 }
 
 async fn enter(tx: &mut Tx, found: &Found, now: Timestamp) -> Result<Recorded, StoreError> {

@@ -64,8 +64,6 @@ struct Lane {
     name: String,
     limited: bool,
     paused: bool,
-    /// The guard paused it: its hard bounces are not believed.
-    doubted: bool,
     pace: Pace,
     due: Option<i64>,
     in_flight: usize,
@@ -194,11 +192,10 @@ impl Traffic {
     /// Reads which lanes have rows and what slows them down.
     pub async fn read(&mut self, tx: &mut Tx, now: Timestamp) -> Result<(), StoreError> {
         for state in lanes::states(tx, now).await? {
-            let LaneState { id, name, limited, paused, paused_by, pace, due } = state;
+            let LaneState { id, name, limited, paused, paused_by: _, pace, due } = state;
             let lane = self.lanes.entry(id).or_insert_with(|| Lane::new(&name));
             lane.limited = limited;
             lane.paused = paused.is_some();
-            lane.doubted = paused_by == Some(PauseCause::FalseBounces);
             lane.pace = pace;
             lane.due = due;
         }
@@ -230,11 +227,6 @@ impl Traffic {
     /// Whether only desk mail may leave by it.
     pub fn is_paused(&self, lane: i64) -> bool {
         self.lanes.get(&lane).is_some_and(|lane| lane.paused)
-    }
-
-    /// Whether the guard has it paused, as far as this process knows: its hard bounces are not believed (W145).
-    pub fn is_doubted(&self, lane: i64) -> bool {
-        self.lanes.get(&lane).is_some_and(|lane| lane.doubted)
     }
 
     /// Reads and locks the accounts from which something may have to be borrowed, in the order of their ids: two processes that
@@ -359,7 +351,6 @@ impl Traffic {
         let Some(trouble) = lane.destination.add(seen.weight, known, now) else { return Ok(None) };
         let newly = lanes::pause(tx, seen.lane, trouble.cause(), &trouble.to_string(), now).await?;
         lane.paused = true;
-        lane.doubted |= trouble.cause() == PauseCause::FalseBounces;
         Ok(newly.then(|| News::Paused { lane: lane.name.clone(), trouble }))
     }
 
@@ -404,7 +395,6 @@ impl Lane {
             name: name.to_owned(),
             limited: false,
             paused: false,
-            doubted: false,
             pace: Pace::default(),
             due: None,
             in_flight: 0,

@@ -260,6 +260,26 @@ async fn what_was_in_doubt_and_came_back_is_never_sent_again() {
 }
 
 #[tokio::test]
+async fn what_was_in_doubt_and_is_still_being_tried_is_not_sent_again() {
+    on_every_store(|store| async move {
+        let world = in_doubt(&store, 1).await;
+        let mut connection = world.sending.connection();
+        connection.step().await;
+        connection.step().await;
+        let id = world.delivery("weekly", 0).await;
+        assert_eq!(state_of(&store, id).await.0, "uncertain");
+        let later = dsn("p00000@x.example", "delayed", "4.4.1", "smtp; 451 4.4.1 no answer", "");
+        world.report(id, &later, TUESDAY.millis() + 1000).await;
+        assert_eq!(state_of(&store, id).await.0, "accepted");
+        world.sending.clock.advance(Duration::from_secs(86_400));
+        world.sending.tidy(world.sending.clock.now()).await;
+        assert_eq!(world.sending.drain().await, 0);
+        assert_eq!(world.sending.edition().await.state, EditionState::Sent);
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn what_came_back_while_it_was_in_flight_is_not_tried_again() {
     on_every_store(|store| async move {
         let peer = Peer::start(&[], |moment: &Moment| match moment.stage {

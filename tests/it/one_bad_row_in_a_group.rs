@@ -5,15 +5,17 @@ use std::sync::Arc;
 
 use secrecy::ExposeSecret;
 use sqlx::Connection;
+use tidings::domain::alarm::AlarmCause;
 use tidings::domain::inbound::{InboundSource, InboundState};
 use tidings::domain::settings::StorageUrl;
 use tidings::intake::ReceivedMail;
-use tidings::store::{Store, inbound};
+use tidings::store::{Store, alarms, inbound};
+use tidings::tasks::alarm::{Alarms, Teller};
 use tidings::tasks::receive::{Recorded, recorder};
 use tidings::tasks::recording::{Found, RecordProblem};
 
 use crate::support::clock::TUESDAY;
-use crate::support::receiving::message;
+use crate::support::receiving::{example, message};
 use crate::support::stores::TestStore;
 
 const BAD: &str = "support+bad@news.example.org";
@@ -58,7 +60,17 @@ fn mail(recipient: &str, number: usize) -> Found {
 
 /// Records all of them as one group.
 async fn record(store: &Store, group: Vec<Found>) -> Vec<Result<Recorded, RecordProblem>> {
+    let alarms = Alarms::default();
+    record_telling(store, group, &alarms).await
+}
+
+async fn record_telling(
+    store: &Store,
+    group: Vec<Found>,
+    alarms: &Alarms,
+) -> Vec<Result<Recorded, RecordProblem>> {
     let (recorder, line) = recorder(store.clone(), Arc::default());
+    let line = line.telling(alarms.clone());
     let mut answers = Vec::new();
     for found in group {
         answers.push(recorder.hand_in(found).await.unwrap());
@@ -82,9 +94,22 @@ fn group(bad: usize) -> Vec<Found> {
 async fn it_is_set_aside_with_its_octets_and_the_others_are_recorded_once() {
     for test in both().await {
         refuse(&test, &format!("recipient = '{BAD}'")).await;
-        let recorded = record(&test.store, group(4)).await;
+        let setup = example(&[]);
+        let teller = Teller {
+            alarms: Alarms::default(),
+            store: test.store.clone(),
+            shelf: setup.shelf.clone(),
+            settings: setup.settings.clone(),
+        };
+        let recorded = record_telling(&test.store, group(4), &teller.alarms).await;
         assert!(recorded.iter().all(|one| matches!(one, Ok(Recorded::New(_)))), "{recorded:?}");
+        teller.step(TUESDAY).await.unwrap();
         let mut tx = test.store.read().await.unwrap();
+        let told = alarms::all(&mut tx).await.unwrap();
+        assert!(
+            told.iter().any(|alarm| alarm.occurred.cause == AlarmCause::InboundQuarantined),
+            "operators are told"
+        );
         let rows = inbound::list(&mut tx, None, 100).await.unwrap();
         assert_eq!(rows.len(), 10, "nobody is lost or doubled");
         let aside = inbound::list(&mut tx, Some(InboundState::Quarantined), 100).await.unwrap();

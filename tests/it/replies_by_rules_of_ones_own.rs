@@ -145,8 +145,8 @@ fn w166_a_row_that_cannot_be_meant_is_refused_with_what_would_be_right() {
         ("[marks]\nmine = []".to_owned(), "marks.mine: is empty"),
         // Unknown keys.
         (
-            row("{ saiz = [\"no user\"], class = \"full\", reason = \"x\" }"),
-            "standard.0.saiz: is not a setting, did you mean `says`?",
+            row("{ sayss = [\"no user\"], class = \"full\", reason = \"x\" }"),
+            "standard.0.sayss: is not a setting, did you mean `says`?",
         ),
         ("standart = []".to_owned(), "standart: is not a setting, did you mean `standard`?"),
         // Twice.
@@ -182,7 +182,7 @@ fn w166_a_row_that_cannot_be_meant_is_refused_with_what_would_be_right() {
         ),
         (
             row("{ says = [\"no\\nuser\"], class = \"full\", reason = \"x\" }"),
-            "is never found: a reply has no control characters",
+            "standard.0.says.0: holds a line break or a control character",
         ),
         (row("{ says = [\"*\"], class = \"full\", reason = \"x\" }"), "is in almost every text"),
         (
