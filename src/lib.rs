@@ -82,7 +82,7 @@
 //! | What is exported about one person holds nothing of anybody else | `people_are_exported` |
 //! | Opening a link changes nothing, whatever opens it; a form's page says nothing about who is on the list | `scanners_change_nothing`, `joins_by_form` |
 //! | The archive shows each reader what their tier of this moment gets by mail, an extra only to who got it, and no shared cache keeps a member's page | `archive_is_gated` |
-//! | A mailed link signs in once, by its button, and nothing tells who may; who has left the house is out at once | `signs_in_by_mail` |
+//! | A mailed link signs in once, by its button, and nothing tells who may; strangers keep nobody out; who has left the house is out at once | `signs_in_by_mail` |
 //! | The desk is seen by its staff and the board by editors, while they are; a form that is forged, sent again or overtaken changes nothing and loses nothing; what strangers write is text | `staff_at_the_desk`, `editors_at_the_board` |
 //! | Leaving with one click is honoured each time, and counts from the next message on | `one_click_post` |
 //! | Nothing but one question is sent to an address that has not confirmed | `joins_by_form` |
@@ -93,6 +93,7 @@
 //! | Nothing is sent that cannot be settled, and nothing is acknowledged that cannot be recorded, while the database is away or the disk full | `database_goes_away`, `disk_is_full` |
 //! | A restored backup sends nothing by itself that may have been sent since it was taken | `backup_is_restored` |
 //! | Who is erased is in no table, file or log, gets nothing, stays away after an import, and every sum still holds | `person_is_erased` |
+//! | That goes for addresses that they had before and for what comes in later, and it goes on after a crash | `erasing_goes_on` |
 //! | Details that are too old are thrown away, in pieces that keep nobody waiting; sums, consents and open conversations stay | `too_old_is_thrown_away` |
 //! | No address is in a log, at any level | `logs_hold_no_address` |
 //! | Operators hear of a cause once an hour, even if the relay is what is broken | `alarms_reach_operators` |

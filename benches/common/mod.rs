@@ -5,6 +5,7 @@
 //! same. With `--strict` a missed budget is exit code 1.
 #![allow(dead_code, reason = "each bench uses its part")]
 
+pub mod sending;
 pub mod world;
 
 use std::process::ExitCode;

@@ -335,6 +335,9 @@ pub async fn is_known(tx: &mut Tx, who: &Erasing<'_>) -> Result<bool, StoreError
         "SELECT CAST(1 AS BIGINT) WHERE EXISTS (SELECT 1 FROM deliveries \
             WHERE address IS NOT NULL AND (lower(address) = $1 OR lower(address) = $2))",
         "SELECT CAST(1 AS BIGINT) WHERE EXISTS (SELECT 1 FROM audit WHERE subject = $1 OR subject = $2)",
+        "SELECT CAST(1 AS BIGINT) WHERE EXISTS (SELECT 1 FROM requests WHERE address_key = $1 OR address_key = $2)",
+        "SELECT CAST(1 AS BIGINT) WHERE EXISTS (SELECT 1 FROM held_suppressions WHERE address_key = $1 OR address_key = $2)",
+        "SELECT CAST(1 AS BIGINT) WHERE EXISTS (SELECT 1 FROM former_addresses WHERE address_key = $1 OR address_key = $2)",
     ] {
         if row!(tx, (i64,), sql, who.key, ascii.as_str())?.is_some() {
             return Ok(true);

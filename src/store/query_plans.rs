@@ -6,7 +6,7 @@
 mod tests {
     use crate::domain::settings::StorageUrl;
     use crate::store::sql::{rows, run};
-    use crate::store::{Dialect, Store, claims, deliveries, editions, lanes, numbers};
+    use crate::store::{Dialect, Store, claims, deliveries, editions, lanes, numbers, retention};
 
     /// Three editions for 3000 people: one settled, one with some rows in flight, one waiting.
     const FILL: [&str; 5] = [
@@ -92,6 +92,14 @@ mod tests {
             &plan(store, editions::deliveries_sql(editions::SEVERAL_LANES)).await,
             "SEARCH m USING PRIMARY KEY (domain=?)",
         );
+
+        // Housekeeping looks for who shares a mail's words, and for what is too old, without reading the ledger.
+        let unread = plan(store, format!("SELECT 1 WHERE 1 IN {}", retention::unread())).await;
+        reads_little(&unread);
+        has(&unread, "SEARCH f USING INTEGER PRIMARY KEY (rowid>? AND rowid<?)");
+        has(&unread, "SEARCH w USING INDEX deliveries_of_body (body_id=?)");
+        let bounces = plan(store, retention::OLD_BOUNCES.into()).await;
+        has(&bounces, "SEARCH o USING COVERING INDEX bounces_said (at<?)");
 
         let states = plan(store, lanes::STATES.into()).await;
         reads_little(&states);

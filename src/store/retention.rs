@@ -139,11 +139,7 @@ async fn forget(tx: &mut Tx, (after, last): (i64, i64), before: Timestamp) -> Re
     let reply = sqlx::AssertSqlSafe(format!(
         "UPDATE deliveries SET last_reply = NULL WHERE id > $1 AND id <= $2 AND last_reply IS NOT NULL AND {OVER}"
     ));
-    let unread = format!(
-        "(SELECT f.body_id FROM deliveries f WHERE f.id > $1 AND f.id <= $2 AND f.edition_id IS NULL \
-            AND NOT EXISTS (SELECT 1 FROM deliveries w WHERE w.body_id = f.body_id AND w.edition_id IS NULL \
-                AND NOT coalesce({OVER}, 1 = 0)))"
-    );
+    let unread = unread();
     let words = sqlx::AssertSqlSafe(format!(
         "UPDATE bodies SET frame = '{{}}', body = '{{}}' WHERE edition_id IS NULL AND id IN {unread}"
     ));
@@ -154,14 +150,25 @@ async fn forget(tx: &mut Tx, (after, last): (i64, i64), before: Timestamp) -> Re
     Ok(())
 }
 
+/// The bodies of these deliveries that nobody waits for any more.
+pub(super) fn unread() -> String {
+    format!(
+        "(SELECT f.body_id FROM deliveries f WHERE f.id > $1 AND f.id <= $2 AND f.edition_id IS NULL \
+            AND NOT EXISTS (SELECT 1 FROM deliveries w WHERE w.body_id = f.body_id AND w.edition_id IS NULL \
+                AND NOT coalesce({OVER}, 1 = 0)))"
+    )
+}
+
+pub(super) const OLD_BOUNCES: &str =
+    "SELECT o.id FROM bounces o WHERE o.said <> '' AND o.at < $1 ORDER BY o.at LIMIT $2 + 0";
+
 /// Takes the words of servers off what came back before then: what it was, and of which mail, stays. Answers how many rows.
 ///
 /// # Errors
 /// When the database fails.
 pub async fn bounces(tx: &mut Tx, before: Timestamp) -> Result<u64, StoreError> {
-    const SQL: &str = "UPDATE bounces SET said = '' WHERE id IN \
-        (SELECT o.id FROM bounces o WHERE o.said <> '' AND o.at < $1 ORDER BY o.at LIMIT $2 + 0)";
-    Ok(run!(tx, SQL, before.millis(), DELETED)?)
+    let sql = sqlx::AssertSqlSafe(format!("UPDATE bounces SET said = '' WHERE id IN ({OLD_BOUNCES})"));
+    Ok(run!(tx, sql, before.millis(), DELETED)?)
 }
 
 /// Takes addresses of networks out of consents that were given before then: who agreed to what and when stays. Confirmed wishes go

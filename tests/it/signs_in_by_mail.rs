@@ -238,8 +238,8 @@ async fn w213_strangers_use_nothing_up_of_the_readers_links_and_fill_no_mailbox(
         // The link of any mail of ours is the way that is always there, and has a limit of its own.
         let own = front.link(Purpose::Preferences, id).replace('/', "%2F");
         let mut sent = 0;
-        for _ in 0..20 {
-            assert_eq!(ask_from(&front, "198.51.100.1", &own).await, 200);
+        for n in 0..20 {
+            assert_eq!(ask_from(&front, &format!("198.51.100.{n}"), &own).await, 200);
             let mails = front.mails().await;
             sent += mails.len();
             if let Some(mail) = mails.first() {

@@ -161,7 +161,8 @@ async fn each_step_is_a_bounded_piece_and_forever_is_for_ever() {
 async fn settled(test: &TestStore, ids: std::ops::RangeInclusive<i64>, state: &str, at: Timestamp) {
     let sql = format!(
         "UPDATE deliveries SET state = '{state}', settled_at = {}, first_attempt_at = {}, last_reply = '250 for reader', \
-            due_at = CASE WHEN '{state}' = 'queued' THEN due_at END WHERE id >= {} AND id <= {}",
+            due_at = CASE WHEN '{state}' = 'queued' THEN {} END WHERE id >= {} AND id <= {}",
+        at.millis(),
         at.millis(),
         at.millis(),
         ids.start(),
@@ -294,6 +295,7 @@ async fn w191_what_servers_said_of_mails_that_came_back_has_an_age() {
         let mut tx = store.read().await.unwrap();
         let person = bounces::history(&mut tx, 1, i64::MAX / 2).await.unwrap();
         assert_eq!(person.len(), 1, "that it came back stays: {person:?}");
+        drop(tx);
         test.remove().await;
     }
 }

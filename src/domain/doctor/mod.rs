@@ -9,7 +9,6 @@
 
 mod dkim;
 mod dmarc;
-mod macros;
 mod names;
 mod spf;
 

@@ -4,10 +4,12 @@
 //! that matches nothing, which is what a receiver counts in the worst case. Macros are expanded (`macros`), but for those that ask for
 //! the left half of a return path: ours is another one for each mail, so where the answer would hang on it, it is `unknown`.
 
+mod macros;
+
 use std::net::IpAddr;
 
 use super::names::reverse_name;
-use super::{Check, Kind, SendingAddress, Status, Stop, Subject, Zone, is_within, macros};
+use super::{Check, Kind, SendingAddress, Status, Stop, Subject, Zone, is_within};
 use crate::domain::allowance::Network;
 
 /// RFC 7208 section 4.6.4.
