@@ -17,9 +17,9 @@ CREATE TABLE refused_mail (
 ALTER TABLE unfiled ADD COLUMN state TEXT NOT NULL DEFAULT 'waiting'
     CHECK (state = 'waiting' OR state = 'copying' OR state = 'copied' OR state = 'left');
 
--- The mail that asks about a held answer: who answers it means that one. And to whom the conversation goes with it.
+-- The mail that asks about a held answer: who answers it means that one. And to whom the conversation goes with it; 0: to nobody.
 ALTER TABLE held_answers ADD COLUMN asked_in INTEGER REFERENCES deliveries (id);
-ALTER TABLE held_answers ADD COLUMN assign_to INTEGER REFERENCES staff (id);
+ALTER TABLE held_answers ADD COLUMN assign_to INTEGER;
 
 -- Mails that told a member about a mail of theirs: counted, because a program may answer them. Kept for a day.
 CREATE TABLE told_mails (

@@ -281,7 +281,7 @@ async fn assign(context: &Context, number: i64, name: &str) -> Result<(), Failur
     let heir = if name == "nobody" { None } else { Some(member(&desk, name)?) };
     let mut tx = store.write().await?;
     let thread = existing(&mut tx, number).await?;
-    let handed = desk.hand_over(&mut tx, thread, heir, "by command", SystemClock.now()).await;
+    let handed = desk.hand_over(&mut tx, thread, heir, (None, "by command"), SystemClock.now()).await;
     handed.map_err(|problem| Failure::Ours(problem.to_string()))?;
     tx.commit().await?;
     printed(context, &store, thread).await

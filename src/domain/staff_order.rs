@@ -1,4 +1,4 @@
-//! What a member of staff writes above their answer: `#note`, `#close`, `#assign NAME`, `#send`.
+//! What a member of staff writes above their answer: `#note`, `#close`, `#reopen`, `#assign NAME`, `#send`.
 //!
 //! Commands stand in the first lines, each alone on its own; the rest is the answer. Whatever looks like a command and is none comes
 //! back to its author, and so does a command that stands further down: what was meant for the house must not reach a
@@ -9,7 +9,7 @@ use super::relayed::bare;
 /// Stands at the top of every mail to staff: what is below it is nobody's answer.
 pub const ABOVE: &str = "Write your answer above this line";
 
-const KNOWN: [&str; 4] = ["note", "close", "assign", "send"];
+const KNOWN: [&str; 5] = ["note", "close", "reopen", "assign", "send"];
 
 /// What one mail orders, and the words that are left.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -17,28 +17,51 @@ pub struct Orders {
     /// The words stay in the house.
     pub note: bool,
     pub close: bool,
+    pub reopen: bool,
     /// The answer that was held for its author goes out.
     pub send: bool,
-    /// The member who takes the conversation over, as written.
-    pub assign: Option<String>,
+    /// Who takes the conversation over.
+    pub assign: Option<Heir>,
     pub text: String,
+}
+
+/// Who a conversation goes to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Heir {
+    /// Whoever orders it.
+    Me,
+    Nobody,
+    /// As written.
+    Named(String),
+}
+
+impl Heir {
+    fn read(name: &str) -> Heir {
+        match name.to_lowercase().as_str() {
+            "me" | "myself" => Heir::Me,
+            "nobody" | "none" | "-" => Heir::Nobody,
+            _ => Heir::Named(name.to_owned()),
+        }
+    }
 }
 
 /// Why nothing is done, in words for the author.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum OrderProblem {
-    #[error("`#{0}` is no command; there are #note, #close, #assign NAME and #send")]
+    #[error("`#{0}` is no command; there are #note, #close, #reopen, #assign NAME and #send")]
     Unknown(String),
     #[error("`#{0}` stands further down; commands belong into the first lines")]
     TooLate(String),
     #[error("`#{0}` takes nothing behind it; write the answer into the next line")]
     Behind(String),
-    #[error("`#assign` names nobody; write #assign NAME")]
+    #[error("`#assign` needs a name; write #assign NAME, #assign me or #assign nobody")]
     Nobody,
     #[error(
         "`#send` sends the answer that is held, so it stands alone; without it, your words are a new answer"
     )]
     SendWithMore,
+    #[error("`#close` and `#reopen` cannot both be meant")]
+    CloseAndReopen,
 }
 
 /// Reads the commands above a text.
@@ -64,9 +87,10 @@ pub fn read(text: &str) -> Result<Orders, OrderProblem> {
                 noted = behind;
             }
             "assign" if behind.is_empty() => return Err(OrderProblem::Nobody),
-            "assign" => orders.assign = Some(behind),
-            "close" | "send" if !behind.is_empty() => return Err(OrderProblem::Behind(word)),
+            "assign" => orders.assign = Some(Heir::read(&behind)),
+            "close" | "reopen" | "send" if !behind.is_empty() => return Err(OrderProblem::Behind(word)),
             "close" => orders.close = true,
+            "reopen" => orders.reopen = true,
             "send" => orders.send = true,
             _ => return Err(OrderProblem::Unknown(word)),
         }
@@ -80,6 +104,9 @@ pub fn read(text: &str) -> Result<Orders, OrderProblem> {
     orders.text = bare(&words.collect::<Vec<_>>().join("\n")).to_owned();
     if orders.send && (orders.note || !orders.text.is_empty()) {
         return Err(OrderProblem::SendWithMore);
+    }
+    if orders.close && orders.reopen {
+        return Err(OrderProblem::CloseAndReopen);
     }
     Ok(orders)
 }
@@ -154,9 +181,15 @@ mod tests {
         }
         let handed = orders("#assign Tom Berg\n#note\nyours");
         assert_eq!(
-            (handed.assign.as_deref(), handed.note, handed.text.as_str()),
-            (Some("Tom Berg"), true, "yours")
+            (handed.assign, handed.note, handed.text.as_str()),
+            (Some(Heir::Named("Tom Berg".into())), true, "yours")
         );
+        for (text, heir) in
+            [("#assign me", Heir::Me), ("#Assign: Nobody", Heir::Nobody), ("#assign -", Heir::Nobody)]
+        {
+            assert_eq!(orders(text).assign, Some(heir), "{text}");
+        }
+        assert!(orders("#reopen").reopen && orders("#reopen\nYes.").text == "Yes.");
         assert!(orders("#send").send && orders("#close").text.is_empty());
         let below = Orders { close: true, text: "> asked\n\nYes.".into(), ..Orders::default() };
         assert_eq!(orders("> asked\n\n#close\nYes."), below);
@@ -165,7 +198,7 @@ mod tests {
 
     #[test]
     fn what_is_no_command_comes_back() {
-        use OrderProblem::{Behind, Nobody, SendWithMore, TooLate, Unknown};
+        use OrderProblem::{Behind, CloseAndReopen, Nobody, SendWithMore, TooLate, Unknown};
         for (text, problem) in [
             ("#notes\nx", Unknown("notes".into())),
             ("#wait 3d\nx", Unknown("wait".into())),
@@ -175,6 +208,7 @@ mod tests {
             ("Hello,\n#assign Tom", TooLate("assign".into())),
             ("#send\nand more", SendWithMore),
             ("#note\n#send", SendWithMore),
+            ("#close\n#reopen", CloseAndReopen),
         ] {
             assert_eq!(read(text), Err(problem), "{text}");
         }

@@ -7,6 +7,9 @@ use super::sql::{row, rows, run};
 use super::{StoreError, Tx};
 use crate::runtime::Timestamp;
 
+/// In place of a member to whom a conversation goes: nobody has it.
+pub const NOBODY: i64 = 0;
+
 /// An answer that waits for a word of its author.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Held {
@@ -18,7 +21,7 @@ pub struct Held {
     /// As JSON: what is shown of its files.
     pub files: String,
     pub closes: bool,
-    /// The member who takes the conversation over with it.
+    /// The member who takes the conversation over with it, or [`NOBODY`].
     pub assign_to: Option<i64>,
     /// The delivery of the mail that asks about it.
     pub asked_in: Option<i64>,

@@ -81,7 +81,8 @@ impl DeskPage {
                 return Ok(Outcome::Refused { why: "a note needs words".to_owned(), question: false });
             }
             Wish::Note => {
-                threads::add_post(tx, &NewPost::note(number, member, &order.text), now).await?;
+                let post = threads::add_post(tx, &NewPost::note(number, member, &order.text), now).await?;
+                self.desk.tell_of_note(tx, (thread, member), (post, &order.text), now).await?;
                 audit::record(tx, now, DOOR, action, &number.to_string(), &detail).await?;
             }
             Wish::Close if !is_closed => {
@@ -139,7 +140,6 @@ impl DeskPage {
         }
     }
 
-    /// Who takes a conversation needs no mail about it.
     async fn assign(
         &self,
         tx: &mut Tx,
@@ -147,12 +147,7 @@ impl DeskPage {
         now: Timestamp,
     ) -> Result<(), EffectProblem> {
         let by = format!("by {}", member.name);
-        if heir.is_none_or(|heir| heir.id != member.id) {
-            return self.desk.hand_over(tx, thread, heir, &by, now).await;
-        }
-        threads::assign(tx, thread, Some(member.id)).await?;
-        let detail = format!("to {}, {by}", member.name);
-        Ok(audit::record(tx, now, DOOR, "inbox assign", &thread.to_string(), &detail).await?)
+        self.desk.hand_over(tx, thread, heir, (Some(member), &by), now).await
     }
 }
 

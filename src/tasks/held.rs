@@ -13,7 +13,7 @@ use crate::domain::staff_order::Orders;
 use crate::mail::files::{File, Shown};
 use crate::runtime::Timestamp;
 use crate::store::answers::{self, BodyFile};
-use crate::store::held::{self, Held, NewHeld};
+use crate::store::held::{self, Held, NOBODY, NewHeld};
 use crate::store::staff::StaffRow;
 use crate::store::threads::{self, Attachment, Participant};
 use crate::store::{Tx, audit};
@@ -151,7 +151,7 @@ impl Desk {
         };
         if let Some(question) = crossed(tx, (thread, member.id), held.seen).await? {
             let again = self.hold_again(tx, (member, &held), thread, mail.now).await?;
-            let heir = self.heir(held.assign_to);
+            let heir = self.waits_for(held.assign_to);
             self.ask(tx, mail, (&[question], again), (&held.text, held.closes, heir)).await?;
             return Ok(false);
         }
@@ -159,15 +159,18 @@ impl Desk {
         let by = format!("by {}, who was asked", mail.member.name);
         audit::record(tx, mail.now, "mail", "inbox reply", &mail.thread.thread.to_string(), &by).await?;
         // What the word itself orders counts more than what was ordered before.
-        if let (Some(heir), None) = (self.heir(held.assign_to), &orders.assign) {
-            self.hand_over(tx, thread, Some(heir), &by, mail.now).await?;
+        if let (Some(heir), None) = (self.waits_for(held.assign_to), &orders.assign) {
+            self.hand_over(tx, thread, heir, (Some(member), &by), mail.now).await?;
         }
         Ok(true)
     }
 
-    /// Who has left the desk since takes nothing over.
-    fn heir(&self, id: Option<i64>) -> Option<&StaffRow> {
-        self.staff.iter().find(|member| Some(member.id) == id)
+    /// To whom a conversation goes with a held answer, if it does. Who has left the desk since takes nothing over.
+    fn waits_for(&self, assign_to: Option<i64>) -> Option<Option<&StaffRow>> {
+        match assign_to? {
+            NOBODY => Some(None),
+            id => self.staff.iter().find(|member| member.id == id).map(Some),
+        }
     }
 
     /// The answer is kept; its author is asked whether it is to go. They are told of all that speaks against it, because `#send` means
@@ -177,7 +180,7 @@ impl Desk {
         tx: &mut Tx,
         mail: &Mail<'_>,
         (questions, held): (&[Question], Option<i64>),
-        (text, closes, heir): (&str, bool, Option<&StaffRow>),
+        (text, closes, heir): (&str, bool, Option<Option<&StaffRow>>),
     ) -> Result<(), EffectProblem> {
         let content = self.press.shelf.get();
         let newest = threads::posts(tx, mail.thread.thread).await?.last().map(|post| post.id);
@@ -215,8 +218,9 @@ impl Desk {
 }
 
 /// What happens together with a held answer.
-fn ordered(closes: bool, heir: Option<&StaffRow>) -> String {
-    let heir = heir.map(|heir| format!("the conversation goes to {}", heir.name));
+fn ordered(closes: bool, heir: Option<Option<&StaffRow>>) -> String {
+    let name = |heir: Option<&StaffRow>| heir.map_or("nobody".to_owned(), |heir| heir.name.clone());
+    let heir = heir.map(|heir| format!("the conversation goes to {}", name(heir)));
     let orders: Vec<String> = heir.into_iter().chain(closes.then(|| "it is closed".to_owned())).collect();
     if orders.is_empty() { String::new() } else { format!(", and {}", orders.join(" and ")) }
 }

@@ -4,12 +4,18 @@ use std::sync::Arc;
 
 use super::content::Shelf;
 use super::receive::EffectProblem;
+use crate::domain::publication::Publication;
+use crate::domain::thread::PostKind;
 use crate::mail::compose::Frame;
 use crate::render::{NoticeInput, NoticePost, NoticeThread, render_notice};
 use crate::store::{Tx, editions, people, threads};
 
 /// Earlier conversations that a notice names.
 const EARLIER: i64 = 3;
+
+/// Answers and notes of the house after those words, and characters of each.
+const SINCE: usize = 5;
+const SINCE_SHOWN: usize = 2000;
 
 /// Attachments that a notice names.
 const ATTACHED: usize = 5;
@@ -52,6 +58,7 @@ impl Press {
         let earlier = threads::earlier(tx, &key, thread, EARLIER).await?;
         let mut posts = threads::posts(tx, thread).await?.into_iter();
         let post = posts.find(|found| found.id == post).ok_or_else(missing)?;
+        let later: Vec<threads::PostRow> = posts.filter(|post| said(post.kind).is_some()).collect();
         let edition_subject = match &row.edition {
             Some(slug) => editions::show_subject(tx, slug).await?.unwrap_or_default(),
             None => String::new(),
@@ -84,7 +91,7 @@ impl Press {
             folded_lines: post.folded.lines().count(),
             attachments: attached(&post.attachments),
             at: publication.date(post.at, "%A %-d %B, %H:%M"),
-            text: post.text,
+            text: format!("{}{}", post.text, said_since(publication, &later)),
         };
         let input = NoticeInput {
             publication,
@@ -103,6 +110,25 @@ impl Press {
             frame: serde_json::to_string(&self.frame).map_err(json)?,
             body: serde_json::to_string(&body).map_err(json)?,
         })
+    }
+}
+
+/// What the house did after the words that a notice is about: who takes a conversation over has to know it.
+fn said_since(publication: &Publication, posts: &[threads::PostRow]) -> String {
+    let newest = &posts[posts.len().saturating_sub(SINCE)..];
+    let each = newest.iter().filter_map(|post| {
+        let at = publication.date(post.at, "%A %-d %B, %H:%M");
+        let text: String = post.text.chars().take(SINCE_SHOWN).collect();
+        Some(format!("\n\n[{} {}, {at}]\n{text}", post.from, said(post.kind)?))
+    });
+    each.collect()
+}
+
+fn said(kind: PostKind) -> Option<&'static str> {
+    match kind {
+        PostKind::Staff => Some("answered"),
+        PostKind::Note => Some("noted"),
+        PostKind::Subscriber | PostKind::Automatic => None,
     }
 }
 

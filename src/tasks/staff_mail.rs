@@ -16,7 +16,7 @@ use super::threading::{Desk, Message};
 use super::told::Told;
 use crate::domain::alarm::AlarmCause;
 use crate::domain::relayed::relayed;
-use crate::domain::staff_order::{self, ABOVE, Orders};
+use crate::domain::staff_order::{self, ABOVE, Heir, Orders};
 use crate::domain::token::{Purpose, Subject};
 use crate::domain::verdict::Verdict;
 use crate::mail::files::File;
@@ -25,6 +25,7 @@ use crate::mail::token::delivery_in_message_id;
 use crate::mail::trim;
 use crate::runtime::Timestamp;
 use crate::store::answers;
+use crate::store::held::NOBODY;
 use crate::store::staff::StaffRow;
 use crate::store::threads::{self, NewPost, Participant};
 use crate::store::{Tx, audit, bodies};
@@ -76,8 +77,8 @@ impl Desk {
             Verdict::InternalNote if thread.address.is_empty() => self.of_nobody(tx, &mail).await?,
             Verdict::InternalNote if self.is_new(tx, &mail).await? => {
                 let sent_on = message.token.is_some_and(|token| token.purpose == Purpose::Staff);
-                let words = words_of_note(message, sent_on);
-                if self.note(tx, &mail, &words).await? && sent_on {
+                let (words, folded) = words_of_note(message, sent_on);
+                if self.note(tx, &mail, (&words, &folded)).await? && sent_on {
                     let told = Told {
                         title: "Kept as a note",
                         reason: "You sent something on, so it is a note in the conversation.",
@@ -179,23 +180,19 @@ impl Desk {
             Ok(orders) => orders,
             Err(problem) => return self.come_back(tx, mail, &problem.to_string(), &own).await,
         };
-        let heir = match orders.assign.as_deref().map(|name| self.member(name)) {
-            Some(None) => {
-                let names: Vec<&str> = self.staff.iter().map(|member| member.name.as_str()).collect();
-                let why = format!("nobody of that name answers here; there are {}", names.join(", "));
-                return self.come_back(tx, mail, &why, &own).await;
-            }
-            Some(heir) => heir,
-            None => None,
+        let heir = match self.named(&orders, mail.member) {
+            Ok(heir) => heir,
+            Err(why) => return self.come_back(tx, mail, &why, &own).await,
         };
         let text = orders.text.as_str();
         // A notice that is too old to be here cannot be told from their own words.
         let doubt = doubt.or_else(|| text.lines().next().filter(|_| notice.is_none()).map(str::to_owned));
+        let orders_only = orders.close || orders.reopen || heir.is_some();
         let done = if orders.note {
-            self.note(tx, mail, &orders.text).await?
+            self.note(tx, mail, (&orders.text, "")).await?
         } else if orders.send {
             self.send(tx, mail, &orders).await?
-        } else if text.is_empty() && !carries_files(mail.message.files) && (orders.close || heir.is_some()) {
+        } else if text.is_empty() && !carries_files(mail.message.files) && orders_only {
             true
         } else {
             self.reply(tx, mail, (&orders, heir), (seen, &own, doubt.as_deref())).await?
@@ -205,12 +202,39 @@ impl Desk {
         }
         let by = format!("by {}", mail.member.name);
         if let Some(heir) = heir {
-            self.hand_over(tx, mail.thread.thread, Some(heir), &by, mail.now).await?;
+            self.hand_over(tx, mail.thread.thread, heir, (Some(mail.member), &by), mail.now).await?;
         }
         if orders.close {
             self.close(tx, mail.thread.thread, ("mail", &by), mail.now).await?;
         }
+        if orders.reopen {
+            threads::set_open(tx, mail.thread.thread, true, mail.now).await?;
+            let number = mail.thread.thread.to_string();
+            audit::record(tx, mail.now, "mail", "inbox reopen", &number, &by).await?;
+        }
         Ok(())
+    }
+
+    /// Who the orders name; `Some(None)`: nobody shall have it.
+    fn named<'a>(
+        &'a self,
+        orders: &Orders,
+        member: &'a StaffRow,
+    ) -> Result<Option<Option<&'a StaffRow>>, String> {
+        Ok(match &orders.assign {
+            None => None,
+            Some(Heir::Me) => Some(Some(member)),
+            Some(Heir::Nobody) => Some(None),
+            Some(Heir::Named(name)) => {
+                let names =
+                    || self.staff.iter().map(|member| member.name.as_str()).collect::<Vec<_>>().join(", ");
+                let found = self.member(name);
+                Some(Some(
+                    found
+                        .ok_or_else(|| format!("nobody of that name answers here; there are {}", names()))?,
+                ))
+            }
+        })
     }
 
     /// Answers whether it was sent.
@@ -218,7 +242,7 @@ impl Desk {
         &self,
         tx: &mut Tx,
         mail: &Mail<'_>,
-        (orders, heir): (&Orders, Option<&StaffRow>),
+        (orders, heir): (&Orders, Option<Option<&StaffRow>>),
         (seen, own, doubt): (i64, &str, Option<&str>),
     ) -> Result<bool, EffectProblem> {
         let message = mail.message;
@@ -255,14 +279,19 @@ impl Desk {
             self.come_back(tx, mail, &refusal.to_string(), own).await?;
             return Ok(false);
         };
-        let assign_to = heir.map(|heir| heir.id);
+        let assign_to = heir.map(|heir| heir.map_or(NOBODY, |heir| heir.id));
         let held = self.hold(tx, (&answer, mail.member), assign_to, mail.now).await?;
         self.ask(tx, mail, (questions, held), (text, orders.close, heir)).await?;
         Ok(false)
     }
 
     /// Answers whether it was kept.
-    async fn note(&self, tx: &mut Tx, mail: &Mail<'_>, text: &str) -> Result<bool, EffectProblem> {
+    async fn note(
+        &self,
+        tx: &mut Tx,
+        mail: &Mail<'_>,
+        (text, folded): (&str, &str),
+    ) -> Result<bool, EffectProblem> {
         if text.is_empty() {
             self.come_back(tx, mail, "a note needs words", "").await?;
             return Ok(false);
@@ -273,9 +302,11 @@ impl Desk {
             message_id: message.parsed.message_id.as_deref(),
             inbound_id: Some(message.inbound),
             attachments: &attachments,
+            folded,
             ..NewPost::note(mail.thread.thread, mail.member, text)
         };
-        threads::add_post(tx, &post, mail.now).await?;
+        let post = threads::add_post(tx, &post, mail.now).await?;
+        self.tell_of_note(tx, (mail.thread, mail.member), (post, text), mail.now).await?;
         Ok(true)
     }
 
@@ -362,14 +393,15 @@ impl Desk {
         tx: &mut Tx,
         thread: i64,
         heir: Option<&StaffRow>,
-        by: &str,
+        (author, by): (Option<&StaffRow>, &str),
         now: Timestamp,
     ) -> Result<(), EffectProblem> {
         threads::assign(tx, thread, heir.map(|member| member.id)).await?;
         let to = heir.map_or("nobody", |member| member.name.as_str());
         audit::record(tx, now, "desk", "inbox assign", &thread.to_string(), &format!("to {to}, {by}"))
             .await?;
-        if let Some(member) = heir {
+        // Who takes a conversation needs no mail about it.
+        if let Some(member) = heir.filter(|member| author.is_none_or(|author| member.id != author.id)) {
             self.tell_member(tx, thread, member, now).await?;
         }
         Ok(())
@@ -403,18 +435,22 @@ fn fingerprint(message: Message<'_>) -> String {
     format!("<{id}> {}", data_encoding::HEXLOWER.encode(&words[..8]))
 }
 
-/// What is kept of a note. Of a mail that was sent on without a word, all of it: that is what was meant.
-fn words_of_note(message: Message<'_>, sent_on: bool) -> String {
-    let shown = trim::trim(&message.parsed.text).shown;
-    if !sent_on || !shown.trim().is_empty() {
-        return shown;
+/// What is kept of a note, and what is folded beside it. Of a mail that was sent on without a word, all of it: that is what was meant.
+fn words_of_note(message: Message<'_>, sent_on: bool) -> (String, String) {
+    let trimmed = trim::trim(&message.parsed.text);
+    if !sent_on {
+        return (trimmed.shown, String::new());
+    }
+    if !trimmed.shown.trim().is_empty() {
+        return (trimmed.shown, trimmed.folded);
     }
     let whole = message.parsed.text.trim();
-    match (whole.is_empty(), message.parsed.attachments.is_empty()) {
+    let words = match (whole.is_empty(), message.parsed.attachments.is_empty()) {
         (false, _) => whole.to_owned(),
         (true, false) => SENT_ON.to_owned(),
         (true, true) => String::new(),
-    }
+    };
+    (words, String::new())
 }
 
 /// Files are read only where somebody of the house may answer.

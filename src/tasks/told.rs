@@ -10,6 +10,7 @@ use crate::runtime::Timestamp;
 use crate::store::answers::{self, Lost};
 use crate::store::deliveries::{self, DeskMail};
 use crate::store::staff::StaffRow;
+use crate::store::threads::Participant;
 use crate::store::{Store, Tx, bodies, threads, told_mails};
 
 /// What failed before that is no news.
@@ -87,6 +88,29 @@ impl Desk {
             answers::is_about(tx, delivery, post).await?;
         }
         Ok(Some(delivery))
+    }
+
+    /// Tells the member who has a conversation of another one's note in it. A note is for the house; nobody else waits for it.
+    pub(super) async fn tell_of_note(
+        &self,
+        tx: &mut Tx,
+        (thread, author): (&Participant, &StaffRow),
+        (post, text): (i64, &str),
+        now: Timestamp,
+    ) -> Result<(), EffectProblem> {
+        let has_it = |member: &&StaffRow| Some(member.id) == thread.assigned_to && member.id != author.id;
+        let Some(reader) = self.staff.iter().find(has_it) else { return Ok(()) };
+        let reason = format!("{} wrote it, and only the desk reads it:", author.name);
+        let told = Told {
+            title: "A note in your conversation",
+            reason: &reason,
+            action: "What you answer to this mail goes to the subscriber, unless #note stands in its first line.",
+            theirs: text,
+            shows: Some(post),
+            ..Told::default()
+        };
+        self.tell(tx, (thread.thread, reader), told, now).await?;
+        Ok(())
     }
 
     /// Tells of every answer that failed since the last look. Answers how many.

@@ -10,7 +10,7 @@ use axum::body::Body;
 use axum::extract::Request;
 use axum::http::{StatusCode, header};
 use multer::{Constraints, Field, Multipart, SizeLimit};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::form::{self, Form, LETTER_BYTES};
 use crate::domain::desk::Enclosed;
@@ -27,7 +27,7 @@ const TIME: Duration = Duration::from_secs(50);
 /// Characters of a name.
 const NAME: usize = 150;
 
-/// Forms with files that are read at the same time. Others wait for their turn.
+/// Forms that may hold files in memory at the same time; others wait at their first file. Words alone wait for nobody.
 pub(super) const AT_ONCE: usize = 4;
 
 /// What such a form says.
@@ -52,22 +52,20 @@ pub(super) async fn read(request: Request, keeps: bool, places: &Semaphore) -> R
     if length.and_then(|length| length.parse().ok()).is_some_and(|length: usize| length > WHOLE) {
         return Err(StatusCode::PAYLOAD_TOO_LARGE);
     }
-    let reading = async {
-        // It is never closed.
-        let _place = places.acquire().await;
-        parts(request.into_body(), boundary, keeps).await
-    };
+    let reading = parts(request.into_body(), boundary, keeps.then_some(places));
     tokio::time::timeout(TIME, reading).await.map_err(|_| StatusCode::REQUEST_TIMEOUT)?
 }
 
-async fn parts(body: Body, boundary: String, keeps: bool) -> Result<Letter, StatusCode> {
+/// `places`: where files are kept at all.
+async fn parts(body: Body, boundary: String, places: Option<&Semaphore>) -> Result<Letter, StatusCode> {
     let whole = Constraints::new().size_limit(SizeLimit::new().whole_stream(WHOLE as u64));
     let mut parts = Multipart::with_constraints(body.into_data_stream(), boundary, whole);
     let (mut fields, mut words) = (Vec::new(), LETTER_BYTES);
-    let mut taken = Taken { files: Vec::new(), left: if keeps { TOTAL_MAX } else { 0 }, problem: None };
+    let left = if places.is_some() { TOTAL_MAX } else { 0 };
+    let mut taken = Taken { files: Vec::new(), left, problem: None, places, place: None };
     while let Some(part) = parts.next_field().await.map_err(|error| status(&error))? {
         if part.file_name().is_some() {
-            taken.file(part, keeps).await?;
+            taken.file(part).await?;
             continue;
         }
         if fields.len() == FIELDS {
@@ -82,19 +80,25 @@ async fn parts(body: Body, boundary: String, keeps: bool) -> Result<Letter, Stat
     Ok(Letter { form: Form::of(fields), files: taken.files, problem: taken.problem })
 }
 
-struct Taken {
+struct Taken<'a> {
     files: Vec<Enclosed>,
     /// Octets that may still come.
     left: usize,
     problem: Option<String>,
+    places: Option<&'a Semaphore>,
+    place: Option<SemaphorePermit<'a>>,
 }
 
-impl Taken {
-    async fn file(&mut self, part: Field<'_>, keeps: bool) -> Result<(), StatusCode> {
+impl Taken<'_> {
+    async fn file(&mut self, part: Field<'_>) -> Result<(), StatusCode> {
+        if let (Some(places), None, true) = (self.places, &self.place, part.file_name() != Some("")) {
+            // It is never closed.
+            self.place = places.acquire().await.ok();
+        }
         let name = plain(part.file_name().unwrap_or(""));
         let kind = part.content_type().map_or("application/octet-stream".to_owned(), ToString::to_string);
         let Some(octets) = octets_of(part, &mut self.left).await? else {
-            if keeps {
+            if self.places.is_some() {
                 let most = TOTAL_MAX >> 20;
                 self.problem.get_or_insert(format!("its files are larger than {most} MB together"));
             }

@@ -332,3 +332,77 @@ async fn an_answer_to_a_notice_that_was_thrown_away_is_asked_about() {
     })
     .await;
 }
+
+/// Orders that people expect: to take it, to give it back, to open it again.
+#[tokio::test]
+async fn a_conversation_is_taken_given_back_and_opened_again() {
+    on_every_store(|store| async move {
+        let world = World::start(&store, Peer::willing().await).await;
+        world.ana("a1@x.example", "Does it fit?").await;
+        let before = world.mails(MIRA).len();
+        for (id, order, heir) in [
+            ("m1", "#assign me", Some("Mira")),
+            ("m2", "#assign nobody", None),
+            ("m3", "#Assign: Tom", Some("Tom Berg")),
+            ("m4", "#assign -", None),
+        ] {
+            world.staff(MIRA, id, order).await;
+            assert_eq!(world.thread(1).await.assigned_to.as_deref(), heir, "{order}");
+        }
+        assert_eq!(world.mails(MIRA).len(), before, "who takes it needs no mail about it");
+        world.staff(MIRA, "m5", "#close").await;
+        world.staff(MIRA, "m6", "#reopen").await;
+        assert_eq!(world.thread(1).await.state, ThreadState::Open);
+        world.staff(MIRA, "m7", "#close\n#reopen").await;
+        assert!(words(&world, MIRA).contains("cannot both be meant"));
+        // Given back beside an answer that is held.
+        world.staff(TOM, "t1", "#assign me").await;
+        world.staff(TOM, "t2", &format!("#assign nobody\n{PHONE}")).await;
+        assert!(words(&world, TOM).contains("the conversation goes to nobody"), "{}", words(&world, TOM));
+        assert_eq!(world.thread(1).await.assigned_to.as_deref(), Some("Tom Berg"));
+        world.staff(TOM, "t3", "#send").await;
+        assert_eq!((world.thread(1).await.assigned_to, world.mails(ANA).len()), (None, 2));
+    })
+    .await;
+}
+
+/// Who has a conversation hears of a colleague's note in it, and who takes it over learns what was said since.
+#[tokio::test]
+async fn notes_reach_whoever_has_the_conversation() {
+    on_every_store(|store| async move {
+        let world = World::start(&store, Peer::willing().await).await;
+        world.ana("a1@x.example", "Does it fit?").await;
+        world.staff(MIRA, "n1", "#note\nShe is on a Pixel.").await;
+        assert_eq!(world.mails(TOM).len(), 1, "nobody has it yet");
+        world.staff(MIRA, "n2", "Yes, it fits.").await;
+        world.staff(MIRA, "n3", "#assign Tom").await;
+        let handed = words(&world, TOM);
+        for said in ["| Does it fit?", "noted, Tuesday", "| She is on a Pixel.", "answered, Tuesday", "| Yes, it fits."] {
+            assert!(handed.contains(said), "{said}: {handed}");
+        }
+        let count = world.mails(TOM).len();
+        world.staff(MIRA, "n4", "#note\nAnd she pays.").await;
+        let told = words(&world, TOM);
+        assert_eq!(world.mails(TOM).len(), count + 1);
+        assert!(told.contains("A note in your conversation") && told.contains("| And she pays."), "{told}");
+        world.staff(TOM, "n5", "#note\nI know.").await;
+        assert_eq!(world.mails(TOM).len(), count + 1, "not of one's own");
+        // His answer quotes all of it, and none of it leaves.
+        world.staff(TOM, "n6", "It does.").await;
+        let answer = world.newest(ANA).text;
+        assert!(answer.starts_with("It does.") && !answer.contains("Pixel") && !answer.contains("pays"), "{answer}");
+        // What is sent on with words keeps what it is about, folded.
+        let to = world.newest(MIRA).field("reply-to").unwrap().to_owned();
+        let raw = format!(
+            "{PASS}From: {MIRA}\r\nTo: {to}\r\nSubject: Fwd: invoice\r\nMessage-ID: <f9@x>\r\n\r\nPlease see below.\r\n\r\n\
+             ---------- Forwarded message ---------\r\nFrom: Shop <shop@shop.example>\r\nSubject: invoice\r\n\r\nThe sum is 60.\r\n"
+        );
+        world.line.take(&to, MIRA, raw.as_bytes()).await;
+        let posts = world.line.posts(1).await;
+        let note = posts.iter().rev().find(|post| post.kind == PostKind::Note).unwrap();
+        let whole = format!("{}\n{}", note.text, note.folded);
+        assert!(note.text.starts_with("Please see below.") && whole.contains("The sum is 60."), "{whole}");
+        assert_nothing_leaks(&world);
+    })
+    .await;
+}

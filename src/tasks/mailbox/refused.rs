@@ -8,14 +8,13 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::{Given, Late, MailboxLine, Stopped};
-use crate::domain::alarm::AlarmCause;
 use crate::domain::settings::AfterImap;
 use crate::intake::imap::{Fetched, ImapProblem, Listed, Mailbox};
 use crate::runtime::Timestamp;
 use crate::store::mailboxes::Position;
 use crate::store::refused_mail::{self, Refused};
 use crate::store::{StoreError, Tx};
-use crate::tasks::recording::{Found, Recorded};
+use crate::tasks::recording::Found;
 
 /// The server's failures to give one message, before it is set aside.
 pub(super) const FAILURES: i64 = 5;
@@ -162,13 +161,8 @@ impl MailboxLine {
         let mail = self.mail(raw.unwrap_or_default());
         let recorded = self.common.recorder.hand_in(Found { mail, place: None, set_aside: None, late }).await;
         let answer = recorded.map_err(|problem| Stopped::Store(problem.to_string()))?;
-        match answer.recorded().await.map_err(|problem| Stopped::Store(problem.to_string()))? {
-            Recorded::New(id) => {
-                let text = format!("number {id}: the server gave it at last, and it is taken up");
-                self.common.raise(AlarmCause::InboundQuarantined, "", &text);
-            }
-            Recorded::Known | Recorded::OutOfTurn => {}
-        }
+        let recorded = answer.recorded().await.map_err(|problem| Stopped::Store(problem.to_string()))?;
+        tracing::warn!(place = %self.place(), uid, ?recorded, "the server gave at last what was set aside");
         self.file(mailbox, position.id).await
     }
 }
