@@ -7,9 +7,11 @@ use tokio::sync::Notify;
 
 use crate::domain::alarm::AlarmCause;
 use crate::domain::settings::RetrySettings;
+use crate::mail::token::Keyring;
 use crate::runtime::{Timestamp, Vitals, init_system, telemetry};
 use crate::store::{Store, StoreError};
 use crate::tasks::alarm::Teller;
+use crate::tasks::erase::{self, Eraser};
 use crate::tasks::readers::Readers;
 use crate::tasks::report::Reporter;
 use crate::tasks::retention::Retention;
@@ -20,6 +22,7 @@ use crate::tasks::{lease, ledger};
 pub(super) struct Keeping {
     pub store: Store,
     pub owner: i64,
+    pub keyring: Arc<Keyring>,
     pub retry: RetrySettings,
     pub reporter: Reporter,
     pub teller: Teller,
@@ -84,6 +87,8 @@ impl Keeping {
         Readers::expire(&self.store, now).await?;
         self.reporter.stopped(&self.store, now).await?;
         self.retention.step(now).await?;
+        let addresses = &self.reporter.settings.addresses;
+        erase::go_on(&Eraser { store: &self.store, keyring: &self.keyring, addresses }, now).await?;
         if ledger::has_work(&self.store, now).await? {
             self.wake.notify_waiters();
         }

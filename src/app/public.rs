@@ -9,7 +9,7 @@ use super::Setup;
 use crate::domain::address::Address;
 use crate::domain::joining::{Asked, Confirmed};
 use crate::domain::publication::Publication;
-use crate::domain::sign_in::{Opened, Place, Session};
+use crate::domain::sign_in::{Opened, Place, Session, Wish};
 use crate::domain::token::Subject;
 use crate::render::Article;
 use crate::runtime::{Clock, Timestamp};
@@ -142,15 +142,8 @@ pub struct FrontDoor {
 }
 
 impl Entrance for FrontDoor {
-    fn ask(
-        self: Arc<Self>,
-        place: Place,
-        address: Address,
-        back: String,
-    ) -> BoxFuture<'static, Result<(), Away>> {
-        Box::pin(
-            async move { self.sign_in.ask(place, &address, &back, self.clock.now()).await.map_err(away) },
-        )
+    fn ask(self: Arc<Self>, wish: Wish) -> BoxFuture<'static, Result<(), Away>> {
+        Box::pin(async move { self.sign_in.ask(&wish, self.clock.now()).await.map_err(away) })
     }
 
     fn look(

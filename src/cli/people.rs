@@ -17,7 +17,7 @@ use crate::domain::suppression::SuppressionReason;
 use crate::import;
 use crate::runtime::{Clock, SystemClock, Timestamp};
 use crate::store::people::Consent;
-use crate::store::{Store, audit, erasure, notes, people, suppressions};
+use crate::store::{Store, audit, erasures, notes, people, suppressions};
 use crate::tasks::people::{ImportOptions, ImportReport};
 
 #[derive(Debug, Subcommand)]
@@ -112,6 +112,7 @@ pub async fn subscribers(context: &Context, command: SubscribersCommand) -> Resu
 async fn import_file(context: &Context, args: &ImportArgs) -> Result<(), Failure> {
     let setup = context.setup()?;
     let store = Store::open(&setup.settings.storage).await?;
+    super::erase::refuse_lost_secrets(&setup, &store).await?;
     let unreadable = |error: std::io::Error| Failure::No(format!("{}: {error}", args.file.display()));
     let (reader, size): (Box<dyn Read>, u64) = if args.file == Path::new("-") {
         (Box::new(std::io::stdin()), 0)
@@ -215,12 +216,13 @@ async fn add(context: &Context, args: &AddArgs) -> Result<(), Failure> {
     let address = address(&args.address)?;
     let tier = known_tier(&setup.content.publication, &args.tier)?;
     let store = Store::open(&setup.settings.storage).await?;
+    super::erase::refuse_lost_secrets(&setup, &store).await?;
     let now = SystemClock.now();
     let mut tx = store.write().await?;
     if people::by_key(&mut tx, &address.key()).await?.is_some() {
         return Err(Failure::No(format!("{address} is there already")));
     }
-    if erasure::is_erased(&mut tx, &setup.keyring.erased_marks(&address.key())).await? {
+    if erasures::is_erased(&mut tx, &setup.keyring.erased_marks(&address.key())).await? {
         let why = "the person was erased; `suppressions remove` lifts it, once they want that";
         return Err(Failure::No(format!("{address}: {why}")));
     }
@@ -386,11 +388,14 @@ pub async fn suppressions(context: &Context, command: SuppressionsCommand) -> Re
             context.output.line(format!("{address} {already} suppressed"));
         }
         SuppressionsCommand::Remove { address: text, reason } => {
+            if let Some(key) = text.strip_prefix("erased:").filter(|rest| rest.len() == 2) {
+                return forget_key(context, &store, key, &reason).await;
+            }
             let address = address(&text)?;
             let marks = context.setup()?.keyring.erased_marks(&address.key());
             let mut tx = store.write().await?;
             let listed = suppressions::remove(&mut tx, &address).await?;
-            if !erasure::lift(&mut tx, &marks).await? && !listed {
+            if !erasures::lift(&mut tx, &marks).await? && !listed {
                 return Err(Failure::No(format!("{address} is not suppressed")));
             }
             audit::record(&mut tx, now, "cli", "suppression remove", &address.key(), &reason).await?;
@@ -399,5 +404,24 @@ pub async fn suppressions(context: &Context, command: SuppressionsCommand) -> Re
         }
     }
     store.close().await;
+    Ok(())
+}
+
+/// A secret is lost for good: who was erased under it cannot be recognised any more.
+async fn forget_key(context: &Context, store: &Store, key: &str, reason: &str) -> Result<(), Failure> {
+    if context.setup()?.keyring.key_ids().any(|id| format!("{id:02x}") == key) {
+        let why = "`secret` names it: name the address of a person instead";
+        return Err(Failure::Usage(format!("erased:{key}: {why}")));
+    }
+    let mut tx = store.write().await?;
+    let count = erasures::forget_key(&mut tx, key).await?;
+    if count == 0 {
+        return Err(Failure::No(format!("nobody was erased under the key {key}")));
+    }
+    let subject = format!("erased:{key}");
+    audit::record(&mut tx, SystemClock.now(), "cli", "suppression remove", &subject, reason).await?;
+    tx.commit().await?;
+    store.close().await;
+    context.output.line(format!("{count} erased addresses are forgotten; an import can bring them back"));
     Ok(())
 }

@@ -47,6 +47,7 @@ impl RunArgs {
 pub async fn run(context: &Context, args: &RunArgs) -> Result<(), Failure> {
     let setup = context.setup()?;
     let store = Store::open(&setup.settings.storage).await?;
+    super::erase::refuse_lost_secrets(&setup, &store).await?;
     let shutdown = Shutdown::new();
     shutdown.on_signals().map_err(|error| Failure::Ours(format!("signals: {error}")))?;
     if args.restored {

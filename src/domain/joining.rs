@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use super::address::Address;
 use super::subscriber::SubscriberStatus;
 use super::suppression::SuppressionReason;
 use super::words::words;
@@ -105,8 +106,37 @@ pub enum Confirmed {
     Moved,
     /// The new address cannot be had: somebody has it, or it must not be mailed.
     Taken,
+    /// It was confirmed before, and they have left since.
+    Left,
+    /// It was confirmed before, and the address must not be mailed now: it bounced, complained, or somebody said so.
+    Stopped,
+    /// It was confirmed before, and their mails go to another address by now.
+    Elsewhere,
     /// There is no such wish, or not any more.
     Gone,
+}
+
+/// What is true now of a wish that was confirmed before, for whoever uses its link again: the mail stays in the mailbox, and they may
+/// have left, moved or been stopped since.
+pub fn standing(
+    kind: RequestKind,
+    address: &Address,
+    person: Option<(SubscriberStatus, &Address)>,
+    suppression: Option<SuppressionReason>,
+) -> Confirmed {
+    let Some((status, now_at)) = person.filter(|(_, now_at)| !now_at.as_str().is_empty()) else {
+        return Confirmed::Gone;
+    };
+    if now_at.key() != address.key() {
+        return Confirmed::Elsewhere;
+    }
+    match (suppression, status, kind) {
+        (Some(SuppressionReason::Unsubscribed), ..) => Confirmed::Left,
+        (Some(_), ..) => Confirmed::Stopped,
+        (None, SubscriberStatus::Active, RequestKind::Join) => Confirmed::Joined,
+        (None, SubscriberStatus::Active, RequestKind::Address) => Confirmed::Moved,
+        (None, ..) => Confirmed::Left,
+    }
 }
 
 /// Whether somebody who left may take it back with the same link.
@@ -131,6 +161,24 @@ mod tests {
         {
             assert_eq!(asked(None, Some(reason)), JoinMail::Nothing);
             assert_eq!(asked(Some(SubscriberStatus::Active), Some(reason)), JoinMail::Nothing);
+        }
+    }
+
+    #[test]
+    fn a_link_that_is_used_again_says_what_is_true_now() {
+        use {Confirmed::*, SubscriberStatus::*, SuppressionReason as Why};
+        let (mine, other) = (Address::trusted("a@x.example".into()), Address::trusted("b@x.example".into()));
+        let said = |kind, status, why| standing(kind, &mine, Some((status, &mine)), why);
+        assert_eq!(said(RequestKind::Join, Active, None), Joined);
+        assert_eq!(said(RequestKind::Address, Active, None), Moved);
+        for kind in [RequestKind::Join, RequestKind::Address] {
+            assert_eq!(said(kind, Unsubscribed, Some(Why::Unsubscribed)), Left);
+            assert_eq!(said(kind, Unsubscribed, None), Left);
+            assert_eq!(said(kind, Active, Some(Why::HardBounce)), Stopped);
+            assert_eq!(said(kind, Unsubscribed, Some(Why::Complaint)), Stopped);
+            assert_eq!(standing(kind, &mine, Some((Active, &other)), None), Elsewhere);
+            assert_eq!(standing(kind, &mine, None, None), Gone);
+            assert_eq!(standing(kind, &mine, Some((Active, &Address::trusted(String::new()))), None), Gone);
         }
     }
 

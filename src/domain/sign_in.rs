@@ -1,8 +1,14 @@
 //! Signing in with a mailed link: who, for how long, and how many links an address gets. No passwords.
+//!
+//! Anybody may ask for anybody's link, so what is asked for from one place must not use up what another place may ask for, and all
+//! places together must not fill a mailbox. Whoever shows a link of a mail that the reader got asks on an account of its own: so
+//! readers always have a way in, however many strangers ask for them.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use super::address::Address;
+use super::allowance::Network;
 use crate::runtime::Timestamp;
 
 /// A link works once, within this.
@@ -14,9 +20,12 @@ const READER_FOR: Duration = Duration::from_secs(30 * 86_400);
 /// Staff and editors, who see other people's words.
 const HOUSE_FOR: Duration = Duration::from_secs(7 * 86_400);
 
-/// Links for one address that work at the same time, and in a day: mails that somebody else may have asked for.
+/// Links for one address that one asker made to work at the same time, and that they asked for in a day.
 const OPEN: i64 = 3;
-const A_DAY: i64 = 10;
+const A_DAY: i64 = 5;
+
+/// Links for one address in a day, whoever asked; those not counted that were asked for with a link of ours.
+const ALL_A_DAY: i64 = 15;
 
 /// Which pages somebody signs in to. A link of one is worthless on the other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,17 +90,39 @@ pub struct Opened {
     pub back: String,
 }
 
-/// Links that one address was sent.
+/// Somebody asks for a link.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Wish {
+    pub place: Place,
+    pub address: Address,
+    /// Where they want to go, see [`way_back`].
+    pub back: String,
+    pub from: IpAddr,
+    /// The subscriber whose link, of a mail to them, they have.
+    pub holds: Option<i64>,
+}
+
+impl Wish {
+    /// The neighbourhood that it comes from.
+    pub fn network(&self) -> Network {
+        Network::of(self.from, if self.from.to_canonical().is_ipv4() { 24 } else { 48 })
+    }
+}
+
+/// Links that one address was sent within a day.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Links {
+    /// By this asker: those that still work, and all.
     pub open: i64,
-    pub today: i64,
+    pub here: i64,
+    /// By everybody who showed no link of ours.
+    pub all: i64,
 }
 
 impl Links {
-    /// Whether it may get another one.
-    pub fn may_send(self) -> bool {
-        self.open < OPEN && self.today < A_DAY
+    /// Whether it may get another one. `holds`: who asks has a link of a mail to it.
+    pub fn may_send(self, holds: bool) -> bool {
+        self.open < OPEN && self.here < A_DAY && (holds || self.all < ALL_A_DAY)
     }
 }
 
@@ -129,8 +160,29 @@ mod tests {
 
     #[test]
     fn an_address_gets_few_links_at_a_time() {
-        assert!(Links { open: 2, today: 9 }.may_send());
-        assert!(!Links { open: 3, today: 3 }.may_send());
-        assert!(!Links { open: 0, today: 10 }.may_send());
+        let links = |open, here, all| Links { open, here, all };
+        for holds in [false, true] {
+            assert!(links(2, 4, 14).may_send(holds));
+            assert!(!links(3, 3, 3).may_send(holds));
+            assert!(!links(0, 5, 5).may_send(holds));
+        }
+        assert!(!links(0, 0, 15).may_send(false));
+        assert!(links(0, 0, 1000).may_send(true), "strangers use nothing up of it");
+    }
+
+    #[test]
+    fn a_neighbourhood_is_one_asker() {
+        let from = |text: &str| Wish {
+            place: Place::Public,
+            address: Address::trusted("a@x.example".into()),
+            back: String::new(),
+            from: text.parse().unwrap(),
+            holds: None,
+        };
+        assert_eq!(from("192.0.2.1").network(), from("192.0.2.200").network());
+        assert_eq!(from("::ffff:192.0.2.1").network(), from("192.0.2.200").network());
+        assert_ne!(from("192.0.2.1").network(), from("192.0.3.1").network());
+        assert_eq!(from("2001:db8:1:2::1").network(), from("2001:db8:1:3::1").network());
+        assert_ne!(from("2001:db8:1::1").network(), from("2001:db8:2::1").network());
     }
 }

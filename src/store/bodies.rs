@@ -37,6 +37,11 @@ pub async fn by_id(tx: &mut Tx, id: i64) -> Result<(String, String), StoreError>
         .ok_or(StoreError::Corrupt { what: "a delivery", why: format!("its body {id} is gone") })
 }
 
+/// Whether its words were thrown away: they were too old, or their person was erased.
+pub fn is_emptied(body: &str) -> bool {
+    body == "{}"
+}
+
 /// A body that is a proof: of a tier, and of no edition.
 ///
 /// # Errors

@@ -26,8 +26,15 @@ pub struct Mailed {
     pub thread_id: Option<i64>,
     pub lane: i64,
     pub state: String,
-    /// Where it went, in lower case.
+    /// Where it went, in lower case; no address where its person was erased or has expired.
     pub address_key: String,
+}
+
+impl Mailed {
+    /// Its person was erased, or never confirmed: nothing more is written down about them.
+    pub fn is_nobodys(&self) -> bool {
+        !self.address_key.contains('@')
+    }
 }
 
 /// A delivery that has been tried at least once.

@@ -10,7 +10,7 @@ use super::people::Consent;
 use super::sql::rows;
 use super::suppressions::Suppression;
 use super::threads::{Attachment, PostRow};
-use super::{StoreError, Tx, notes, people, suppressions, threads};
+use super::{StoreError, Tx, former_addresses, notes, people, suppressions, threads};
 use crate::domain::address::Address;
 use crate::domain::subscriber::{Subscriber, SubscriberStatus};
 use crate::domain::thread::PostKind;
@@ -20,6 +20,8 @@ use crate::runtime::Timestamp;
 #[derive(Debug, Serialize)]
 pub struct Dossier {
     pub address: String,
+    /// What they were written to before they moved, in lower case. What is kept by one of them is here too.
+    pub former_addresses: Vec<String>,
     pub profile: Option<Profile>,
     pub note: String,
     pub consent: Vec<Consent>,
@@ -130,25 +132,34 @@ pub struct Change {
     pub detail: String,
 }
 
-/// Everything about the person with this address; `None` when nothing is known.
+/// Everything about the person who has this address, or had it and gave it up; `None` when nothing is known.
 ///
 /// # Errors
 /// When the database fails.
 pub async fn of(tx: &mut Tx, address: &Address) -> Result<Option<Dossier>, StoreError> {
     let key = address.key();
-    let person = people::by_key(tx, &key).await?;
+    let mut person = people::by_key(tx, &key).await?;
+    if person.is_none()
+        && let Some(id) = former_addresses::subscriber(tx, &key).await?
+    {
+        person = people::by_id(tx, id).await?.filter(|person| !person.address.as_str().is_empty());
+    }
     let id = person.as_ref().map_or(0, |person| person.id);
+    let address = person.as_ref().map_or(address, |person| &person.address).clone();
+    let (former, _) = former_addresses::of(tx, id).await?;
+    let keys: Vec<String> = std::iter::once(address.key()).chain(former.clone()).collect();
     let dossier = Dossier {
-        address: person.as_ref().map_or(address, |person| &person.address).to_string(),
+        address: address.to_string(),
+        former_addresses: former,
         note: notes::of(tx, id).await?,
         consent: people::consents(tx, id).await?,
         requests: wishes(tx, id).await?,
-        suppression: suppressions::of(tx, address).await?,
+        suppression: suppressions::of(tx, &address).await?,
         sessions: sessions(tx, id).await?,
-        deliveries: deliveries(tx, id, &key).await?,
-        threads: conversations(tx, id, &key).await?,
-        received: received(tx, &key).await?,
-        changes: changes(tx, &key).await?,
+        deliveries: deliveries(tx, id, &keys).await?,
+        threads: conversations(tx, id, &keys).await?,
+        received: received(tx, &keys).await?,
+        changes: changes(tx, &keys).await?,
         profile: match person {
             Some(person) => {
                 let paused_until = people::paused_until(tx, id).await?;
@@ -205,7 +216,7 @@ async fn sessions(tx: &mut Tx, subscriber: i64) -> Result<Vec<SignedIn>, StoreEr
 }
 
 /// Edition by edition, so that the ledger is not read from end to end. Mail to staff is about their work.
-async fn deliveries(tx: &mut Tx, subscriber: i64, key: &str) -> Result<Vec<Delivery>, StoreError> {
+async fn deliveries(tx: &mut Tx, subscriber: i64, keys: &[String]) -> Result<Vec<Delivery>, StoreError> {
     const EDITIONS: &str = "SELECT d.id, e.slug, d.kind, d.state, d.last_reply, d.first_attempt_at, d.settled_at \
         FROM editions e CROSS JOIN deliveries d WHERE d.edition_id = e.id AND d.subscriber_id = $1";
     const SINGLE: &str = "SELECT id, CAST(NULL AS TEXT), kind, state, last_reply, first_attempt_at, settled_at \
@@ -216,7 +227,9 @@ async fn deliveries(tx: &mut Tx, subscriber: i64, key: &str) -> Result<Vec<Deliv
     type Row = (i64, Option<String>, String, String, Option<String>, Option<i64>, Option<i64>);
     let mut found = rows!(tx, Row, EDITIONS, subscriber)?;
     found.extend(rows!(tx, Row, SINGLE, subscriber)?);
-    found.extend(rows!(tx, Row, ADDRESSED, key)?);
+    for key in keys {
+        found.extend(rows!(tx, Row, ADDRESSED, key.as_str())?);
+    }
     found.sort_unstable_by_key(|row| row.0);
     let mut deliveries = Vec::with_capacity(found.len());
     for (id, edition, kind, state, last_reply, first, settled) in found {
@@ -248,13 +261,20 @@ async fn came_back(tx: &mut Tx, delivery: i64) -> Result<Vec<CameBack>, StoreErr
     Ok(rows!(tx, Row, SQL, delivery)?.into_iter().map(read).collect())
 }
 
-async fn conversations(tx: &mut Tx, subscriber: i64, key: &str) -> Result<Vec<Thread>, StoreError> {
-    const THREADS: &str = "SELECT id, state, subject, created_at FROM threads \
-        WHERE address_key = $2 OR subscriber_id = $1 ORDER BY id";
+async fn conversations(tx: &mut Tx, subscriber: i64, keys: &[String]) -> Result<Vec<Thread>, StoreError> {
+    const THEIRS: &str = "SELECT id, state, subject, created_at FROM threads WHERE subscriber_id = $1";
+    const OF_KEY: &str = "SELECT id, state, subject, created_at FROM threads WHERE address_key = $1";
+    let mut rows = rows!(tx, (i64, String, String, i64), THEIRS, subscriber)?;
+    for key in keys {
+        rows.extend(rows!(tx, (i64, String, String, i64), OF_KEY, key.as_str())?);
+    }
+    rows.sort_unstable();
+    rows.dedup();
     let mut found = Vec::new();
-    for (number, state, subject, at) in rows!(tx, (i64, String, String, i64), THREADS, subscriber, key)? {
+    for (number, state, subject, at) in rows {
         let posts = threads::posts(tx, number).await?;
-        let is_theirs = |post: &PostRow| post.kind == PostKind::Staff || post.from.to_lowercase() == key;
+        let is_theirs =
+            |post: &PostRow| post.kind == PostKind::Staff || keys.contains(&post.from.to_lowercase());
         let posts = posts.into_iter().filter(is_theirs).map(|post| Post {
             kind: post.kind,
             at: post.at,
@@ -268,7 +288,7 @@ async fn conversations(tx: &mut Tx, subscriber: i64, key: &str) -> Result<Vec<Th
     Ok(found)
 }
 
-async fn received(tx: &mut Tx, key: &str) -> Result<Vec<Received>, StoreError> {
+async fn received(tx: &mut Tx, keys: &[String]) -> Result<Vec<Received>, StoreError> {
     const SQL: &str =
         "SELECT id, received_at, verdict, state FROM inbound WHERE lower(envelope_from) = $1 ORDER BY id";
     let read = |(id, at, verdict, state): (i64, i64, Option<String>, String)| Received {
@@ -277,11 +297,22 @@ async fn received(tx: &mut Tx, key: &str) -> Result<Vec<Received>, StoreError> {
         verdict,
         state,
     };
-    Ok(rows!(tx, (i64, i64, Option<String>, String), SQL, key)?.into_iter().map(read).collect())
+    let mut found = Vec::new();
+    for key in keys {
+        let rows = rows!(tx, (i64, i64, Option<String>, String), SQL, key.as_str())?;
+        found.extend(rows.into_iter().map(read));
+    }
+    found.sort_by_key(|one| one.id);
+    Ok(found)
 }
 
-async fn changes(tx: &mut Tx, key: &str) -> Result<Vec<Change>, StoreError> {
+async fn changes(tx: &mut Tx, keys: &[String]) -> Result<Vec<Change>, StoreError> {
     const SQL: &str = "SELECT at, action, detail FROM audit WHERE subject = $1 ORDER BY id";
     let read = |(at, action, detail): (i64, String, String)| Change { at: Timestamp(at), action, detail };
-    Ok(rows!(tx, (i64, String, String), SQL, key)?.into_iter().map(read).collect())
+    let mut found = Vec::new();
+    for key in keys {
+        found.extend(rows!(tx, (i64, String, String), SQL, key.as_str())?.into_iter().map(read));
+    }
+    found.sort_by_key(|one| one.at);
+    Ok(found)
 }

@@ -2,7 +2,7 @@
 //! so that every edition still adds up; and one suppression that is a keyed hash. A use case over many tables.
 //!
 //! Rows are wiped and not deleted where something else counts or names them. Each function is one transaction's worth; doing it
-//! again finds nothing more.
+//! again finds nothing more. Which erasings are not over, and who was erased, is in `erasures`.
 //! A table that learns something about people has to be added here and to `dossier`.
 
 use super::sql::{row, rows, run};
@@ -17,10 +17,10 @@ const BYTES: i64 = 8 << 20;
 /// Conversations that are wiped at a time.
 const THREADS: i64 = 50;
 
-/// Whom it is about.
+/// Whom it is about, by one of their addresses.
 #[derive(Clone, Copy, Debug)]
 pub struct Erasing<'a> {
-    /// Of the address.
+    /// Of the address, the one that they have or one that they had.
     pub key: &'a str,
     /// Keyed hashes of it in place of an address, one for each of our keys, the current one first.
     pub marks: &'a [String],
@@ -40,7 +40,8 @@ impl Erasing<'_> {
         self.key.to_ascii_lowercase()
     }
 
-    fn mark(&self) -> &str {
+    /// Of the current key.
+    pub fn mark(&self) -> &str {
         self.marks.first().map_or("", String::as_str)
     }
 }
@@ -78,27 +79,29 @@ pub async fn deliveries(tx: &mut Tx, who: &Erasing<'_>) -> Result<Vec<Delivery>,
     Ok(found)
 }
 
-/// The person: suppressed as erased, without name, consent, wishes and sessions; what waits for them is skipped. From the commit on
-/// nothing is sent to them. The address itself goes with [`finish`], so that who is cut short finds them again. Answers how many
-/// deliveries are on their way at this moment.
+/// The person: suppressed as erased, without name, address, consent, wishes and sessions. From the commit on nothing is sent to them,
+/// and no form, link or file finds somebody to write to. The address itself is in the row of `erasures` until [`finish`].
 ///
 /// # Errors
 /// When the database fails.
-pub async fn person(
-    tx: &mut Tx,
-    who: &Erasing<'_>,
-    theirs: &[Delivery],
-    now: Timestamp,
-) -> Result<u64, StoreError> {
+pub async fn forget(tx: &mut Tx, who: &Erasing<'_>, now: Timestamp) -> Result<(), StoreError> {
     const SUPPRESS: &str = "INSERT INTO suppressions (address_key, reason, at, source) VALUES ($1, $2, $3, 'erased') \
-        ON CONFLICT (address_key) DO UPDATE SET reason = excluded.reason, source = excluded.source";
-    const BLANK: &str = "UPDATE subscribers SET name = '', status = 'unsubscribed', timezone = NULL, language = NULL, \
-            term_started_at = NULL, term_ends_at = NULL, paused_until = NULL, updated_at = $2 WHERE id = $1";
+        ON CONFLICT (address_key) DO UPDATE SET reason = excluded.reason, at = excluded.at, source = excluded.source";
+    const BLANK: &str = "UPDATE subscribers SET address = '', address_key = 'erased:' || id, name = '', \
+            status = 'unsubscribed', timezone = NULL, language = NULL, term_started_at = NULL, term_ends_at = NULL, \
+            paused_until = NULL, updated_at = $2 WHERE id = $1";
     let erased = SuppressionReason::Erased.as_str();
     for key in [who.mark(), who.key] {
         run!(tx, SUPPRESS, key, erased, now.millis())?;
     }
-    run!(tx, "DELETE FROM held_suppressions WHERE address_key = $1", who.key)?;
+    for sql in [
+        "DELETE FROM held_suppressions WHERE address_key = $1",
+        "DELETE FROM former_addresses WHERE address_key = $1",
+        // Somebody wanted their mails to go to this address.
+        "DELETE FROM requests WHERE address_key = $1",
+    ] {
+        run!(tx, sql, who.key)?;
+    }
     for fingerprint in who.fingerprints {
         run!(tx, "DELETE FROM asks WHERE fingerprint = $1", fingerprint.as_str())?;
         run!(tx, "DELETE FROM sign_ins WHERE fingerprint = $1", fingerprint.as_str())?;
@@ -110,11 +113,20 @@ pub async fn person(
             "DELETE FROM consents WHERE subscriber_id = $1",
             "DELETE FROM notes WHERE subscriber_id = $1",
             "DELETE FROM requests WHERE subscriber_id = $1",
+            "DELETE FROM former_addresses WHERE subscriber_id = $1",
         ] {
             run!(tx, sql, id)?;
         }
         run!(tx, BLANK, id, now.millis())?;
     }
+    Ok(())
+}
+
+/// Takes what deliveries say about their person off them; what waits is skipped. Answers how many are on their way at this moment.
+///
+/// # Errors
+/// When the database fails.
+pub async fn wipe_all(tx: &mut Tx, theirs: &[Delivery], now: Timestamp) -> Result<u64, StoreError> {
     let mut in_flight = 0;
     for (delivery, _) in theirs {
         in_flight += u64::from(!wipe(tx, *delivery, now).await?);
@@ -122,16 +134,22 @@ pub async fn person(
     Ok(in_flight)
 }
 
-/// Takes the address off what is left: the row of the person, the suppression, the audit.
+/// Takes the address off what is left: the suppression, which stays as a hash, and the audit.
 ///
 /// # Errors
 /// When the database fails.
-pub async fn finish(tx: &mut Tx, who: &Erasing<'_>) -> Result<(), StoreError> {
-    const BLANK: &str = "UPDATE subscribers SET address = '', address_key = 'erased:' || id WHERE id = $1";
-    run!(tx, BLANK, who.id())?;
+pub async fn finish(tx: &mut Tx, who: &Erasing<'_>, now: Timestamp) -> Result<(), StoreError> {
     run!(tx, "DELETE FROM suppressions WHERE address_key = $1", who.key)?;
+    // What came in until now was about the person as they were.
+    run!(tx, "UPDATE suppressions SET at = $2 WHERE address_key = $1", who.mark(), now.millis())?;
     // That something was changed stays, about whom does not.
     run!(tx, "UPDATE audit SET subject = $2, detail = '' WHERE subject = $1", who.key, who.mark())?;
+    const QUOTED: &str =
+        "UPDATE audit SET detail = '' WHERE detail <> '' AND lower(detail) LIKE $1 ESCAPE '!'";
+    for key in [who.key.to_owned(), who.ascii()] {
+        let plain = key.replace('!', "!!").replace('%', "!%").replace('_', "!_");
+        run!(tx, QUOTED, format!("%{plain}%"))?;
+    }
     Ok(())
 }
 
@@ -248,7 +266,7 @@ impl Wiped {
 ///
 /// # Errors
 /// When the database fails.
-pub(super) async fn empty(tx: &mut Tx, inbound: i64, whole: bool) -> Result<i64, StoreError> {
+pub async fn empty(tx: &mut Tx, inbound: i64, whole: bool) -> Result<i64, StoreError> {
     const SIZE: &str = "SELECT CAST(length(raw) AS BIGINT) FROM inbound WHERE id = $1";
     const EMPTY: &str = "UPDATE inbound SET raw = $2, envelope_from = NULL, \
         emptied_at = coalesce(emptied_at, received_at) WHERE id = $1";
@@ -300,43 +318,6 @@ pub async fn conversations(tx: &mut Tx, who: &Erasing<'_>) -> Result<u64, StoreE
         run!(tx, POST, *post)?;
     }
     Ok((found.len() + elsewhere.len()) as u64)
-}
-
-/// Whether an address with one of these marks was erased.
-///
-/// # Errors
-/// When the database fails.
-pub async fn is_erased(tx: &mut Tx, marks: &[String]) -> Result<bool, StoreError> {
-    const SQL: &str = "SELECT address_key FROM suppressions WHERE address_key = $1";
-    for mark in marks {
-        if row!(tx, (String,), SQL, mark.as_str())?.is_some() {
-            return Ok(true);
-        }
-    }
-    Ok(false)
-}
-
-/// Lets somebody be who was erased. Answers whether they were.
-///
-/// # Errors
-/// When the database fails.
-pub async fn lift(tx: &mut Tx, marks: &[String]) -> Result<bool, StoreError> {
-    let mut lifted = 0;
-    for mark in marks {
-        lifted += run!(tx, "DELETE FROM suppressions WHERE address_key = $1", mark.as_str())?;
-    }
-    Ok(lifted > 0)
-}
-
-/// Whether anybody ever was.
-///
-/// # Errors
-/// When the database fails.
-pub async fn any(tx: &mut Tx) -> Result<bool, StoreError> {
-    // `;` is the character behind `:`.
-    const SQL: &str = "SELECT CAST(1 AS BIGINT) WHERE EXISTS (SELECT 1 FROM suppressions \
-        WHERE address_key >= 'erased:' AND address_key < 'erased;')";
-    Ok(row!(tx, (i64,), SQL)?.is_some())
 }
 
 /// Whether anything is known about an address that is no subscriber's.

@@ -20,6 +20,8 @@ pub mod dossier;
 pub mod editions;
 pub mod editor_words;
 pub mod erasure;
+pub mod erasures;
+pub mod former_addresses;
 pub mod inbound;
 pub mod lanes;
 pub mod mailboxes;

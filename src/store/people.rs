@@ -151,7 +151,7 @@ async fn consent_for(
 /// When the database fails.
 pub async fn update(tx: &mut Tx, person: &Subscriber, now: Timestamp) -> Result<(), StoreError> {
     const SQL: &str = "UPDATE subscribers SET name = $2, tier = $3, timezone = $4, language = $5, \
-        term_started_at = $6, term_ends_at = $7, status = $8, updated_at = $9 WHERE id = $1";
+        term_started_at = $6, term_ends_at = $7, status = $8, updated_at = $9 WHERE id = $1 AND address <> ''";
     run!(
         tx,
         SQL,
@@ -205,8 +205,7 @@ pub async fn activate(
     (source, text): (&str, &str),
     now: Timestamp,
 ) -> Result<bool, StoreError> {
-    const STATUS: &str =
-        "UPDATE subscribers SET status = 'active', updated_at = $2 WHERE id = $1 AND status <> 'active'";
+    const STATUS: &str = "UPDATE subscribers SET status = 'active', updated_at = $2 WHERE id = $1 AND status <> 'active' AND address <> ''";
     const LIFT: &str = "DELETE FROM suppressions WHERE reason = 'unsubscribed' \
         AND address_key = (SELECT s.address_key FROM subscribers s WHERE s.id = $1)";
     const CONSENT: &str = "INSERT INTO consents (subscriber_id, at, source, text) VALUES ($1, $2, $3, $4)";
@@ -228,7 +227,8 @@ pub async fn pause(
     until: Option<Timestamp>,
     now: Timestamp,
 ) -> Result<(), StoreError> {
-    const SQL: &str = "UPDATE subscribers SET paused_until = $2, updated_at = $3 WHERE id = $1";
+    const SQL: &str =
+        "UPDATE subscribers SET paused_until = $2, updated_at = $3 WHERE id = $1 AND address <> ''";
     run!(tx, SQL, subscriber, until.map(Timestamp::millis), now.millis())?;
     Ok(())
 }
@@ -243,7 +243,17 @@ pub async fn paused_until(tx: &mut Tx, subscriber: i64) -> Result<Option<Timesta
     Ok(found.and_then(|(until,)| until).map(Timestamp))
 }
 
-/// Gives a person another address. Answers whether nobody had it.
+/// Keeps a person as they are until the end of the transaction: whoever changes or erases them waits. Answers whether there is a
+/// person; who was erased or never confirmed has left a row without one.
+///
+/// # Errors
+/// When the database fails.
+pub async fn hold(tx: &mut Tx, subscriber: i64) -> Result<bool, StoreError> {
+    const SQL: &str = "UPDATE subscribers SET updated_at = updated_at WHERE id = $1 AND address <> ''";
+    Ok(run!(tx, SQL, subscriber)? > 0)
+}
+
+/// Gives a person another address; the one that they had is remembered as theirs. Answers whether nobody had it.
 ///
 /// # Errors
 /// When the database fails.
@@ -253,9 +263,16 @@ pub async fn move_to(
     address: &Address,
     now: Timestamp,
 ) -> Result<bool, StoreError> {
-    const SQL: &str = "UPDATE subscribers SET address = $2, address_key = $3, updated_at = $4 WHERE id = $1 \
+    const LEFT: &str = "INSERT INTO former_addresses (subscriber_id, address_key, left_at) \
+        SELECT id, address_key, CAST($2 AS BIGINT) FROM subscribers WHERE id = $1 AND address <> '' \
+        ON CONFLICT (subscriber_id, address_key) DO UPDATE SET left_at = excluded.left_at";
+    const SQL: &str = "UPDATE subscribers SET address = $2, address_key = $3, updated_at = $4 WHERE id = $1 AND address <> '' \
         AND NOT EXISTS (SELECT 1 FROM subscribers o WHERE o.address_key = $3 AND o.id <> $1)";
+    const BACK: &str = "DELETE FROM former_addresses WHERE subscriber_id = $1 \
+        AND address_key = (SELECT s.address_key FROM subscribers s WHERE s.id = $1)";
+    run!(tx, LEFT, subscriber, now.millis())?;
     let moved = run!(tx, SQL, subscriber, address.as_str(), address.key(), now.millis())? > 0;
+    run!(tx, BACK, subscriber)?;
     if moved {
         super::bounces::forgive(tx, subscriber).await?;
     }
@@ -438,7 +455,7 @@ pub async fn set_tier(
     now: Timestamp,
 ) -> Result<(), StoreError> {
     const SQL: &str = "UPDATE subscribers SET tier = $2, term_started_at = $3, term_ends_at = $4, updated_at = $5 \
-        WHERE id = $1";
+        WHERE id = $1 AND address <> ''";
     let (starts, ends) = (term.0.map(Timestamp::millis), term.1.map(Timestamp::millis));
     run!(tx, SQL, subscriber, tier.as_str(), starts, ends, now.millis())?;
     Ok(())

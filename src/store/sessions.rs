@@ -5,6 +5,9 @@ use super::{StoreError, Tx};
 use crate::domain::sign_in::{Account, Links, Place};
 use crate::runtime::Timestamp;
 
+/// In place of where a question came from: whoever asked had a link of a mail to the person.
+pub const HOLDER: &str = "holder";
+
 /// Rows that are deleted at a time.
 const CHUNK: i64 = 500;
 
@@ -14,6 +17,8 @@ pub struct NewSignIn<'a> {
     pub hash: &'a str,
     /// Keyed hash of the address.
     pub fingerprint: &'a str,
+    /// Keyed hash of the address and of where the question came from, or [`HOLDER`].
+    pub asker: &'a str,
     /// `None`: no mail is sent, and the link opens nothing.
     pub account: Option<&'a Account>,
     pub back: &'a str,
@@ -51,29 +56,31 @@ fn account(subscriber: Option<i64>, key: Option<String>) -> Option<Account> {
 /// # Errors
 /// When the database fails.
 pub async fn ask(tx: &mut Tx, new: &NewSignIn<'_>, now: Timestamp) -> Result<(), StoreError> {
-    const SQL: &str = "INSERT INTO sign_ins (hash, fingerprint, subscriber_id, address_key, back, asked_at, expires_at) \
-        VALUES ($1, $2, $3, $4, $5, $6, $7)";
+    const SQL: &str = "INSERT INTO sign_ins (hash, fingerprint, subscriber_id, address_key, back, asked_at, expires_at, \
+        asker) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)";
     let (subscriber, key) = columns(new.account);
     let (asked, expires) = (now.millis(), new.expires_at.millis());
-    run!(tx, SQL, new.hash, new.fingerprint, subscriber, key, new.back, asked, expires)?;
+    run!(tx, SQL, new.hash, new.fingerprint, subscriber, key, new.back, asked, expires, new.asker)?;
     Ok(())
 }
 
-/// The links that an address was sent, under each of our keys.
+/// The links that an address was sent in the last day. `hashes`: under each of our keys, the address and the asker.
 ///
 /// # Errors
 /// When the database fails.
-pub async fn links(tx: &mut Tx, fingerprints: &[String], now: Timestamp) -> Result<Links, StoreError> {
-    const SQL: &str = "SELECT count(*), \
-            CAST(coalesce(sum(CASE WHEN used_at IS NULL AND expires_at > $2 THEN 1 ELSE 0 END), 0) AS BIGINT) \
-        FROM sign_ins WHERE fingerprint = $1 AND asked_at > $3 \
+pub async fn links(tx: &mut Tx, hashes: &[(String, String)], now: Timestamp) -> Result<Links, StoreError> {
+    const SQL: &str = "SELECT \
+            count(CASE WHEN asker = $2 AND used_at IS NULL AND expires_at > $3 THEN 1 END), \
+            count(CASE WHEN asker = $2 THEN 1 END), count(CASE WHEN asker <> 'holder' THEN 1 END) \
+        FROM sign_ins WHERE fingerprint = $1 AND asked_at > $4 \
             AND (subscriber_id IS NOT NULL OR address_key IS NOT NULL)";
     let mut links = Links::default();
-    for fingerprint in fingerprints {
-        let day_ago = now.millis() - 86_400_000;
-        let found = row!(tx, (i64, i64), SQL, fingerprint.as_str(), now.millis(), day_ago)?;
-        let (today, open) = found.unwrap_or_default();
-        links = Links { open: links.open + open, today: links.today + today };
+    let day_ago = now.millis() - 86_400_000;
+    for (fingerprint, asker) in hashes {
+        let found =
+            row!(tx, (i64, i64, i64), SQL, fingerprint.as_str(), asker.as_str(), now.millis(), day_ago)?;
+        let (open, here, all) = found.unwrap_or_default();
+        links = Links { open: links.open + open, here: links.here + here, all: links.all + all };
     }
     Ok(links)
 }

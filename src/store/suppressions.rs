@@ -29,7 +29,12 @@ pub async fn add(
 ) -> Result<bool, StoreError> {
     const SQL: &str = "INSERT INTO suppressions (address_key, reason, at, source) VALUES ($1, $2, $3, $4) \
         ON CONFLICT (address_key) DO NOTHING";
-    Ok(run!(tx, SQL, address.key(), reason.as_str(), now.millis(), source)? > 0)
+    let key = address.key();
+    // What was erased or has expired leaves something that is no address.
+    if !key.contains('@') {
+        return Ok(false);
+    }
+    Ok(run!(tx, SQL, key, reason.as_str(), now.millis(), source)? > 0)
 }
 
 /// Takes an address off the list. Answers whether it was on it.

@@ -82,7 +82,8 @@ pub async fn named(tx: &mut Tx, facts: &Facts) -> Result<Option<Mailed>, StoreEr
 /// What the report comes to for that mail.
 pub fn finding(facts: &Facts, mailed: Option<&Mailed>, rules: &ReplyRules) -> Option<Finding> {
     let (report, mailed) = (facts.bounce.as_ref()?, mailed?);
-    let evidence = Evidence { by_envelope: facts.is_by_envelope(), address: Some(&mailed.address_key) };
+    let address = Some(mailed.address_key.as_str()).filter(|_| !mailed.is_nobodys());
+    let evidence = Evidence { by_envelope: facts.is_by_envelope(), address };
     Some(bounce::judge(report, evidence, rules))
 }
 
@@ -102,11 +103,14 @@ pub(super) async fn came_back(
         Some(subscriber) => bounces::took_before(tx, subscriber, mailed.id).await?,
         None => false,
     };
+    // The edition and the lane still count what came back of somebody who was erased; what their server said is theirs.
+    let unsaid = mailed.is_nobodys().then(|| Bounce { said: String::new(), ..bounce.clone() });
+    let bounce = unsaid.as_ref().unwrap_or(bounce);
     let entered = bounces::enter(tx, mailed, (reported.inbound, known), bounce, now).await?;
     if entered == Entered::Known {
         return Ok(mailed.thread_id);
     }
-    if mailed.kind == DeliveryKind::Answer.as_str() {
+    if mailed.kind == DeliveryKind::Answer.as_str() && !mailed.is_nobodys() {
         reported.lost = Some((mailed.id, format!("{} {}", bounce.status, bounce.said).trim().to_owned()));
     }
     let source = format!("inbound {}: {} {}", reported.inbound, bounce.status, bounce.reason);

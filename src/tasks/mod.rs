@@ -1,6 +1,7 @@
 //! Layer 4: the order of steps. Each worker is one public `step`; the loop around it is a few lines.
 
 mod acknowledge;
+mod aftermath;
 pub mod alarm;
 pub mod answer;
 pub mod backup;
@@ -25,6 +26,7 @@ pub mod mailbox;
 pub mod maildir;
 pub mod marks;
 pub mod measure;
+mod moving;
 pub mod notice;
 pub mod people;
 pub mod proof;

@@ -18,7 +18,7 @@ use crate::domain::subscriber::{ImportRow, Subscriber, SubscriberStatus};
 use crate::import::Skipped;
 use crate::mail::token::Keyring;
 use crate::runtime::Timestamp;
-use crate::store::{Dialect, Store, StoreError, Tx, audit, erasure, people};
+use crate::store::{Dialect, Store, StoreError, Tx, audit, erasures, people};
 
 use super::evidence;
 
@@ -188,7 +188,7 @@ async fn write(
     report: &mut ImportReport,
 ) -> Result<(), StoreError> {
     let mut tx = if options.dry_run { store.read().await? } else { store.write().await? };
-    let chunk = match erasure::any(&mut tx).await? {
+    let chunk = match erasures::any(&mut tx).await? {
         true => Cow::Owned(without_erased(&mut tx, chunk, options.keyring, report).await?),
         false => Cow::Borrowed(chunk),
     };

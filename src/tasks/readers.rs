@@ -2,8 +2,7 @@
 //! door it came through; the mails leave through the ordinary queue.
 //!
 //! Asking to join costs the same whatever is known about the address: one mail is rendered and one transaction written, also
-//! when nothing is sent (W210).
-//! Known gap: a person cannot move to an address that the store knows as somebody else's, themselves before they left included.
+//! when nothing is sent (W210). Whoever is written about is held first: an erasing comes before or after, never between.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -21,27 +20,22 @@ use crate::domain::delivery::DeliveryKind;
 use crate::domain::joining::{self, Asked, CONSENT, Confirmed, JoinMail, RequestKind};
 use crate::domain::problem::Problem;
 use crate::domain::settings::Settings;
-use crate::domain::sign_in::Account;
 use crate::domain::subscriber::{Subscriber, SubscriberStatus};
 use crate::domain::suppression::SuppressionReason;
 use crate::domain::token::{Purpose, Subject};
 use crate::mail::compose::Frame;
 use crate::mail::token::Keyring;
-use crate::render::{
-    AddressToldInput, ConfirmInput, KnownInput, WelcomeInput, render_address, render_address_told,
-    render_confirm, render_known, render_welcome,
-};
+use crate::render::{ConfirmInput, KnownInput, WelcomeInput, render_confirm, render_known, render_welcome};
 use crate::runtime::{Masked, Timestamp};
 use crate::store::deliveries::{self, DeskMail};
-use crate::store::people::Evidence;
 use crate::store::requests::{self, NewRequest, Request};
-use crate::store::{Store, StoreError, Tx, bodies, erasure, people, sessions, suppressions};
+use crate::store::{Store, StoreError, Tx, bodies, erasures, people, suppressions};
 
-const WEBSITE: &str = "website";
+pub(super) const WEBSITE: &str = "website";
 
 /// How dates read in mails.
-const AT: &str = "%-d %B at %H:%M";
-const DAY: &str = "%-d %B %Y";
+pub(super) const AT: &str = "%-d %B at %H:%M";
+pub(super) const DAY: &str = "%-d %B %Y";
 
 /// Everything that these steps need.
 #[derive(Clone)]
@@ -123,7 +117,10 @@ impl Readers {
             self.alarms.raise(AlarmCause::JoinFlood, "", &text, now);
             return Ok(Asked::Later);
         }
-        let person = people::by_key(tx, &key).await?;
+        let person = match people::by_key(tx, &key).await? {
+            Some(person) if people::hold(tx, person.id).await? => Some(person),
+            _ => None,
+        };
         let suppression = self.suppression(tx, ask.address).await?;
         let mail = joining::join_mail(person.as_ref().map(|person| person.status), suppression, &asks);
         match (mail, person) {
@@ -165,55 +162,6 @@ impl Readers {
         self.queue(tx, content, (DeliveryKind::Confirm, To::Person(subscriber)), &body, now).await
     }
 
-    /// A person wants their mails at another address: that address is asked. What the page says tells nothing about it.
-    ///
-    /// # Errors
-    /// When the database fails or the mail cannot be rendered.
-    pub async fn ask_to_move(
-        &self,
-        subscriber: i64,
-        address: &Address,
-        from: IpAddr,
-        now: Timestamp,
-    ) -> Result<Asked, EffectProblem> {
-        let content = self.shelf.get();
-        let fingerprints = self.keyring.fingerprints(&address.key());
-        let mut tx = self.store.write().await?;
-        let asks = requests::asks(&mut tx, &fingerprints, now).await?;
-        let taken = people::by_key(&mut tx, &address.key()).await?.is_some();
-        let suppressed = self.suppression(&mut tx, address).await?.is_some();
-        let free = !taken && !suppressed && !asks.is_spent() && !asks.is_flood();
-        if free {
-            let request = NewRequest {
-                kind: RequestKind::Address,
-                subscriber,
-                address,
-                asked: &format!("asked on the preferences page at {} from {from}", now.rfc3339()),
-                expires_at: later(now, joining::PENDING_FOR),
-            };
-            let id = requests::enter(&mut tx, &request, now).await?;
-            let confirm = self.confirm_link(id, address);
-            let publication = &content.publication;
-            let input = ConfirmInput {
-                publication,
-                support: &content.support,
-                address: address.as_str(),
-                asked_at: &publication.date(now, AT),
-                asked_where: "",
-                gets: "",
-                expires: &publication.date(request.expires_at, DAY),
-                confirm: &confirm,
-            };
-            let body = render_address(&content.templates, &input).map_err(unprintable)?;
-            let to = To::Address(address.as_str());
-            self.queue(&mut tx, &content, (DeliveryKind::Confirm, to), &body, now).await?;
-        }
-        requests::note_ask(&mut tx, &fingerprints[0], free, now).await?;
-        tx.commit().await?;
-        self.wake.notify_waiters();
-        Ok(Asked::Noted)
-    }
-
     /// Somebody pressed the button of a confirmation. The link counts for the address that it was mailed to.
     ///
     /// # Errors
@@ -225,15 +173,19 @@ impl Readers {
         now: Timestamp,
     ) -> Result<Confirmed, EffectProblem> {
         let mut tx = self.store.write().await?;
-        let request = requests::by_id(&mut tx, link.row).await?;
-        let theirs = request.filter(|request| Keyring::binding(&request.address.key()) == link.second);
-        let Some(request) = theirs else { return Ok(Confirmed::Gone) };
-        let done = match request.kind {
-            RequestKind::Join => Confirmed::Joined,
-            RequestKind::Address => Confirmed::Moved,
-        };
+        let is_theirs = |request: &Request| Keyring::binding(&request.address.key()) == link.second;
+        let asked = requests::by_id(&mut tx, link.row).await?.filter(is_theirs);
+        let Some(asked) = asked else { return Ok(Confirmed::Gone) };
+        if !people::hold(&mut tx, asked.subscriber).await? {
+            return Ok(Confirmed::Gone);
+        }
+        // Read again: whoever pressed at the same moment is done by now.
+        let Some(request) = requests::by_id(&mut tx, asked.id).await? else { return Ok(Confirmed::Gone) };
         if request.confirmed_at.is_some() {
-            return Ok(done);
+            let person = people::by_id(&mut tx, request.subscriber).await?;
+            let suppression = self.suppression(&mut tx, &request.address).await?;
+            let person = person.as_ref().map(|person| (person.status, &person.address));
+            return Ok(joining::standing(request.kind, &request.address, person, suppression));
         }
         if !requests::confirm(&mut tx, request.id, now).await? {
             return Ok(Confirmed::Gone);
@@ -285,38 +237,6 @@ impl Readers {
         Ok(Confirmed::Joined)
     }
 
-    async fn move_now(
-        &self,
-        tx: &mut Tx,
-        request: &Request,
-        evidence: &str,
-        now: Timestamp,
-    ) -> Result<Confirmed, EffectProblem> {
-        let Some(person) = people::by_id(tx, request.subscriber).await? else { return Ok(Confirmed::Gone) };
-        let suppressed = self.suppression(tx, &request.address).await?.is_some();
-        if suppressed || !people::move_to(tx, person.id, &request.address, now).await? {
-            return Ok(Confirmed::Taken);
-        }
-        // Whoever reads the old mailbox is out.
-        sessions::close_all(tx, &Account::Subscriber(person.id)).await?;
-        let key = request.address.key();
-        let text = format!("the address was changed: {evidence}");
-        let line = Evidence { key: &key, at: now, source: WEBSITE, text: &text };
-        people::add_evidence(tx, &[line]).await?;
-        let content = self.shelf.get();
-        let input = AddressToldInput {
-            publication: &content.publication,
-            support: &content.support,
-            name: &person.name,
-            old: person.address.as_str(),
-            new: &Masked(request.address.as_str()).to_string(),
-        };
-        let body = render_address_told(&content.templates, &input).map_err(unprintable)?;
-        let to = To::Address(person.address.as_str());
-        self.queue(tx, &content, (DeliveryKind::Notice, to), &body, now).await?;
-        Ok(Confirmed::Moved)
-    }
-
     /// Takes back a leaving of the last hour. Answers whether it could be taken back.
     ///
     /// # Errors
@@ -328,6 +248,9 @@ impl Readers {
         now: Timestamp,
     ) -> Result<bool, EffectProblem> {
         let mut tx = self.store.write().await?;
+        if !people::hold(&mut tx, subscriber).await? {
+            return Ok(false);
+        }
         let Some(person) = people::by_id(&mut tx, subscriber).await? else { return Ok(false) };
         let suppression = suppressions::of(&mut tx, &person.address).await?;
         if !joining::may_undo(suppression.map(|found| (found.reason, found.at)), now) {
@@ -351,6 +274,9 @@ impl Readers {
         now: Timestamp,
     ) -> Result<(), EffectProblem> {
         let mut tx = self.store.write().await?;
+        if !people::hold(&mut tx, subscriber).await? {
+            return Ok(());
+        }
         let Some(mut person) = people::by_id(&mut tx, subscriber).await? else { return Ok(()) };
         name.clone_into(&mut person.name);
         people::update(&mut tx, &person, now).await?;
@@ -374,12 +300,12 @@ impl Readers {
     }
 
     /// Why an address must not be mailed, one that was erased included.
-    async fn suppression(
+    pub(super) async fn suppression(
         &self,
         tx: &mut Tx,
         address: &Address,
     ) -> Result<Option<SuppressionReason>, StoreError> {
-        if erasure::is_erased(tx, &self.keyring.erased_marks(&address.key())).await? {
+        if erasures::is_erased(tx, &self.keyring.erased_marks(&address.key())).await? {
             return Ok(Some(SuppressionReason::Erased));
         }
         Ok(suppressions::of(tx, address).await?.map(|found| found.reason))
@@ -418,7 +344,7 @@ impl Readers {
         render_known(&content.templates, &input).map_err(unprintable)
     }
 
-    fn confirm_link(&self, request: i64, address: &Address) -> String {
+    pub(super) fn confirm_link(&self, request: i64, address: &Address) -> String {
         let second = Keyring::binding(&address.key());
         let token = self.keyring.mint(Subject { purpose: Purpose::Confirm, row: request, second });
         format!("{}/c/{token}", self.shelf.get().publication.url)
@@ -429,7 +355,7 @@ impl Readers {
         format!("{}/{path}/{token}", self.shelf.get().publication.url)
     }
 
-    async fn queue(
+    pub(super) async fn queue(
         &self,
         tx: &mut Tx,
         content: &Content,

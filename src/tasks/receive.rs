@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use tokio::sync::Notify;
 
+use super::aftermath::{self, Bearing};
 use super::bounces::{self, Reported, Told};
 use super::marks::Marks;
 use super::readers::{JoinAsk, JoinDoor, Readers};
@@ -160,11 +161,24 @@ impl Receiver {
         };
         let mut reported =
             Reported { inbound: waiting.id, facts: &facts, mailed, lost: None, told: Told::default() };
-        let thread = self.effects(&mut tx, verdict, message, &mut reported, now).await?;
+        let received_at = Timestamp(waiting.received_at);
+        let bearing = aftermath::bearing(&mut tx, &self.keyring, &facts, from.as_ref(), received_at).await?;
+        let thread = match bearing {
+            Bearing::Overtaken => None,
+            _ => self.effects(&mut tx, verdict, message, &mut reported, now).await?,
+        };
+        let wiped = aftermath::is_wiped(&mut tx, bearing, verdict, thread).await?;
+        let reason = if wiped { aftermath::WHY.to_owned() } else { reason };
         if !inbound::done(&mut tx, waiting.id, verdict, &reason, thread).await? {
             return Ok(verdict);
         }
+        if wiped {
+            aftermath::wipe(&mut tx, waiting.id).await?;
+        }
         tx.commit().await?;
+        if wiped {
+            aftermath::clear_log(&self.store).await;
+        }
         reported.told.tell(&self.readers.alarms, now);
         let from = from.as_ref().map_or("", |from| from.address.as_str());
         tracing::info!(inbound = waiting.id, verdict = verdict.as_str(), reason = %MaskedText(&reason), thread, from = %Masked(from), "received");

@@ -27,6 +27,7 @@ pub struct Thrown {
     pub messages: u64,
     pub attempts: u64,
     pub replies: u64,
+    pub bounces: u64,
     pub audit: u64,
     pub networks: u64,
     pub sign_ins: u64,
@@ -73,12 +74,14 @@ impl Retention {
         if let Some(before) = before(ages.replies) {
             thrown.attempts = self.one(async |tx| retention::attempts(tx, before).await).await?;
             thrown.replies = self.one(async |tx| retention::replies(tx, before).await).await?;
+            thrown.replies += self.one(async |tx| retention::late_replies(tx, before).await).await?;
+            thrown.bounces = self.one(async |tx| retention::bounces(tx, before).await).await?;
         }
         if let Some(before) = before(ages.audit) {
             thrown.audit = self.one(async |tx| retention::audit(tx, before).await).await?;
         }
         if let Some(before) = before(ages.networks) {
-            thrown.networks = self.one(async |tx| retention::networks(tx, before).await).await?;
+            thrown.networks = self.one(async |tx| retention::networks(tx, before, now).await).await?;
         }
         thrown.sign_ins = self.one(async |tx| sessions::expire(tx, now).await).await?;
         Ok(thrown)
@@ -90,9 +93,7 @@ impl Retention {
     ) -> Result<u64, StoreError> {
         let mut tx = self.store.write().await?;
         let rows = piece(&mut tx).await?;
-        if rows > 0 {
-            tx.commit().await?;
-        }
+        tx.commit().await?;
         Ok(rows)
     }
 

@@ -4,15 +4,17 @@
 //! A private page asks [`SignIn::session`] with what the cookie holds and gets who that is now: a member of staff who has left, an
 //! editor who is no longer named and a person who was erased are out at once, whatever the cookie says. In `web` the extractor
 //! `Signed` does it for a page; see `web/sign_in.rs`.
-//! What asking answers, writes and costs is the same for every address (W210).
+//! What asking answers, writes and costs is the same for every address (W210). Where a question came from is kept for a day, as a
+//! keyed hash together with the address.
 
 use super::content::Content;
 use super::frames;
 use super::readers::{Readers, To, later, queue, unprintable};
 use super::receive::EffectProblem;
 use crate::domain::address::Address;
+use crate::domain::body::Body;
 use crate::domain::delivery::DeliveryKind;
-use crate::domain::sign_in::{self, Account, Opened, Place, Session, Who};
+use crate::domain::sign_in::{self, Account, Opened, Place, Session, Who, Wish};
 use crate::domain::subscriber::SubscriberStatus;
 use crate::domain::suppression::SuppressionReason;
 use crate::mail::secret::Secret;
@@ -33,18 +35,13 @@ struct Addressee {
 }
 
 impl SignIn {
-    /// Mails a link to this address, if somebody has it who may sign in there.
+    /// Mails a link to the address, if somebody has it who may sign in there.
     ///
     /// # Errors
     /// When the database fails or the mail cannot be rendered.
-    pub async fn ask(
-        &self,
-        place: Place,
-        address: &Address,
-        back: &str,
-        now: Timestamp,
-    ) -> Result<(), EffectProblem> {
+    pub async fn ask(&self, wish: &Wish, now: Timestamp) -> Result<(), EffectProblem> {
         let readers = &self.0;
+        let (place, address) = (wish.place, &wish.address);
         let content = readers.shelf.get();
         let secret = random()?;
         let expires_at = later(now, sign_in::LINK_FOR);
@@ -59,36 +56,60 @@ impl SignIn {
         };
         // Rendered for everybody, so that the answer takes as long.
         let body = render_sign_in(&content.templates, &input).map_err(unprintable)?;
-        let fingerprints = readers.keyring.fingerprints(&address.key());
         let mut tx = readers.store.write().await?;
-        let links = sessions::links(&mut tx, &fingerprints, now).await?;
-        let addressee = addressee(&mut tx, place, address, &content).await?.filter(|_| links.may_send());
+        let addressee = addressee(&mut tx, place, address, &content).await?;
+        let account = addressee.as_ref().map(|found| &found.account);
+        let holds = wish.holds.is_some_and(|id| account == Some(&Account::Subscriber(id)));
+        let hashes = self.hashes(wish, holds);
+        let links = sessions::links(&mut tx, &hashes, now).await?;
+        let addressee = addressee.filter(|_| links.may_send(holds));
         let new = NewSignIn {
             hash: &secret.hash(),
-            fingerprint: &fingerprints[0],
+            fingerprint: &hashes[0].0,
+            asker: &hashes[0].1,
             account: addressee.as_ref().map(|found| &found.account),
-            back: sign_in::way_back(back),
+            back: sign_in::way_back(&wish.back),
             expires_at,
         };
         sessions::ask(&mut tx, &new, now).await?;
         if let Some(found) = &addressee {
-            let (to, frame) = match (&found.account, found.staff) {
-                (Account::Subscriber(id), _) => {
-                    (To::Person(*id), frames::reader(&readers.settings, publication))
-                }
-                (Account::House(_), Some(id)) => {
-                    (To::Staff(id, address.as_str()), frames::notice(&readers.settings, publication))
-                }
-                (Account::House(_), None) => {
-                    (To::Address(address.as_str()), frames::report(&readers.settings, publication, 0))
-                }
-            };
-            queue(&mut tx, (DeliveryKind::SignIn, to), (&frame, &body), now).await?;
+            self.mail(&mut tx, (found, address), &body, now).await?;
         }
         tx.commit().await?;
         readers.wake.notify_waiters();
         tracing::info!(to = %Masked(address.as_str()), ?place, mailed = addressee.is_some(), "somebody asked to sign in");
         Ok(())
+    }
+
+    async fn mail(
+        &self,
+        tx: &mut Tx,
+        (found, address): (&Addressee, &Address),
+        body: &Body,
+        now: Timestamp,
+    ) -> Result<(), EffectProblem> {
+        let readers = &self.0;
+        let content = readers.shelf.get();
+        let publication = &content.publication;
+        let (to, frame) = match (&found.account, found.staff) {
+            (Account::Subscriber(id), _) => (To::Person(*id), frames::reader(&readers.settings, publication)),
+            (Account::House(_), Some(id)) => {
+                (To::Staff(id, address.as_str()), frames::notice(&readers.settings, publication))
+            }
+            (Account::House(_), None) => {
+                (To::Address(address.as_str()), frames::report(&readers.settings, publication, 0))
+            }
+        };
+        queue(tx, (DeliveryKind::SignIn, to), (&frame, body), now).await
+    }
+
+    /// What the address and the asker are counted by, under each of our keys.
+    fn hashes(&self, wish: &Wish, holds: bool) -> Vec<(String, String)> {
+        let keyring = &self.0.keyring;
+        let key = wish.address.key();
+        let askers = keyring.fingerprints(&format!("{:?} asks for {key}", wish.network()));
+        let asker = |asker| if holds { sessions::HOLDER.to_owned() } else { asker };
+        keyring.fingerprints(&key).into_iter().zip(askers.into_iter().map(asker)).collect()
     }
 
     /// Whom a link lets in that still works there. Looking uses nothing up.
@@ -226,7 +247,13 @@ async fn addressee(
         Place::Public => {
             let person = people::by_key(tx, &key).await?;
             let person = person.filter(|person| person.status != SubscriberStatus::Pending);
-            Ok(person.map(|person| Addressee { account: Account::Subscriber(person.id), staff: None }))
+            Ok(match person {
+                // An erasing comes before or after.
+                Some(person) if people::hold(tx, person.id).await? => {
+                    Some(Addressee { account: Account::Subscriber(person.id), staff: None })
+                }
+                _ => None,
+            })
         }
         Place::Private => {
             let staff = staff::by_key(tx, &key).await?.map(|member| member.id);

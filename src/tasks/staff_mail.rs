@@ -68,6 +68,7 @@ impl Desk {
         let mail = Mail { member, thread: &thread, message, now };
         match verdict {
             Verdict::StaffReply if self.is_new(tx, &mail).await? => self.obey(tx, &mail).await?,
+            Verdict::InternalNote if thread.address.is_empty() => self.of_nobody(tx, &mail).await?,
             Verdict::InternalNote if self.is_new(tx, &mail).await? => {
                 self.note(tx, &mail, &trim::trim(&message.parsed.text).shown).await?;
                 if message.token.is_some_and(|token| token.purpose == Purpose::Staff) {
@@ -147,10 +148,14 @@ impl Desk {
         self.tell(tx, who_is(mail), told, mail.now).await
     }
 
+    /// The person was erased: the notices about them are wiped as well, and nothing new is kept.
+    async fn of_nobody(&self, tx: &mut Tx, mail: &Mail<'_>) -> Result<(), EffectProblem> {
+        self.come_back(tx, mail, &Refusal::Erased.to_string(), "").await
+    }
+
     async fn obey(&self, tx: &mut Tx, mail: &Mail<'_>) -> Result<(), EffectProblem> {
         if mail.thread.address.is_empty() {
-            // The notices about them are wiped as well, and cannot be read.
-            return self.come_back(tx, mail, &Refusal::Erased.to_string(), "").await;
+            return self.of_nobody(tx, mail).await;
         }
         let parsed = mail.message.parsed;
         let (seen, notice) = self.told_of(tx, mail).await?.unwrap_or_default();
@@ -343,6 +348,10 @@ impl Desk {
         };
         let Some((post, body)) = found else { return Ok(None) };
         let (_, body) = bodies::by_id(tx, body).await?;
+        if bodies::is_emptied(&body) {
+            // Too old to be kept: then nothing of it can be told from their own words.
+            return Ok(Some((post, String::new())));
+        }
         let body: crate::domain::body::Body =
             serde_json::from_str(&body).map_err(|error| EffectProblem::Message(error.to_string()))?;
         Ok(Some((post, crate::domain::body::fill(&body.text, &Default::default()))))

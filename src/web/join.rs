@@ -14,7 +14,7 @@ use super::form;
 use super::leave::refused;
 use super::public::{Client, Site, masked};
 use crate::domain::address::Address;
-use crate::domain::joining::{Asked, CONSENT, Confirmed, RequestKind};
+use crate::domain::joining::{self, Asked, CONSENT, Confirmed, RequestKind};
 use crate::domain::token::Purpose;
 use crate::mail::token::Keyring;
 use crate::store::requests;
@@ -107,10 +107,14 @@ pub(super) async fn confirmation(State(site): State<Site>, Path(token): Path<Str
     let Some(request) = open else { return site.gone() };
     let address = masked(&request.address);
     if request.confirmed_at.is_some() {
-        return confirmed(
-            &site,
-            if request.kind == RequestKind::Join { Confirmed::Joined } else { Confirmed::Moved },
-        );
+        let reader = match site.reader(request.subscriber).await {
+            Ok(reader) => reader,
+            Err(later) => return later,
+        };
+        let person = reader.as_ref().map(|reader| (reader.person.status, &reader.person.address));
+        let suppression = reader.as_ref().and_then(|reader| reader.suppression.as_ref());
+        let suppression = suppression.map(|found| found.reason);
+        return confirmed(&site, joining::standing(request.kind, &request.address, person, suppression));
     }
     let content = site.shown();
     let name = &content.publication().name;
@@ -167,6 +171,21 @@ fn confirmed(site: &Site, done: Confirmed) -> Response {
         Confirmed::Taken => json!({
             "title": "This address cannot be used",
             "lead": "Nothing was changed. Write to us, and a person looks into it.",
+        }),
+        Confirmed::Left => json!({
+            "title": "You have left since",
+            "lead": "This link was used before. You are off the list now and get no mail from us.",
+            "link": { "href": format!("{}/join", site.base()), "label": "Subscribe again" },
+        }),
+        Confirmed::Stopped => json!({
+            "title": "Mails to this address are stopped",
+            "lead": "This link was used before. Since then mails came back, or somebody asked us not to send there.",
+            "hint": "Write to us, and a person looks into it.",
+        }),
+        Confirmed::Elsewhere => json!({
+            "title": "Your mails go to another address now",
+            "lead": "This link was used before, and the address was changed since. Nothing was changed now.",
+            "link": { "href": format!("{}/sign-in", site.base()), "label": "Sign in with the address that you have now" },
         }),
         Confirmed::Gone => return site.gone(),
     };

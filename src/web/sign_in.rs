@@ -29,7 +29,7 @@ use super::leave::refused;
 use super::public::{Away, Client, done, masked};
 use crate::domain::address::Address;
 use crate::domain::allowance::{Allowance, Quota};
-use crate::domain::sign_in::{Opened, Place, Session, way_back};
+use crate::domain::sign_in::{Opened, Place, Session, Wish, way_back};
 use crate::domain::token::{Purpose, Subject};
 use crate::mail::token::Keyring;
 use crate::runtime::{Clock, Timestamp};
@@ -39,12 +39,7 @@ const ASKING: Quota = Quota { window: Duration::from_secs(3600), address: 20, ne
 
 /// The steps behind it.
 pub trait Entrance: Send + Sync {
-    fn ask(
-        self: Arc<Self>,
-        place: Place,
-        address: Address,
-        back: String,
-    ) -> BoxFuture<'static, Result<(), Away>>;
+    fn ask(self: Arc<Self>, wish: Wish) -> BoxFuture<'static, Result<(), Away>>;
     /// Whom a link lets in; looking uses nothing up.
     fn look(self: Arc<Self>, place: Place, link: String)
     -> BoxFuture<'static, Result<Option<Address>, Away>>;
@@ -113,6 +108,13 @@ impl Gate {
     fn may_ask(&self, from: IpAddr) -> bool {
         // A count is whole whatever its last writer did.
         self.asking.lock().unwrap_or_else(PoisonError::into_inner).take(from, self.now())
+    }
+
+    /// The subscriber whose own page somebody comes from: its path holds what only their mails hold.
+    fn holder(&self, back: &str) -> Option<i64> {
+        let token = back.strip_prefix("/p/").and_then(|rest| rest.split('/').next())?;
+        let subject = self.keyring.verify(token)?;
+        (subject.purpose == Purpose::Preferences).then_some(subject.row)
     }
 
     fn cookie_name(&self) -> &'static str {
@@ -213,15 +215,17 @@ async fn ask<S: Signing>(
     }
     // A robot hears what everybody hears.
     if !form.has("website") {
-        let asked = gate.ask(gate.entrance.clone().ask(gate.place, address.clone(), back)).await;
-        if asked.is_err() {
+        let holds = gate.holder(&back);
+        let wish = Wish { place: gate.place, address: address.clone(), back, from, holds };
+        if gate.ask(gate.entrance.clone().ask(wish)).await.is_err() {
             return later(&site);
         }
     }
     let fields = json!({
         "title": "Look into your mailbox",
         "lead": format!("If {} has an account here, a link is on its way to it. It works once, for 15 minutes.", masked(&address)),
-        "hint": "Nothing there after some minutes? Look into the folder for spam, and whether it is the address that your mails from us go to.",
+        "hint": "Nothing there after some minutes? Look into the folder for spam, and whether it is the address that your mails from us go to. \
+            An address gets few links a day. If others asked for yours, open the preferences by the link in any mail of ours and sign in from there: that way always works.",
     });
     site.page(StatusCode::OK, "note", fields)
 }

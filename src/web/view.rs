@@ -35,17 +35,41 @@ pub(super) async fn page(State(site): State<Site>, Path(token): Path<String>) ->
         let mut tx = store.read().await?;
         let Some(viewed) = deliveries::viewed(&mut tx, row).await? else { return Ok(None) };
         let (frame, body) = bodies::by_id(&mut tx, viewed.body_id).await?;
+        if bodies::is_emptied(&body) {
+            return Ok(Some(Found::TooOld));
+        }
         let corrupt =
             |error: serde_json::Error| StoreError::Corrupt { what: "a body", why: error.to_string() };
         let frame: Frame = serde_json::from_str(&frame).map_err(corrupt)?;
         let body: Body = serde_json::from_str(&body).map_err(corrupt)?;
-        Ok(Some((viewed, frame, body)))
+        Ok(Some(Found::Whole(Box::new((viewed, frame, body)))))
     });
     match read.await {
-        Ok(Some((viewed, frame, body))) => shown(&site, row, viewed, &frame, &body),
-        Ok(None) => site.gone(),
+        // Who was erased has a row without an address.
+        Ok(Some(Found::Whole(found))) if !found.0.address.is_empty() => {
+            let (viewed, frame, body) = *found;
+            shown(&site, row, viewed, &frame, &body)
+        }
+        Ok(Some(Found::TooOld)) => too_old(&site),
+        Ok(_) => site.gone(),
         Err(later) => later,
     }
+}
+
+/// What a link of a mail leads to.
+enum Found {
+    Whole(Box<(Viewed, Frame, Body)>),
+    /// Its words are not kept any more: editions are, so it was one mail for itself.
+    TooOld,
+}
+
+fn too_old(site: &Site) -> Response {
+    let fields = json!({
+        "title": "This preview is not kept any more",
+        "lead": "Previews and test mails are thrown away after some time; the mail itself is still whole.",
+        "hint": "Whoever makes the publication sends a new one: tidings preview with --to.",
+    });
+    site.page(StatusCode::GONE, "note", fields)
 }
 
 fn shown(site: &Site, delivery: i64, viewed: Viewed, frame: &Frame, body: &Body) -> Response {

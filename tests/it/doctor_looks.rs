@@ -14,6 +14,8 @@ use tokio::net::{TcpListener, TcpStream};
 use crate::support::certificates::{Authority, Identity};
 use crate::support::daemon::{Answer, Daemon, Site};
 use crate::support::dns::NameServer;
+use crate::support::imap::{self, Held, ImapPeer};
+use crate::support::mailbox::numbered;
 use crate::support::peer::Peer;
 use crate::support::signing::pem;
 use crate::support::stores::on_every_store;
@@ -482,4 +484,74 @@ async fn w78_a_damaged_database_is_found() {
     let (_, findings, code) = clinic.examined().await;
     let storage = findings.iter().find(|check| check["key"] == "storage_damaged");
     assert!(storage.is_some_and(|check| check["status"] == "fail") && code == 1, "{findings:#?}");
+}
+
+/// Each way in which a mailbox cannot be read is one finding with its fix, and looking changes nothing in it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn w78_the_mailbox_is_logged_in_to_and_changed_in_nothing() {
+    let clinic = Clinic::open().await;
+    let mood = Arc::new(Mutex::new(""));
+    let asked = mood.clone();
+    let peer = ImapPeer::start(Held::of(&[numbered(1)]), move |_, command| {
+        let verb = command.split(' ').next().unwrap_or("");
+        match *asked.lock().unwrap() {
+            "login" if verb == "LOGIN" => imap::Do::Say(b"TAG NO [AUTHENTICATIONFAILED] no\r\n".to_vec()),
+            "mailbox" if verb == "EXAMINE" => {
+                imap::Do::Say(b"TAG NO [NONEXISTENT] no such mailbox\r\n".to_vec())
+            }
+            "folder" if verb == "STATUS" => {
+                imap::Do::Say(b"TAG NO [NONEXISTENT] no such folder\r\n".to_vec())
+            }
+            "gone" => imap::Do::Close(Vec::new()),
+            _ => imap::Do::Go,
+        }
+    })
+    .await;
+    std::fs::write(clinic.site.path().join("imap-password"), "a long secret").unwrap();
+    let mailbox = format!(
+        "[intake.imap]\nurl = \"imap://{}\"\nusername = \"support\"\npassword = {{ file = \"imap-password\" }}\n\
+         after = \"move Recorded\"\n",
+        peer.address
+    );
+    append(&clinic.site, &mailbox);
+    let (checks, findings, code) = clinic.examined().await;
+    assert_eq!((findings, code), (Vec::new(), 0));
+    let imap = checks.iter().find(|check| check["key"] == "imap").expect("it is looked at");
+    assert!(imap["found"].as_str().unwrap().contains("holds 1 messages"), "{imap}");
+    for (how, finding, fix) in [
+        ("login", ("W78", "imap_refused", "fail"), "`password`"),
+        ("mailbox", ("W78", "imap_refused", "fail"), "`mailbox`"),
+        ("folder", ("W78", "imap_no_folder", "fail"), "make the folder"),
+        ("gone", ("W78", "imap_away", "unknown"), "start the server"),
+    ] {
+        *mood.lock().unwrap() = how;
+        clinic.finds(finding, fix).await;
+    }
+    // Of the doctor's own commands; the daemon was started before the mailbox was named.
+    let harmless = ["CAPABILITY", "LOGIN", "EXAMINE", "STATUS", "LOGOUT"];
+    for command in peer.commands() {
+        assert!(harmless.iter().any(|known| command.starts_with(known)), "{command}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn w78_a_maildir_is_there_and_whole() {
+    let clinic = Clinic::open().await;
+    append(&clinic.site, "[intake.maildir]\npath = \"var/maildir\"\n");
+    let path = clinic.site.path().join("var/maildir");
+    clinic.finds(("W78", "maildir_missing", "warn"), "mkdir -p -m 700").await;
+    assert!(!path.exists(), "looking makes nothing");
+    std::fs::create_dir_all(path.join("new")).unwrap();
+    let found = clinic.finds(("W78", "maildir_missing", "warn"), "mkdir -p -m 700").await;
+    assert!(found["found"].as_str().unwrap().contains("`cur`"), "{found}");
+    std::fs::create_dir_all(path.join("cur")).unwrap();
+    std::fs::write(path.join("new/1.a"), "Subject: x\n\nx\n").unwrap();
+    let (checks, findings, _) = clinic.examined().await;
+    assert_eq!(findings, Vec::<Value>::new());
+    let maildir = checks.iter().find(|check| check["key"] == "maildir").unwrap();
+    assert!(maildir["found"].as_str().unwrap().starts_with("1 messages"), "{maildir}");
+    // A file where a folder should be.
+    std::fs::remove_dir_all(path.join("new")).unwrap();
+    std::fs::write(path.join("new"), "").unwrap();
+    clinic.finds(("W78", "maildir_refuses", "fail"), "chown").await;
 }

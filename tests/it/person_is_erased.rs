@@ -12,7 +12,6 @@ use tidings::domain::token::Purpose;
 use tidings::runtime::Timestamp;
 use tidings::store::claims::{self, ClaimRequest, Claimed};
 use tidings::store::deliveries::{self, LANE_OTHER, Settled};
-use tidings::store::erasure::{self, Erasing};
 use tidings::store::{Store, audit, bounces, dossier, editions, owners, people, suppressions};
 use tidings::tasks::erase::{Erased, Eraser, sweep};
 use tidings::tasks::people::{ImportOptions, import};
@@ -25,22 +24,21 @@ use crate::support::receiving::{Receiving, message};
 use crate::support::sending::{Sending, edition, queued_edition, subscriber};
 use crate::support::stores::{TestStore, on_every_store};
 
-const ERIKA: &str = "Erika.Muster@readers.example";
+pub const ERIKA: &str = "Erika.Muster@readers.example";
 
 /// Each is about her, and about nobody else.
 const HERS: [&str; 6] = ["erika", "Muster", "HERWORDS", "203.0.113.77", "HERANSWER", "HERREPORT"];
 
-async fn erase(front: &Front, address: &str) -> Option<Erased> {
-    let eraser = Eraser {
-        store: &front.store,
-        keyring: &front.setup.keyring,
-        addresses: &front.setup.settings.addresses,
-    };
-    eraser.erase(&Address::parse(address).unwrap(), front.now()).await.unwrap()
+pub fn eraser(front: &Front) -> Eraser<'_> {
+    Eraser { store: &front.store, keyring: &front.setup.keyring, addresses: &front.setup.settings.addresses }
+}
+
+pub async fn erase(front: &Front, address: &str) -> Option<Erased> {
+    eraser(front).erase(&Address::parse(address).unwrap(), front.now()).await.unwrap()
 }
 
 /// Every row of every table as text, and for a file every octet of it and of its log.
-async fn everything(test: &TestStore) -> String {
+pub async fn everything(test: &TestStore) -> String {
     match &test.url {
         StorageUrl::Sqlite(file) => {
             let mut all = Vec::new();
@@ -83,13 +81,13 @@ async fn everything(test: &TestStore) -> String {
 }
 
 /// How often one of these is said, whatever its case.
-fn said(all: &str) -> Vec<&'static str> {
+pub fn said(all: &str) -> Vec<&'static str> {
     let all = all.to_lowercase();
     HERS.into_iter().filter(|word| all.contains(&word.to_lowercase())).collect()
 }
 
 /// Somebody with a trace in every table that knows people.
-async fn lived(test: &TestStore) -> (Front, i64) {
+pub async fn lived(test: &TestStore) -> (Front, i64) {
     let front = Front::start(&test.store).await;
     let line = Receiving::start(&test.store).await;
     let person = Subscriber {
@@ -344,13 +342,9 @@ async fn an_erase_that_was_cut_short_is_done_by_doing_it_again() {
     let test = TestStore::sqlite().await;
     let (front, id) = lived(&test).await;
     let key = ERIKA.to_lowercase();
-    let (marks, fingerprints) =
-        (front.setup.keyring.erased_marks(&key), front.setup.keyring.fingerprints(&key));
-    let who = Erasing { key: &key, marks: &marks, fingerprints: &fingerprints, subscriber: Some(id) };
-    let mut tx = test.store.write().await.unwrap();
-    let theirs = erasure::deliveries(&mut tx, &who).await.unwrap();
-    erasure::person(&mut tx, &who, &theirs, TUESDAY).await.unwrap();
-    tx.commit().await.unwrap();
+    let eraser = eraser(&front);
+    eraser.begin(&Address::parse(ERIKA).unwrap(), front.now()).await.unwrap().expect("she is there");
+    assert!(people::by_id(&mut test.store.read().await.unwrap(), id).await.unwrap().unwrap().name.is_empty());
     // Here the process ends. Nothing is sent to her already, and a file does not bring her back.
     assert!(front.join(&key, "").await.body.contains("Look into your mailbox"));
     assert!(front.mails().await.is_empty());

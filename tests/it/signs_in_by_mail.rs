@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use tidings::domain::address::Address;
-use tidings::domain::sign_in::{Place, Who};
+use tidings::domain::sign_in::{Place, Who, Wish};
 use tidings::domain::subscriber::{Subscriber, SubscriberStatus};
 use tidings::domain::suppression::SuppressionReason;
 use tidings::domain::token::{Purpose, Subject};
@@ -193,6 +193,70 @@ async fn w212_w213_w219_few_links_for_an_address_few_asks_from_a_place() {
     }
 }
 
+/// Asks from one place in the network, a second after the form was shown.
+async fn ask_from(front: &Front, from: &str, back: &str) -> u16 {
+    let page = front.get("/sign-in").await;
+    front.clock.advance(Duration::from_secs(1));
+    let typed =
+        format!("address={}&form={}&back={back}", READER.replace('@', "%40"), field(&page.body, "form"));
+    let headers = format!("Content-Type: {FORM}\r\nX-Forwarded-For: {from}\r\n");
+    front.ask("POST", "/sign-in", &headers, &typed).await.code
+}
+
+#[tokio::test]
+async fn w213_strangers_use_nothing_up_of_the_readers_links_and_fill_no_mailbox() {
+    on_every_store(|store| async move {
+        let proxied = example(&[("web.proxies.0", "127.0.0.1")]);
+        let front = Front::start_with(&store, proxied, Limits::PUBLIC).await;
+        let id = front.add(READER, "yearly").await;
+        let others = front.add("other@readers.example", "yearly").await;
+        // One stranger, from a network of their own, for most of a day.
+        let mut sent = 0;
+        for _ in 0..30 {
+            assert_eq!(ask_from(&front, "192.0.2.7", "").await, 200);
+            front.clock.advance(Duration::from_secs(20 * 60));
+            sent += front.mails().await.len();
+        }
+        assert_eq!(sent, 5, "a neighbourhood has five a day");
+        assert_eq!(ask_from(&front, "198.51.100.1", "").await, 200);
+        assert_eq!(front.mails().await.len(), 1, "the reader is somewhere else");
+        // Strangers everywhere.
+        let mut sent = 0;
+        for n in 0..60 {
+            assert_eq!(ask_from(&front, &format!("203.0.{n}.1"), "").await, 200);
+            sent += front.mails().await.len();
+        }
+        assert_eq!(sent, 9, "fifteen a day in all");
+        assert!(front.mails().await.is_empty());
+        // With the link of another reader's mail, or a wrong one, one is a stranger.
+        for token in
+            [&front.link(Purpose::Preferences, others), "/p/abc", "/p/", &front.link(Purpose::View, id)]
+        {
+            ask_from(&front, "198.51.100.1", &token.replace('/', "%2F")).await;
+        }
+        assert!(front.mails().await.is_empty());
+        // The link of any mail of ours is the way that is always there, and has a limit of its own.
+        let own = front.link(Purpose::Preferences, id).replace('/', "%2F");
+        let mut sent = 0;
+        for _ in 0..20 {
+            assert_eq!(ask_from(&front, "198.51.100.1", &own).await, 200);
+            let mails = front.mails().await;
+            sent += mails.len();
+            if let Some(mail) = mails.first() {
+                assert_eq!(front.post(&link_in(mail, "/s/"), "").await.code, 303);
+            }
+        }
+        assert_eq!(sent, 5);
+        front.clock.advance(Duration::from_secs(86_400));
+        assert_eq!(ask_from(&front, "192.0.2.7", "").await, 200);
+        assert_eq!(front.mails().await.len(), 1, "the next day");
+        // Where they asked from is not kept.
+        let page = front.ask_to_sign_in(READER, "").await;
+        assert!(page.body.contains("by the link in any mail of ours"), "{}", page.body);
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn staff_and_editors_sign_in_to_the_private_pages_only_while_they_are_of_the_house() {
     on_every_store(|store| async move {
@@ -215,7 +279,14 @@ async fn staff_and_editors_sign_in_to_the_private_pages_only_while_they_are_of_t
             ("jonas@readers.example", None),
         ] {
             let typed = Address::parse(address).unwrap();
-            steps.ask(Place::Private, &typed, "/threads/3", front.now()).await.unwrap();
+            let wish = Wish {
+                place: Place::Private,
+                address: typed,
+                back: "/threads/3".into(),
+                from: std::net::IpAddr::from([127, 0, 0, 1]),
+                holds: None,
+            };
+            steps.ask(&wish, front.now()).await.unwrap();
             let mails = front.mails().await;
             let Some((is_staff, is_editor)) = expected else {
                 assert!(mails.is_empty(), "{mails:?}");

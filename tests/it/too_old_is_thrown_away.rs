@@ -3,10 +3,12 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use tidings::domain::delivery::DeliveryKind;
 use tidings::domain::settings::{OnUncertain, RetentionSettings};
 use tidings::domain::token::Purpose;
 use tidings::runtime::Timestamp;
-use tidings::store::{Store, audit, deliveries, editions, inbound};
+use tidings::store::deliveries::DeskMail;
+use tidings::store::{Store, audit, bodies, bounces, deliveries, editions, inbound, people};
 use tidings::tasks::retention::{Retention, Thrown};
 
 use crate::support::clock::TUESDAY;
@@ -14,7 +16,7 @@ use crate::support::peer::{Do, Moment, Peer, Stage};
 use crate::support::public::{Front, link_in};
 use crate::support::receiving::{Receiving, message};
 use crate::support::sending::{Sending, queued_edition};
-use crate::support::stores::{TestStore, on_every_store};
+use crate::support::stores::{TestStore, both, on_every_store};
 
 const DAY: u64 = 86_400;
 
@@ -37,6 +39,7 @@ async fn throw(store: &Store, ages: &RetentionSettings, now: Timestamp) -> (Thro
         all.messages += some.messages;
         all.attempts += some.attempts;
         all.replies += some.replies;
+        all.bounces += some.bounces;
         all.audit += some.audit;
         all.networks += some.networks;
         all.sign_ins += some.sign_ins;
@@ -150,6 +153,166 @@ async fn each_step_is_a_bounded_piece_and_forever_is_for_ever() {
             pieces.push(retention.step(later).await.unwrap().replies);
         }
         assert_eq!(pieces, [1000, 1000, 500, 0]);
+    })
+    .await;
+}
+
+/// Settles deliveries as if they had been sent.
+async fn settled(test: &TestStore, ids: std::ops::RangeInclusive<i64>, state: &str, at: Timestamp) {
+    let sql = format!(
+        "UPDATE deliveries SET state = '{state}', settled_at = {}, first_attempt_at = {}, last_reply = '250 for reader', \
+            due_at = CASE WHEN '{state}' = 'queued' THEN due_at END WHERE id >= {} AND id <= {}",
+        at.millis(),
+        at.millis(),
+        ids.start(),
+        ids.end()
+    );
+    test.run(&sql).await;
+}
+
+/// How many deliveries still hold what was said.
+async fn said(store: &Store) -> Vec<i64> {
+    let mut tx = store.read().await.unwrap();
+    let rows = deliveries::list(&mut tx, Some("weekly"), None, 0, 5000).await.unwrap();
+    rows.iter().filter(|row| row.last_reply.is_some()).map(|row| row.id).collect()
+}
+
+#[tokio::test]
+async fn w191_rows_that_wait_keep_no_others_and_are_come_back_to() {
+    for test in both().await {
+        let store = test.store.clone();
+        queued_edition(&store, 3_500).await;
+        settled(&test, 1..=3_500, "accepted", TUESDAY).await;
+        // The first waits in a lane that is on hold, one for an operator, one in doubt.
+        for (id, state) in [(1, "queued"), (1_700, "parked"), (3_400, "uncertain")] {
+            settled(&test, id..=id, state, TUESDAY).await;
+        }
+        let ages = RetentionSettings { replies: Some(days(90)), messages: None, audit: None, networks: None };
+        // Its neighbours are younger than mail is tried for beyond the age: the row that waits is waited for.
+        let (none, _) = throw(&store, &ages, TUESDAY + days(91)).await;
+        assert_eq!((none.replies, said(&store).await.len()), (0, 3_500));
+        let later = TUESDAY + days(98);
+        let mut retention = Retention::new(store.clone(), ages.clone());
+        let mut pieces = Vec::new();
+        while pieces.last() != Some(&0) {
+            pieces.push(retention.step(later).await.unwrap().replies);
+        }
+        assert_eq!(pieces, [1000, 1000, 1000, 500, 0], "bounded pieces");
+        assert_eq!(said(&store).await, [1, 1_700, 3_400], "what waits keeps what was said");
+        // They are sent in the end, and from then on they age like the others.
+        for id in [1, 1_700, 3_400] {
+            settled(&test, id..=id, "accepted", later).await;
+        }
+        let (none, _) = throw(&store, &ages, later + days(89)).await;
+        assert_eq!((none.replies, said(&store).await.len()), (0, 3));
+        let (gone, _) = throw(&store, &ages, later + days(91)).await;
+        assert_eq!(gone.replies, 3);
+        assert!(said(&store).await.is_empty());
+        test.remove().await;
+    }
+}
+
+#[tokio::test]
+async fn w191_a_thousand_rows_that_wait_are_gone_through_in_rounds() {
+    for test in both().await {
+        let store = test.store.clone();
+        queued_edition(&store, 2_600).await;
+        settled(&test, 1..=2_600, "queued", TUESDAY).await;
+        let ages = RetentionSettings { replies: Some(days(90)), messages: None, audit: None, networks: None };
+        let later = TUESDAY + days(98);
+        throw(&store, &ages, later).await;
+        assert_eq!(said(&store).await.len(), 2_600);
+        // The last one is over: each round comes to it, however many wait before it.
+        settled(&test, 2_600..=2_600, "accepted", TUESDAY).await;
+        throw(&store, &ages, later + days(1)).await;
+        assert_eq!(said(&store).await.len(), 2_599);
+        settled(&test, 1..=1, "accepted", TUESDAY).await;
+        throw(&store, &ages, later + days(2)).await;
+        assert_eq!(said(&store).await.len(), 2_598);
+        test.remove().await;
+    }
+}
+
+#[tokio::test]
+async fn w191_words_that_several_mails_share_stay_while_one_of_them_waits() {
+    for test in both().await {
+        let store = test.store.clone();
+        let mut tx = store.write().await.unwrap();
+        let body = bodies::add(&mut tx, "{\"frame\":1}", "{\"words\":1}").await.unwrap();
+        let mut ids = Vec::new();
+        for to in ["ed@example.org", "eva@example.org", "emil@example.org"] {
+            let mail = DeskMail {
+                kind: DeliveryKind::Report,
+                subscriber_id: None,
+                thread_id: None,
+                address: Some(to),
+                staff_id: None,
+                body_id: body,
+            };
+            ids.push(deliveries::queue_desk_mail(&mut tx, mail, TUESDAY).await.unwrap());
+        }
+        tx.commit().await.unwrap();
+        let words = async || bodies::by_id(&mut store.read().await.unwrap(), body).await.unwrap().1;
+        settled(&test, ids[0]..=ids[0], "accepted", TUESDAY).await;
+        settled(&test, ids[1]..=ids[1], "parked", TUESDAY).await;
+        settled(&test, ids[2]..=ids[2], "accepted", TUESDAY).await;
+        let ages = RetentionSettings { replies: Some(days(90)), messages: None, audit: None, networks: None };
+        throw(&store, &ages, TUESDAY + days(98)).await;
+        assert_eq!(words().await, "{\"words\":1}", "one of them may still be sent");
+        settled(&test, ids[1]..=ids[1], "accepted", TUESDAY + days(98)).await;
+        throw(&store, &ages, TUESDAY + days(180)).await;
+        assert_eq!(words().await, "{\"words\":1}", "and is young");
+        throw(&store, &ages, TUESDAY + days(190)).await;
+        assert_eq!(words().await, "{}");
+        test.remove().await;
+    }
+}
+
+#[tokio::test]
+async fn w191_what_servers_said_of_mails_that_came_back_has_an_age() {
+    for test in both().await {
+        let store = test.store.clone();
+        queued_edition(&store, 1_200).await;
+        settled(&test, 1..=1_200, "accepted", TUESDAY).await;
+        test.run(&format!(
+                "INSERT INTO bounces (delivery_id, kind, edition_id, subscriber_id, lane, at, class, reason, status, said, \
+                    confirmed, points, known, stands) \
+                 SELECT id, 'bounce', edition_id, subscriber_id, 0, {}, 'hard', 'unknown', '5.1.1', 'Erika has moved', 1, 0, 0, 1 \
+                 FROM deliveries",
+                TUESDAY.millis()
+            ))
+            .await;
+        let ages = RetentionSettings { replies: Some(days(90)), messages: None, audit: None, networks: None };
+        let (none, _) = throw(&store, &ages, TUESDAY + days(90)).await;
+        assert_eq!(none.bounces, 0);
+        let mut retention = Retention::new(store.clone(), ages);
+        let mut pieces = Vec::new();
+        while pieces.last() != Some(&0) {
+            pieces.push(retention.step(TUESDAY + days(91)).await.unwrap().bounces);
+        }
+        assert_eq!(pieces, [500, 500, 200, 0], "bounded pieces");
+        let mut tx = store.read().await.unwrap();
+        let person = bounces::history(&mut tx, 1).await.unwrap();
+        assert_eq!(person.len(), 1, "that it came back stays: {person:?}");
+        test.remove().await;
+    }
+}
+
+#[tokio::test]
+async fn w191_a_consent_of_a_time_to_come_keeps_none_behind_it() {
+    on_every_store(|store| async move {
+        let front = Front::start(&store).await;
+        let id = front.add("nora@readers.example", "free").await;
+        let mut tx = store.write().await.unwrap();
+        let line = |at, text| people::Evidence { key: "nora@readers.example", at, source: "import", text };
+        let ahead = TUESDAY + days(40_000);
+        people::add_evidence(&mut tx, &[line(ahead, "from 192.0.2.1"), line(TUESDAY, "from 192.0.2.2")])
+            .await
+            .unwrap();
+        tx.commit().await.unwrap();
+        throw(&store, &front.setup.settings.retention, TUESDAY + days(366)).await;
+        let lines = front.history(id).await;
+        assert!(lines.iter().all(|line| !line.contains("192.0.2")), "{lines:?}");
     })
     .await;
 }

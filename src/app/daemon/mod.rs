@@ -380,10 +380,10 @@ impl Daemon {
             shelf: setup.shelf.clone(),
             settings: setup.settings.clone(),
         };
-        let beaten = self.clock.now();
         let mut keeping = Keeping {
             store: self.store.clone(),
             owner: self.owner,
+            keyring: setup.keyring.clone(),
             retry: setup.settings.retry.clone(),
             reporter: Reporter { shelf: setup.shelf.clone(), settings: setup.settings.clone() },
             watch: Watch::start(&teller).await?,
@@ -391,10 +391,10 @@ impl Daemon {
             teller,
             vitals: self.vitals.clone(),
             wake,
-            beaten,
+            beaten: self.clock.now(),
             away: false,
         };
-        told_of_dead(&keeping.teller, ended, beaten);
+        told_of_dead(&keeping.teller, ended, keeping.beaten);
         let pulse = self.vitals.worker("keeping", PATIENCE);
         let (clock, shutdown) = (self.clock.clone(), self.shutdown.clone());
         self.workers.spawn(async move {

@@ -154,7 +154,7 @@ fn address(sender: &SendingAddress, zone: &Zone) -> Result<Check, Stop> {
 }
 
 /// RFC 1035 section 3.5, RFC 3596 section 2.5.
-fn reverse_name(address: IpAddr) -> String {
+pub(super) fn reverse_name(address: IpAddr) -> String {
     match address.to_canonical() {
         IpAddr::V4(v4) => {
             let [a, b, c, d] = v4.octets();

@@ -183,6 +183,14 @@ impl Mailbox {
         Ok(())
     }
 
+    /// Whether a folder is there and may be seen.
+    ///
+    /// # Errors
+    /// When the server says no, or the connection is lost.
+    pub async fn look_for(&mut self, folder: &str) -> Result<(), ImapProblem> {
+        self.wire.ask(&format!("STATUS {} (UIDNEXT)", quoted(folder)), 0, |_| {}).await
+    }
+
     /// Says goodbye. A failure changes nothing.
     pub async fn close(mut self) {
         // The answer to it is BYE, which is an error elsewhere.

@@ -3,6 +3,7 @@
 //! It looks and changes nothing: no mail, no row, no link that is somebody's. Each look has an end, and one that fails is a finding of
 //! its own; none of them stops the others. What records mean is `domain::doctor`'s.
 
+mod intake;
 mod pages;
 pub mod received;
 mod relays;
@@ -17,9 +18,8 @@ use crate::domain::doctor::{self, Check, PublishedKey, SendingAddress, Subject, 
 use crate::domain::problem::Problem;
 use crate::domain::provider::Providers;
 use crate::domain::publication::Publication;
-use crate::domain::settings::{Listen, Settings};
+use crate::domain::settings::Settings;
 use crate::intake::dns::Names;
-use crate::intake::knock;
 use crate::mail::dkim::Signer;
 use crate::mail::dkim_key;
 use crate::mail::token::Keyring;
@@ -50,7 +50,7 @@ pub async fn examine(patient: &Patient<'_>) -> Vec<Check> {
     checks.push(key_files(patient.warnings));
     let (relays, mut clocks) = relays::look(patient).await;
     checks.extend(relays);
-    checks.push(intake(&patient.settings.intake).await);
+    checks.extend(intake::look(&patient.settings.intake).await);
     checks.extend(storage::look(patient).await);
     let (pages, clock) = pages::look(patient, &zone).await;
     checks.extend(pages);
@@ -153,31 +153,6 @@ fn key_files(warnings: &[Problem]) -> Check {
             .found(problem.problem.clone())
             .expected("a key file that only this user can read")
             .fix(problem.hint.clone()),
-    }
-}
-
-/// W78: whether mail that comes back finds an open door.
-async fn intake(intake: &crate::domain::settings::IntakeSettings) -> Check {
-    let Some(listen) = intake.lmtp.as_ref().map(|lmtp| &lmtp.listen) else {
-        if intake.imap.is_some() || intake.maildir.is_some() {
-            return Check::skipped("W78", "intake", "intake")
-                .found("a mailbox, which the daemon itself reports on");
-        }
-        return Check::warn("W78", "intake_missing", "intake")
-            .found("nothing takes in answers and bounces but `tidings ingest`")
-            .expected("a door for received mail")
-            .fix("[intake.lmtp]\nlisten = \"127.0.0.1:2424\"");
-    };
-    let place = match listen {
-        Listen::Tcp(address) => format!("lmtp {address}"),
-        Listen::Unix(path) => format!("lmtp {}", path.display()),
-    };
-    match knock::knock(listen).await {
-        Ok(greeting) => Check::ok("W78", "intake", &place).found(greeting),
-        Err(why) => Check::warn("W78", "intake_closed", &place)
-            .found(format!("nobody takes in answers and bounces: {why}"))
-            .expected("a daemon that listens there")
-            .fix("start `tidings run`, or `tidings run --only receive`"),
     }
 }
 

@@ -1,10 +1,11 @@
-//! W78: whether what is written is there, fits together, and has room.
+//! W78, W190: whether what is written is there, fits together, has room, and still tells who was erased.
 
 use super::Patient;
 use crate::domain::doctor::{Check, Status};
 use crate::domain::settings::StorageUrl;
 use crate::runtime::disk;
 use crate::store::{Store, StoreError, checkup};
+use crate::tasks::erase::{self, LostSecret};
 
 pub(super) async fn look(patient: &Patient<'_>) -> Vec<Check> {
     let place = match &patient.settings.storage {
@@ -26,6 +27,10 @@ pub(super) async fn look(patient: &Patient<'_>) -> Vec<Check> {
     checks.push(match faults.first() {
         None => Check::ok("W78", "storage", &place).found("it opens, fits together and takes writes"),
         Some(first) => damaged(&place, first),
+    });
+    checks.push(match erase::lost_secrets(store, patient.keyring).await {
+        Ok(lost) => erased(&lost, &place),
+        Err(error) => closed(&place, &error),
     });
     let weak = durability.iter().find(|setting| !setting.is_safe);
     checks.push(match weak {
@@ -54,6 +59,19 @@ async fn looked(store: &Store) -> Result<(Vec<String>, Vec<checkup::Durability>)
     // Begun and taken back: a file system that is full or read only says so here.
     drop(store.write().await?);
     Ok(found)
+}
+
+/// W190: who was erased is recognised.
+fn erased(lost: &[LostSecret], place: &str) -> Check {
+    if lost.is_empty() {
+        return Check::ok("W190", "erased", place).found("who was erased is recognised");
+    }
+    let found: Vec<String> = lost.iter().map(ToString::to_string).collect();
+    let fixes: Vec<String> = lost.iter().map(LostSecret::fix).collect();
+    Check::fail("W190", "secret_lost", place)
+        .found(found.join("; "))
+        .expected("every secret that somebody was erased under")
+        .fix(fixes.join("\n"))
 }
 
 fn closed(place: &str, error: &StoreError) -> Check {

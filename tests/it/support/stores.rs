@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::Once;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use secrecy::ExposeSecret;
 use sqlx::Connection;
 use tidings::domain::settings::StorageUrl;
 use tidings::store::Store;
@@ -61,6 +62,31 @@ impl TestStore {
             let mut admin = sqlx::PgConnection::connect(&server).await.unwrap();
             let drop = sqlx::AssertSqlSafe(format!("DROP DATABASE {database} WITH (FORCE)"));
             sqlx::raw_sql(drop).execute(&mut admin).await.unwrap();
+        }
+    }
+}
+
+/// A store of every dialect that is to be had; each has to be removed.
+pub async fn both() -> impl Iterator<Item = TestStore> {
+    [Some(TestStore::sqlite().await), TestStore::postgres().await].into_iter().flatten()
+}
+
+impl TestStore {
+    /// Runs a statement beside the store.
+    pub async fn run(&self, sql: &str) {
+        let sql = sqlx::AssertSqlSafe(sql.to_owned());
+        match &self.url {
+            StorageUrl::Sqlite(file) => {
+                let url = format!("sqlite://{}", file.display());
+                let mut beside = sqlx::SqliteConnection::connect(&url).await.unwrap();
+                sqlx::raw_sql(sql).execute(&mut beside).await.unwrap();
+                beside.close().await.unwrap();
+            }
+            StorageUrl::Postgres(url) => {
+                let mut beside = sqlx::PgConnection::connect(url.expose_secret()).await.unwrap();
+                sqlx::raw_sql(sql).execute(&mut beside).await.unwrap();
+                beside.close().await.unwrap();
+            }
         }
     }
 }
