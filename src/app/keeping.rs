@@ -87,11 +87,12 @@ impl Keeping {
         Readers::expire(&self.store, now).await?;
         self.reporter.stopped(&self.store, now).await?;
         self.retention.step(now).await?;
-        let addresses = &self.reporter.settings.addresses;
-        erase::go_on(&Eraser { store: &self.store, keyring: &self.keyring, addresses }, now).await?;
         if ledger::has_work(&self.store, now).await? {
             self.wake.notify_waiters();
         }
+        // Last: one that cannot be ended keeps nothing else from being done.
+        let addresses = &self.reporter.settings.addresses;
+        erase::go_on(&Eraser { store: &self.store, keyring: &self.keyring, addresses }, now).await?;
         Ok(())
     }
 

@@ -14,7 +14,7 @@ pub async fn erase(context: &Context, text: &str) -> Result<(), Failure> {
     let eraser = Eraser { store: &store, keyring: &setup.keyring, addresses: &setup.settings.addresses };
     let erased = eraser.erase(&address, SystemClock.now()).await.inspect_err(|_| {
         eprintln!(
-            "tidings: it is not over. A running daemon goes on by itself; else run `tidings subscribers erase {address}` again"
+            "tidings: it may not be over. A running daemon goes on by itself; else run `tidings subscribers erase {address}` again"
         );
     })?;
     store.close().await;
