@@ -145,9 +145,9 @@ fn sets_aside_what_kills_it(site: &Site) {
     killed_while_it_reads(site, &names, |door| {
         let support = "support@news.example.org";
         assert!(door.deliver(&people[0], support, &signed_wish(&people[0])).starts_with("250"));
-        for number in 1..3 {
-            let raw = message(&people[number], &format!("m{number}@readers.example"), "", "A question");
-            assert!(door.deliver(&people[number], support, &raw).starts_with("250"));
+        for (number, person) in people.iter().enumerate().skip(1) {
+            let raw = message(person, &format!("m{number}@readers.example"), "", "A question");
+            assert!(door.deliver(person, support, &raw).starts_with("250"));
         }
     });
     killed_while_it_reads(site, &names, |_| {});
