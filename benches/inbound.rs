@@ -91,7 +91,9 @@ async fn ours(setup: &Setup, messages: &[Arc<Vec<u8>>]) -> Ours {
                 source: InboundSource::Lmtp,
                 raw: raw.clone(),
             };
-            answers.push(recorder.hand_in(Found { mail, place: None, set_aside: None }).await.unwrap());
+            answers.push(
+                recorder.hand_in(Found { mail, place: None, set_aside: None, late: None }).await.unwrap(),
+            );
         }
         for answer in answers {
             answer.recorded().await.unwrap();

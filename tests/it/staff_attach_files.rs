@@ -7,6 +7,8 @@ use crate::support::house::{House, MIRA};
 use crate::support::public::parsed;
 use crate::support::stores::{TestStore, on_every_store};
 
+type Files<'a> = [(&'a str, &'a [u8])];
+
 const ANA: &str = "ana@readers.example";
 const ANSWER: [(&str, &str); 2] = [("do", "answer"), ("text", "See the picture.")];
 
@@ -60,7 +62,7 @@ async fn what_cannot_go_is_said_in_the_page() {
         let mira = house.sign_in(MIRA).await;
         let large = vec![b'x'; (10 << 20) + 1];
         let many: Vec<(&str, &[u8])> = vec![("a.txt", b"1"); 11];
-        let cases: [(&[(&str, &[u8])], &str); 6] = [
+        let cases: [(&Files, &str); 6] = [
             (&[("a.txt", &large)], "its files are larger than 10 MB together"),
             (&many, "it has more than 10 files"),
             (&[("a.txt", b"")], "the file a.txt is empty"),

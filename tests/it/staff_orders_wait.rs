@@ -225,7 +225,7 @@ async fn a_program_that_answers_what_staff_are_told_comes_to_an_end() {
         world.line.take_at(&to, MIRA, &raw, later).await;
         let mut tx = store.read().await.unwrap();
         let queued = tidings::store::deliveries::list(&mut tx, None, None, 0, 1000).await.unwrap();
-        assert!(queued.iter().any(|row| row.address == MIRA && row.state.to_string() == "queued"));
+        assert!(queued.iter().any(|row| row.address == MIRA && row.state == "queued"));
     })
     .await;
 }
