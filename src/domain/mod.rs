@@ -34,6 +34,7 @@ pub mod slow_down;
 pub mod staff_order;
 pub mod subscriber;
 pub mod suppression;
+pub mod term;
 pub mod thread;
 pub mod token;
 pub mod verdict;

@@ -165,9 +165,10 @@ pub(super) async fn refused(
 
 /// Whether a person's mailbox has failed often enough.
 async fn weigh_person(tx: &mut Tx, subscriber: i64, source: &str, now: Timestamp) -> Result<(), StoreError> {
+    // Read first: who moves in between is forgiven what the old address did, and the new one is not suppressed for it.
+    let Some(person) = people::by_id(tx, subscriber).await? else { return Ok(()) };
     let history = bounces::history(tx, subscriber).await?;
     let Some(reason) = standing(&history) else { return Ok(()) };
-    let Some(person) = people::by_id(tx, subscriber).await? else { return Ok(()) };
     suppressions::add(tx, &person.address, reason, source, now).await?;
     Ok(())
 }
