@@ -1,7 +1,7 @@
 //! What the desk's pages ask for: lists by waiting time, one conversation with its posts, and the files of a post. A page reads a bounded
 //! number of rows and of characters, whatever people send.
 
-use super::sql::{row, rows, run};
+use super::sql::{row, rows};
 use super::{StoreError, Tx, answers, word};
 use crate::domain::desk::Seen;
 use crate::domain::publication::TierId;
@@ -259,15 +259,6 @@ pub async fn was_said(
     const SQL: &str = "SELECT id FROM posts WHERE thread_id = $1 AND staff_id = $2 AND id > $3 AND kind = $4 \
         AND text = $5 LIMIT 1";
     Ok(row!(tx, (i64,), SQL, thread, member, post, kind.as_str(), text)?.is_some())
-}
-
-/// Makes everybody else who answers in this conversation wait until this transaction ends.
-///
-/// # Errors
-/// When the database fails.
-pub async fn hold(tx: &mut Tx, thread: i64) -> Result<(), StoreError> {
-    run!(tx, "UPDATE threads SET state = state WHERE id = $1", thread)?;
-    Ok(())
 }
 
 /// Where the octets of an attachment are.

@@ -149,7 +149,10 @@ impl Traffic {
             if let Some(lane) = self.lanes.get_mut(&id)
                 && lane.pace.recover(full, now)
             {
-                lanes::set_pace(tx, id, &lane.pace).await?;
+                lane.pace = lanes::pace(tx, id).await?;
+                if lane.pace.recover(full, now) {
+                    lanes::set_pace(tx, id, &lane.pace).await?;
+                }
             }
         }
         // Another process may have been started with limits that this one was started without.
@@ -381,6 +384,8 @@ impl Lane {
         full: u32,
         now: Timestamp,
     ) -> Result<Option<News>, StoreError> {
+        // Another process may have slowed it down since, or an operator let it go on.
+        self.pace = lanes::pace(tx, id).await?;
         let before = self.pace;
         let enough = self.deferrals.note(now);
         let news = match throttle {
