@@ -34,8 +34,13 @@ async fn import(world: &World, file: &Path) -> ImportReport {
     let rows = import::rows(std::fs::File::open(file).unwrap(), &tiers).unwrap();
     let rows = rows.map(Result::unwrap);
     let keyring = Keyring::new(&["a secret of sixteen or more".to_owned().into()]).unwrap();
-    let options =
-        ImportOptions { consent_source: Some("bench"), dry_run: false, now: NOW, keyring: &keyring };
+    let options = ImportOptions {
+        consent_source: Some("bench"),
+        dry_run: false,
+        now: NOW,
+        keyring: &keyring,
+        terms: &Default::default(),
+    };
     tidings::tasks::people::import(&world.store, rows, options, |_| {}).await.unwrap()
 }
 

@@ -78,6 +78,9 @@
 //! | However often it is killed, every mail that an MTA hands over or that lies in a mailbox is one row, and nobody's \\Seen changes | `real_dovecot`, `real_postfix_in`, `mailbox_is_read`, `maildir_is_read` |
 //! | What a server or an MTA sends takes bounded memory, whatever it says about its size | `mailbox_is_read`, `lmtp_dialogue` |
 //! | No file raises anybody: a plan that is not named gives no tier, a status that is not clearly active gives no mail, a suppression stays | `people_from_elsewhere`, `people_are_imported` |
+//! | A later end renews a term with its extras, a correction does not, by import as by command | `people_are_renewed` |
+//! | Who moved is one person and mailed once, whichever of their addresses a file names | `people_who_moved` |
+//! | Two who change the same at the same time undo nothing of each other | `changes_cross` |
 //! | Import, export and import again loses nothing and changes nothing | `people_from_elsewhere` |
 //! | What is exported about one person holds nothing of anybody else | `people_are_exported` |
 //! | Opening a link changes nothing, whatever opens it; a form's page says nothing about who is on the list | `scanners_change_nothing`, `joins_by_form` |

@@ -11,8 +11,8 @@ use crate::config;
 use crate::domain::edition::{Counts, EditionOrder, EditionState};
 use crate::runtime::{Clock, SystemClock, Timestamp};
 use crate::store::editions::{EditionRow, TierCounts};
-use crate::store::{Store, audit, deliveries, editions};
-use crate::tasks::edition_orders::{self, By, Obeyed};
+use crate::store::{Store, editions};
+use crate::tasks::edition_orders::{self, By, Obeyed, Retried};
 use crate::tasks::editors::Word;
 use crate::tasks::schedule::freeze;
 use crate::tasks::{restore, week};
@@ -347,16 +347,14 @@ async fn cancel(context: &Context, store: &Store, slug: &str) -> Result<(), Fail
 }
 
 async fn retry(context: &Context, store: &Store, slug: &str) -> Result<(), Failure> {
-    let now = SystemClock.now();
     let mut tx = store.write().await?;
-    let row = editions::show(&mut tx, slug).await?.ok_or_else(|| unknown(slug))?;
-    if row.state.is_over() {
-        return Err(Failure::No(format!("`{slug}` is {}; nothing of it is sent any more", row.state)));
-    }
-    let retried = deliveries::retry_held(&mut tx, editions::stream(row.id), now).await?;
-    let from = [EditionState::Attention];
-    editions::change_state(&mut tx, slug, &from, EditionState::Sending, "", now).await?;
-    audit::record(&mut tx, now, "cli", "edition retry", slug, &format!("{retried} deliveries")).await?;
+    let retried = match edition_orders::retry(&mut tx, slug, BY, SystemClock.now()).await? {
+        Retried::Done(count) => count,
+        Retried::Over(state) => {
+            return Err(Failure::No(format!("`{slug}` is {state}; nothing of it is sent any more")));
+        }
+        Retried::Unknown => return Err(unknown(slug)),
+    };
     tx.commit().await?;
     context.output.line(format!("{slug}: {retried} deliveries are tried again"));
     Ok(())

@@ -198,8 +198,9 @@ fn member<'a>(desk: &'a Desk, name: &str) -> Result<&'a StaffRow, Failure> {
     })
 }
 
+/// The conversation that is about to be changed, held.
 async fn existing(tx: &mut Tx, number: i64) -> Result<i64, Failure> {
-    let current = threads::current(tx, number).await?;
+    let current = threads::hold(tx, number).await?;
     threads::participant(tx, current).await?.ok_or_else(|| no_thread(number))?;
     Ok(current)
 }

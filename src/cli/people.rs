@@ -17,7 +17,7 @@ use crate::domain::suppression::SuppressionReason;
 use crate::import;
 use crate::runtime::{Clock, SystemClock, Timestamp};
 use crate::store::people::Consent;
-use crate::store::{Store, audit, erasures, notes, people, suppressions};
+use crate::store::{Store, audit, erasures, former_addresses, notes, people, suppressions};
 use crate::tasks::people::{ImportOptions, ImportReport};
 
 #[derive(Debug, Subcommand)]
@@ -80,6 +80,9 @@ pub struct AddArgs {
     /// Where the consent comes from.
     #[arg(long, value_name = "TEXT", default_value = "unproven")]
     consent_source: String,
+    /// Somebody else had the address and moved away from it: add it all the same, because another person has it now.
+    #[arg(long)]
+    another_person: bool,
 }
 
 #[derive(Debug, Subcommand)]
@@ -152,6 +155,7 @@ async fn import_file(context: &Context, args: &ImportArgs) -> Result<(), Failure
         dry_run: args.dry_run,
         now: SystemClock.now(),
         keyring: &setup.keyring,
+        terms: &publication.terms(),
     };
     let mut report = crate::tasks::people::import(&store, rows, options, |_| {}).await?;
     report.format = format.as_str();
@@ -224,6 +228,11 @@ async fn add(context: &Context, args: &AddArgs) -> Result<(), Failure> {
     }
     if erasures::is_erased(&mut tx, &setup.keyring.erased_marks(&address.key())).await? {
         let why = "the person was erased; `suppressions remove` lifts it, once they want that";
+        return Err(Failure::No(format!("{address}: {why}")));
+    }
+    if !args.another_person && former_addresses::subscriber(&mut tx, &address.key()).await?.is_some() {
+        let why = "a subscriber moved away from this address to another one (`subscribers export --person` shows them) and would be \
+                   mailed twice; if another person has it now, say --another-person, or let them join by the form";
         return Err(Failure::No(format!("{address}: {why}")));
     }
     let person = Subscriber {

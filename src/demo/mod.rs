@@ -345,6 +345,7 @@ async fn import_people(setup: &Setup, store: &Store, now: Timestamp) -> Result<(
         dry_run: false,
         now,
         keyring: &setup.keyring,
+        terms: &setup.content.publication.terms(),
     };
     let report = import_rows(store, rows, options, |_| {}).await?;
     match report.skipped.first() {

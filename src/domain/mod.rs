@@ -36,6 +36,7 @@ pub mod staff_order;
 pub mod standing;
 pub mod subscriber;
 pub mod suppression;
+pub mod term;
 pub mod thread;
 pub mod token;
 pub mod verdict;

@@ -1,5 +1,7 @@
 //! The editors' settings, checked: one newsletter, its tiers and its one-off editions. Produced by `config`, used by everybody.
 
+use std::collections::BTreeMap;
+
 use chrono::{Days, Months};
 use chrono_tz::Tz;
 
@@ -56,6 +58,17 @@ impl Term {
             Term::Years(years) => start.checked_add_months(Months::new(years.saturating_mul(12))),
         };
         end.unwrap_or(start).into()
+    }
+
+    /// When a term started that ends then; the reverse of [`Term::end`], but for the lengths of months.
+    pub fn start(self, end: Timestamp) -> Timestamp {
+        let end = end.to_utc();
+        let start = match self {
+            Term::Days(days) => end.checked_sub_days(Days::new(days.into())),
+            Term::Months(months) => end.checked_sub_months(Months::new(months)),
+            Term::Years(years) => end.checked_sub_months(Months::new(years.saturating_mul(12))),
+        };
+        start.unwrap_or(end).into()
     }
 }
 
@@ -187,6 +200,11 @@ impl Publication {
         });
         let one_offs = self.editions.iter().filter(|edition| edition.tiers.contains(tier));
         slots.chain(one_offs.map(|edition| edition.due_at).filter(|due| *due > now)).min()
+    }
+
+    /// How long the terms of the tiers are that have any.
+    pub fn terms(&self) -> BTreeMap<TierId, Term> {
+        self.tiers.iter().filter_map(|tier| Some((tier.id.clone(), tier.term?))).collect()
     }
 
     pub fn tier_ids(&self) -> Vec<TierId> {

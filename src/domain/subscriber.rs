@@ -3,8 +3,9 @@
 use chrono_tz::Tz;
 
 use super::address::Address;
-use super::publication::TierId;
+use super::publication::{Term, TierId};
 use super::suppression::SuppressionReason;
+use super::term::{self, Known};
 use super::words::words;
 use crate::runtime::Timestamp;
 
@@ -40,12 +41,17 @@ pub struct Subscriber {
 impl Subscriber {
     /// What an import makes of a person whom the store knows. Consent is never raised: who left or never confirmed stays so,
     /// whatever a file says, and only a file that says `unsubscribed` changes a status. Empty fields of the file change nothing,
-    /// but a new tier comes with its own term or with none.
-    pub fn merged(&self, row: &ImportRow) -> Subscriber {
+    /// but a new tier comes with its own term or with none. `length`: of a term of the row's tier.
+    pub fn merged(&self, row: &ImportRow, length: Option<Term>, now: Timestamp) -> Subscriber {
         let left = row.status == SubscriberStatus::Unsubscribed;
         // A term belongs to its tier: who bought another one does not keep the end of the old.
         let same = row.keeps_tier || row.tier == self.tier;
-        let kept = |known: Option<Timestamp>| known.filter(|_| same);
+        let known = Known { started_at: self.term_started_at, ends_at: self.term_ends_at };
+        let begins = match row.term_ends_at {
+            _ if !same => Some(now),
+            Some(ends) => term::begins(known, ends, length, now),
+            None => known.started_at,
+        };
         Subscriber {
             id: self.id,
             address: self.address.clone(),
@@ -54,8 +60,8 @@ impl Subscriber {
             status: if left { SubscriberStatus::Unsubscribed } else { self.status },
             timezone: row.timezone.map(|zone| zone.name().to_owned()).or_else(|| self.timezone.clone()),
             language: row.language.clone().or_else(|| self.language.clone()),
-            term_started_at: row.term_started_at.or(kept(self.term_started_at)),
-            term_ends_at: row.term_ends_at.or(kept(self.term_ends_at)),
+            term_started_at: row.term_started_at.or(begins),
+            term_ends_at: row.term_ends_at.or(known.ends_at.filter(|_| same)),
         }
     }
 }
@@ -180,7 +186,7 @@ mod tests {
             (Active, Pending, Active),
         ] {
             let before = Subscriber { name: "Ann".into(), ..Subscriber::from(&row(known, "free")) };
-            let after = before.merged(&row(file, "yearly"));
+            let after = before.merged(&row(file, "yearly"), None, Timestamp(0));
             assert_eq!(after.status, expected, "{known} and the file says {file}");
             assert_eq!((after.tier.as_str(), after.name.as_str()), ("yearly", "Ann"));
             assert_eq!(after.term_ends_at, Some(Timestamp(9)));
@@ -192,15 +198,47 @@ mod tests {
         use SubscriberStatus::Active;
         let before = Subscriber::from(&row(Active, "yearly"));
         let silent = |tier| ImportRow { term_ends_at: None, ..row(Active, tier) };
-        assert_eq!(before.merged(&silent("yearly")).term_ends_at, Some(Timestamp(9)));
-        assert_eq!(before.merged(&silent("lifetime")).term_ends_at, None);
+        let merged = |tier| before.merged(&silent(tier), None, Timestamp(5));
+        assert_eq!(
+            (merged("yearly").term_started_at, merged("yearly").term_ends_at),
+            (None, Some(Timestamp(9)))
+        );
+        let started = Some(Timestamp(5));
+        assert_eq!((merged("lifetime").term_started_at, merged("lifetime").term_ends_at), (started, None));
+    }
+
+    #[test]
+    fn a_row_that_says_when_a_term_starts_is_believed() {
+        const DAY: i64 = 86_400_000;
+        let before = Subscriber {
+            term_started_at: Some(Timestamp(0)),
+            term_ends_at: Some(Timestamp(30 * DAY)),
+            ..Subscriber::from(&row(SubscriberStatus::Active, "yearly"))
+        };
+        let told = |start, end: i64| {
+            let row = ImportRow {
+                term_started_at: start,
+                term_ends_at: Some(Timestamp(end * DAY)),
+                ..row(SubscriberStatus::Active, "yearly")
+            };
+            before.merged(&row, None, Timestamp(29 * DAY)).term_started_at
+        };
+        assert_eq!(told(Some(Timestamp(7)), 60), Some(Timestamp(7)));
+        assert_eq!(told(Some(Timestamp(0)), 60), Some(Timestamp(0)), "no renewal");
+        assert_eq!(told(None, 60), Some(Timestamp(30 * DAY)));
+        assert_eq!(told(None, 33), Some(Timestamp(0)));
+        // The same file once more changes nothing.
+        let renewed =
+            ImportRow { term_ends_at: Some(Timestamp(60 * DAY)), ..row(SubscriberStatus::Active, "yearly") };
+        let after = before.merged(&renewed, None, Timestamp(29 * DAY));
+        assert_eq!(after.merged(&renewed, None, Timestamp(40 * DAY)), after);
     }
 
     #[test]
     fn a_file_without_tiers_takes_nobodys_tier() {
         let before = Subscriber::from(&row(SubscriberStatus::Active, "yearly"));
         let silent = ImportRow { keeps_tier: true, ..row(SubscriberStatus::Active, "free") };
-        assert_eq!(before.merged(&silent).tier.as_str(), "yearly");
+        assert_eq!(before.merged(&silent, None, Timestamp(0)).tier.as_str(), "yearly");
         assert_eq!(Subscriber::from(&silent).tier.as_str(), "free");
     }
 

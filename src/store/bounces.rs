@@ -31,7 +31,7 @@ pub struct Mailed {
     pub staff_id: Option<i64>,
     pub lane: i64,
     pub state: String,
-    /// Where it went, in lower case; no address where its person was erased or has expired.
+    /// Where it went, whatever address its person has by now, in lower case; no address where its person was erased or has expired.
     pub address_key: String,
 }
 
@@ -54,7 +54,9 @@ impl Mailed {
 /// When the database fails.
 pub async fn mailed(tx: &mut Tx, delivery: i64) -> Result<Option<Mailed>, StoreError> {
     const SQL: &str = "SELECT d.id, d.kind, d.edition_id, d.subscriber_id, d.thread_id, d.staff_id, d.lane, d.state, \
-            coalesce(d.address, s.address_key, '') AS address_key \
+            coalesce(d.address, (SELECT f.address_key FROM former_addresses f WHERE f.subscriber_id = d.subscriber_id \
+                AND f.left_at > coalesce(d.settled_at, d.first_attempt_at) ORDER BY f.left_at LIMIT 1), \
+                s.address_key, '') AS address_key \
         FROM deliveries d LEFT JOIN subscribers s ON s.id = d.subscriber_id \
         WHERE d.id = $1 AND d.first_attempt_at IS NOT NULL";
     let found = row!(tx, Mailed, SQL, delivery)?;

@@ -1,7 +1,7 @@
 //! What the desk's pages ask for: lists by waiting time, one conversation with its posts, and the files of a post. A page reads a bounded
 //! number of rows and of characters, whatever people send.
 
-use super::sql::{row, rows, run};
+use super::sql::{row, rows};
 use super::{StoreError, Tx, answers, search, word};
 use crate::domain::desk::Seen;
 use crate::domain::publication::TierId;
@@ -278,15 +278,6 @@ pub async fn news(tx: &mut Tx, thread: i64, seen: Seen) -> Result<News, StoreErr
         posts: rows!(tx, (String, Option<i64>, String), POSTS, thread, seen.post)?,
         changes: rows!(tx, (String, String), CHANGES, thread.to_string(), seen.change)?,
     })
-}
-
-/// Makes everybody else who answers in this conversation wait until this transaction ends.
-///
-/// # Errors
-/// When the database fails.
-pub async fn hold(tx: &mut Tx, thread: i64) -> Result<(), StoreError> {
-    run!(tx, "UPDATE threads SET state = state WHERE id = $1", thread)?;
-    Ok(())
 }
 
 /// Where the octets of an attachment are.

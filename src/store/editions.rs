@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::bodies::NewBody;
 use super::sql::{extras_of_s, row, rows, run};
-use super::{StoreError, Tx, word};
+use super::{StoreError, Tx, edition_articles, word};
 use crate::domain::breaker::Tally;
 use crate::domain::delivery::{DeliveryKind, DeliveryState};
 use crate::domain::edition::{Counts, EditionState};
@@ -39,7 +39,7 @@ pub struct Queued {
 }
 
 /// Writes the edition, its bodies and one delivery per person of the audience. `None`: the slug or the slot's date is there
-/// already, and nothing was written.
+/// already, or another edition has taken an article that the slot would take, and nothing was written.
 ///
 /// # Errors
 /// When the database fails; nothing is queued then.
@@ -47,6 +47,9 @@ pub async fn queue(tx: &mut Tx, edition: &NewEdition, now: Timestamp) -> Result<
     const INSERT: &str = "INSERT INTO editions (slug, state, slot, slot_date, due_at, queued_at, subject, audience, \
             reason, extra) VALUES ($1, $2, $3, $4, $5, $6, $7, 0, '', $8) ON CONFLICT DO NOTHING RETURNING id";
     let state = if edition.approval { EditionState::WaitingApproval } else { EditionState::Sending };
+    if edition.slot.is_some() && !edition_articles::are_free(tx, &edition.articles).await? {
+        return Ok(None);
+    }
     let (slot, date) = edition.slot.clone().unzip();
     let entered = row!(
         tx,
@@ -62,11 +65,7 @@ pub async fn queue(tx: &mut Tx, edition: &NewEdition, now: Timestamp) -> Result<
         i64::from(edition.extra)
     )?;
     let Some((edition_id,)) = entered else { return Ok(None) };
-    for (position, article) in edition.articles.iter().enumerate() {
-        const ARTICLE: &str =
-            "INSERT INTO edition_articles (edition_id, position, article_id) VALUES ($1, $2, $3)";
-        run!(tx, ARTICLE, edition_id, position as i64, article.as_str())?;
-    }
+    edition_articles::enter(tx, edition_id, &edition.articles).await?;
     for body in &edition.bodies {
         const BODY: &str = "INSERT INTO bodies (edition_id, tier, audience, frame, body, extra_limit) \
             VALUES ($1, $2, 0, $3, $4, $5)";
@@ -157,15 +156,6 @@ pub async fn enter_unsent(tx: &mut Tx, unsent: &Unsent<'_>, now: Timestamp) -> R
     Ok(run!(tx, SQL, unsent.slug, unsent.state.as_str(), slot, date, due_at, now, unsent.reason)? > 0)
 }
 
-/// Articles that any edition has taken.
-///
-/// # Errors
-/// When the database fails.
-pub async fn used_articles(tx: &mut Tx) -> Result<Vec<String>, StoreError> {
-    let found = rows!(tx, (String,), "SELECT DISTINCT article_id FROM edition_articles")?;
-    Ok(found.into_iter().map(|(id,)| id).collect())
-}
-
 /// The articles that went out to a tier, extras left out, each with the instant at which it first did.
 ///
 /// # Errors
@@ -245,6 +235,15 @@ pub async fn slug(tx: &mut Tx, id: i64) -> Result<Option<String>, StoreError> {
 /// When the database fails.
 pub async fn id(tx: &mut Tx, slug: &str) -> Result<Option<i64>, StoreError> {
     Ok(row!(tx, (i64,), "SELECT id FROM editions WHERE slug = $1", slug)?.map(|(id,)| id))
+}
+
+/// Makes everybody else who changes this edition, or tries its deliveries again, wait until this transaction ends.
+///
+/// # Errors
+/// When the database fails.
+pub async fn hold(tx: &mut Tx, id: i64) -> Result<(), StoreError> {
+    run!(tx, "UPDATE editions SET state = state WHERE id = $1", id)?;
+    Ok(())
 }
 
 /// Where an edition stands, without any numbers: those are counted.

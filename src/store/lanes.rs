@@ -184,11 +184,7 @@ pub async fn states(tx: &mut Tx, now: Timestamp) -> Result<Vec<LaneState>, Store
             limited: row.limited != 0,
             paused: row.paused,
             paused_by: row.paused_by.map(cause).transpose()?,
-            pace: Pace {
-                quiet_until: row.quiet_until.map(Timestamp),
-                width: row.width.and_then(|width| u32::try_from(width).ok()),
-                width_at: Timestamp(row.width_at.unwrap_or_default()),
-            },
+            pace: read_pace(row.quiet_until, row.width, row.width_at),
             due: row.due,
         })
     };
@@ -199,6 +195,27 @@ fn cause(text: String) -> Result<PauseCause, StoreError> {
     word("why a lane is paused", &text, PauseCause::from_word)
 }
 
+/// What slows a lane down, held until the transaction ends: as others have left it, and not as it was when the lanes were looked at.
+///
+/// # Errors
+/// When the database fails.
+pub async fn pace(tx: &mut Tx, lane: i64) -> Result<Pace, StoreError> {
+    const SQL: &str = "UPDATE lanes SET width = width WHERE id = $1 RETURNING quiet_until, width, width_at";
+    let (quiet, width, at) =
+        row!(tx, (Option<i64>, Option<i64>, Option<i64>), SQL, lane)?.unwrap_or_default();
+    Ok(read_pace(quiet, width, at))
+}
+
+fn read_pace(quiet: Option<i64>, width: Option<i64>, at: Option<i64>) -> Pace {
+    Pace {
+        quiet_until: quiet.map(Timestamp),
+        width: width.and_then(|width| u32::try_from(width).ok()),
+        width_at: Timestamp(at.unwrap_or_default()),
+    }
+}
+
+/// Writes what slows a lane down, in place of what [`pace`] has read in this transaction.
+///
 /// # Errors
 /// When the database fails.
 pub async fn set_pace(tx: &mut Tx, lane: i64, pace: &Pace) -> Result<(), StoreError> {

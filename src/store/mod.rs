@@ -21,12 +21,14 @@ pub mod copies;
 pub mod deliveries;
 pub mod desk;
 pub mod dossier;
+pub mod edition_articles;
 pub mod editions;
 pub mod editor_words;
 pub mod erasure;
 pub mod erasures;
 pub mod former_addresses;
 pub mod held;
+pub mod held_people;
 pub mod inbound;
 pub mod lanes;
 pub mod mailboxes;
@@ -120,6 +122,14 @@ impl StoreError {
         // PostgreSQL's class 28 is "invalid authorization", 3D "invalid catalog name".
         let wrong = |code: &str| code.starts_with("28") || code.starts_with("3D");
         matches!(self, StoreError::Sql(sqlx::Error::Database(error)) if error.code().is_some_and(|code| wrong(&code)))
+    }
+
+    /// Whether others were writing the same at the same time: doing it again does it right.
+    pub fn is_crossed(&self) -> bool {
+        // PostgreSQL's class 40 is "transaction rollback": serialization failures and deadlocks.
+        let rolled_back = matches!(self, StoreError::Sql(sqlx::Error::Database(error))
+            if error.code().is_some_and(|code| code.len() == 5 && code.starts_with("40")));
+        rolled_back || self.is_unique_violation()
     }
 
     /// Whether a promise that is written as a unique constraint refused the write.

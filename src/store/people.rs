@@ -10,7 +10,7 @@ use crate::domain::subscriber::{Subscriber, SubscriberStatus};
 use crate::runtime::Timestamp;
 
 #[derive(sqlx::FromRow)]
-struct SubscriberRow {
+pub(super) struct SubscriberRow {
     id: i64,
     address: String,
     name: String,
@@ -22,7 +22,7 @@ struct SubscriberRow {
     term_ends_at: Option<i64>,
 }
 
-fn read(row: SubscriberRow) -> Result<Subscriber, StoreError> {
+pub(super) fn read(row: SubscriberRow) -> Result<Subscriber, StoreError> {
     Ok(Subscriber {
         id: row.id,
         address: Address::trusted(row.address),
@@ -36,7 +36,7 @@ fn read(row: SubscriberRow) -> Result<Subscriber, StoreError> {
     })
 }
 
-const COLUMNS: &str = "SELECT id, address, name, tier, status, timezone, language, term_started_at, term_ends_at \
+pub(super) const COLUMNS: &str = "SELECT id, address, name, tier, status, timezone, language, term_started_at, term_ends_at \
     FROM subscribers";
 
 /// # Errors
@@ -145,13 +145,14 @@ async fn consent_for(
     Ok(())
 }
 
-/// Writes what may change about a person whom the store knows. Consent is not touched here.
+/// Writes what may change about a person whom the store knows, in place of what was read with `held_people`. Who gets mail is decided
+/// by [`unsubscribe`] and [`activate`] alone: the status is not written here.
 ///
 /// # Errors
 /// When the database fails.
 pub async fn update(tx: &mut Tx, person: &Subscriber, now: Timestamp) -> Result<(), StoreError> {
     const SQL: &str = "UPDATE subscribers SET name = $2, tier = $3, timezone = $4, language = $5, \
-        term_started_at = $6, term_ends_at = $7, status = $8, updated_at = $9 WHERE id = $1 AND address <> ''";
+        term_started_at = $6, term_ends_at = $7, updated_at = $8 WHERE id = $1 AND address <> ''";
     run!(
         tx,
         SQL,
@@ -162,9 +163,18 @@ pub async fn update(tx: &mut Tx, person: &Subscriber, now: Timestamp) -> Result<
         person.language.as_deref(),
         person.term_started_at.map(Timestamp::millis),
         person.term_ends_at.map(Timestamp::millis),
-        person.status.as_str(),
         now.millis()
     )?;
+    Ok(())
+}
+
+/// Gives a person another name, or none.
+///
+/// # Errors
+/// When the database fails.
+pub async fn rename(tx: &mut Tx, subscriber: i64, name: &str, now: Timestamp) -> Result<(), StoreError> {
+    const SQL: &str = "UPDATE subscribers SET name = $2, updated_at = $3 WHERE id = $1 AND address <> ''";
+    run!(tx, SQL, subscriber, name, now.millis())?;
     Ok(())
 }
 

@@ -150,15 +150,21 @@ pub async fn expire(tx: &mut Tx, now: Timestamp) -> Result<usize, StoreError> {
             WHERE d.kind = 'confirm' AND d.subscriber_id = r.subscriber_id \
             AND (d.state = 'queued' OR d.state = 'leased' OR d.state = 'uncertain')) \
         ORDER BY r.expires_at LIMIT 500";
+    const EXPIRED: &str = "DELETE FROM requests WHERE id = $1 AND confirmed_at IS NULL AND expires_at <= $2";
     const OLD: &str = "DELETE FROM asks WHERE at < $1 OR (mailed = 0 AND at < $2)";
     const DAY: i64 = 86_400_000;
     let expired = rows!(tx, (i64, i64), OPEN, now.millis())?;
+    let mut count = 0;
     for (request, subscriber) in &expired {
-        run!(tx, "DELETE FROM requests WHERE id = $1", *request)?;
-        super::people::forget_pending(tx, *subscriber).await?;
+        // Whoever asks once more at this moment holds the person as well: their wish is younger when this goes on.
+        super::people::hold(tx, *subscriber).await?;
+        if run!(tx, EXPIRED, *request, now.millis())? > 0 {
+            super::people::forget_pending(tx, *subscriber).await?;
+            count += 1;
+        }
     }
     run!(tx, OLD, now.millis() - 365 * DAY, now.millis() - DAY)?;
-    Ok(expired.len())
+    Ok(count)
 }
 
 /// Whether [`expire`] has something to do; asked every second.

@@ -1,8 +1,8 @@
 //! The seam: the only file that names a database driver.
 //!
 //! SQL is written once, with `$1` markers, as text that both dialects understand. A transaction is an enum over the two native
-//! ones; the macros [`run`], [`rows`] and [`row`] repeat a call for each. The dialect is asked for six things only: the
-//! suffix of a claim, a unique violation, opening, wake-up, the migration folder, and where ids go on.
+//! ones; the macros [`run`], [`rows`] and [`row`] repeat a call for each. The dialect is asked for seven things only: the suffixes
+//! of a claim and of a read that a change follows, a unique violation, opening, wake-up, the migration folder, and where ids go on.
 //!
 //! SQLite has one writer connection whose transactions are immediate (a deferred one that upgrades fails under load at once,
 //! whatever the busy timeout) and a few readers. PostgreSQL has one pool. The writer is behind a lock and not in a pool: a pool
@@ -54,6 +54,16 @@ impl Dialect {
         match self {
             Dialect::Sqlite => ("IN (", ")"),
             Dialect::Postgres => ("= ANY (ARRAY(", " FOR UPDATE OF d SKIP LOCKED))"),
+        }
+    }
+
+    /// What ends a SELECT of rows, with ids, that are changed by what is read. PostgreSQL reads them once others have committed,
+    /// and keeps others from changing them, in the order of ids so that two do not wait for each other. Rows that refer to them
+    /// can still be written. SQLite has one writer. No reader's transaction may say it.
+    pub(super) fn to_change(self) -> &'static str {
+        match self {
+            Dialect::Sqlite => "",
+            Dialect::Postgres => " ORDER BY id FOR NO KEY UPDATE",
         }
     }
 

@@ -167,9 +167,26 @@ pub async fn current(tx: &mut Tx, thread: i64) -> Result<i64, StoreError> {
     Ok(at)
 }
 
+/// As [`current`]; and until this transaction ends, everybody else waits who writes in it, joins it to another one or splits it.
+/// Whoever adds a post holds its conversation first: it would else stay behind in one that was joined to another meanwhile.
+///
+/// # Errors
+/// When the database fails.
+pub async fn hold(tx: &mut Tx, thread: i64) -> Result<i64, StoreError> {
+    const SQL: &str = "UPDATE threads SET state = state WHERE id = $1 RETURNING merged_into";
+    let mut at = thread;
+    for _ in 0..MERGES_MAX {
+        match row!(tx, (Option<i64>,), SQL, at)? {
+            Some((Some(next),)) => at = next,
+            _ => break,
+        }
+    }
+    Ok(at)
+}
+
 const MERGES_MAX: usize = 10;
 
-/// Moves the posts of one conversation into another and leaves a sign there. Both must be with the same person.
+/// Moves the posts of one conversation into another and leaves a sign there. Both must be with the same person, and held.
 ///
 /// # Errors
 /// When the database fails.
@@ -189,8 +206,7 @@ pub async fn merge(tx: &mut Tx, from: i64, into: i64) -> Result<bool, StoreError
     Ok(true)
 }
 
-/// Moves the posts from `post` on into a conversation of their own with the same person. Answers its number; `None` where that
-/// would leave one of the two empty, or the post is not in it.
+/// Moves the posts from `post` on into a conversation of their own with the same person; it must be held. Answers its number; `None` where that would leave one of the two empty, or the post is not in it.
 ///
 /// # Errors
 /// When the database fails.

@@ -20,7 +20,7 @@ use crate::store::answers::{self, BodyFile, Seen};
 use crate::store::deliveries::{self, DeskMail};
 use crate::store::staff::StaffRow;
 use crate::store::threads::{self, Attachment, NewPost, Participant};
-use crate::store::{StoreError, Tx, bodies, desk, held};
+use crate::store::{StoreError, Tx, bodies, held};
 
 /// A header's subject has at most 255 characters; a subscriber's may have any number.
 const SUBJECT_MAX: usize = 200;
@@ -129,9 +129,8 @@ impl Desk {
         answer: &Answer<'_>,
         now: Timestamp,
     ) -> Result<Answered, EffectProblem> {
-        let number = threads::current(tx, answer.thread).await?;
         // Two who answer at the same moment do so one after the other, and the second one sees what the first said.
-        desk::hold(tx, number).await?;
+        let number = threads::hold(tx, answer.thread).await?;
         let Some(thread) = threads::participant(tx, number).await? else {
             return Ok(Answered::Refused(Refusal::NoThread(answer.thread)));
         };

@@ -13,7 +13,7 @@ use crate::domain::problem::Problem;
 use crate::domain::publication::{ArticleAccess, PlannedEdition, TierId};
 use crate::render::Status;
 use crate::runtime::Timestamp;
-use crate::store::{Store, StoreError, board, editions};
+use crate::store::{Store, StoreError, board, edition_articles, editions};
 
 /// Problems of one tier that are told; `tidings check` tells all of them.
 const TOLD: usize = 5;
@@ -102,7 +102,7 @@ pub async fn ahead(
 
 /// Titles and minutes of what waits to be sent.
 async fn ready(store: &Store, content: &Content) -> Result<Vec<(String, usize)>, StoreError> {
-    let used = editions::used_articles(&mut store.read().await?).await?;
+    let used = edition_articles::used(&mut store.read().await?).await?;
     let waiting = content.articles.values().filter(|article| article.status == Status::Ready);
     let waiting = waiting.filter(|article| !used.contains(&article.id));
     Ok(waiting.map(|article| (article.title.clone(), article.full_minutes())).collect())

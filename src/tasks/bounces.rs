@@ -194,9 +194,10 @@ async fn weigh_person(
     source: &str,
     now: Timestamp,
 ) -> Result<(), StoreError> {
+    // Read first: who moves in between is forgiven what the old address did, and the new one is not suppressed for it.
+    let Some(person) = people::by_id(tx, subscriber).await? else { return Ok(()) };
     let history = bounces::history(tx, subscriber, edition).await?;
     let Some(reason) = standing(&history, failed, now) else { return Ok(()) };
-    let Some(person) = people::by_id(tx, subscriber).await? else { return Ok(()) };
     suppressions::add(tx, &person.address, reason, source, now).await?;
     Ok(())
 }

@@ -39,8 +39,7 @@ impl DeskPage {
         let Some(member) = members.iter().find(|member| member.id == order.member) else {
             return Ok(Outcome::Left);
         };
-        let number = threads::current(&mut tx, order.thread).await?;
-        desk::hold(&mut tx, number).await?;
+        let number = threads::hold(&mut tx, order.thread).await?;
         let Some(thread) = threads::participant(&mut tx, number).await? else { return Ok(Outcome::Unknown) };
         if desk::seen(&mut tx, number).await? != order.seen {
             let news = desk::news(&mut tx, number, order.seen).await?;

@@ -5,7 +5,7 @@ use super::content::Content;
 use super::editors::{self, Changed, Word};
 use crate::domain::edition::{EditionOrder, EditionState};
 use crate::runtime::Timestamp;
-use crate::store::{StoreError, Tx, audit, editions};
+use crate::store::{StoreError, Tx, audit, deliveries, editions};
 
 /// Whose change it is: the door it came through, and "by ..." for the reason.
 #[derive(Clone, Copy, Debug)]
@@ -52,6 +52,33 @@ pub async fn change(
     }
     written(tx, slug, (was.state, to), by, now).await?;
     Ok(Obeyed::Done { id, to })
+}
+
+/// What came of trying again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Retried {
+    /// So many deliveries.
+    Done(u64),
+    /// Nothing of it is sent any more.
+    Over(EditionState),
+    Unknown,
+}
+
+/// Tries again what waits for a word. Nobody closes the edition meanwhile.
+///
+/// # Errors
+/// When the database fails.
+pub async fn retry(tx: &mut Tx, slug: &str, by: By<'_>, now: Timestamp) -> Result<Retried, StoreError> {
+    let Some(id) = editions::id(tx, slug).await? else { return Ok(Retried::Unknown) };
+    editions::hold(tx, id).await?;
+    let Some(was) = editions::standing(tx, slug).await? else { return Ok(Retried::Unknown) };
+    if was.state.is_over() {
+        return Ok(Retried::Over(was.state));
+    }
+    let count = deliveries::retry_held(tx, editions::stream(id), now).await?;
+    editions::change_state(tx, slug, &[EditionState::Attention], EditionState::Sending, "", now).await?;
+    audit::record(tx, now, by.door, "edition retry", slug, &format!("{count} deliveries")).await?;
+    Ok(Retried::Done(count))
 }
 
 /// Does what an editor says.

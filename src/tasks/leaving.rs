@@ -70,9 +70,12 @@ impl LeavingLine {
 
     async fn write(&self, group: &[Wish], now: Timestamp) -> Result<Vec<bool>, StoreError> {
         let mut tx = self.store.write().await?;
-        let mut changed = Vec::with_capacity(group.len());
-        for (subscriber, _) in group {
-            changed.push(people::unsubscribe(&mut tx, *subscriber, SOURCE, now).await?);
+        let mut changed = vec![false; group.len()];
+        // In the order in which an import holds people: else the two might wait for each other.
+        let mut order: Vec<usize> = (0..group.len()).collect();
+        order.sort_by_key(|at| group[*at].0);
+        for at in order {
+            changed[at] = people::unsubscribe(&mut tx, group[at].0, SOURCE, now).await?;
         }
         tx.commit().await?;
         Ok(changed)

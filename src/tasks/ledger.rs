@@ -13,6 +13,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::alarm::Alarms;
 use super::bounces;
 use super::breakers::Breakers;
+use super::closing;
 use super::content::Shelf;
 use super::traffic::{Caps, Dry, News, Seen, Traffic};
 use crate::domain::alarm::AlarmCause;
@@ -502,7 +503,7 @@ pub async fn tidy(store: &Store, now: Timestamp) -> Result<Vec<String>, StoreErr
             let open = editions::open(&mut looked, id).await?;
             // What waits for a word leaves `attention` when the last of it was settled by a late reply.
             if !open.moving && (state == EditionState::Sending || !open.held) {
-                still.push((slug, open.held));
+                still.push((id, slug, open.held));
             }
         }
     }
@@ -518,28 +519,10 @@ pub async fn tidy(store: &Store, now: Timestamp) -> Result<Vec<String>, StoreErr
         tx.commit().await?;
     }
     let mut finished = Vec::new();
-    for (slug, held) in still {
-        if close(store, &slug, held, now).await? {
+    for (id, slug, held) in still {
+        if closing::close(store, (id, &slug), held, now).await? {
             finished.push(slug);
         }
     }
     Ok(finished)
-}
-
-/// `sent` is a promise: every row final, and as many of them as the frozen audience.
-async fn close(store: &Store, slug: &str, held: bool, now: Timestamp) -> Result<bool, StoreError> {
-    use EditionState::{Attention, Sending, Sent};
-    let mut tx = store.write().await?;
-    let Some(row) = editions::show(&mut tx, slug).await? else { return Ok(false) };
-    let (to, reason) = if held { (Attention, "deliveries wait for `editions retry`") } else { (Sent, "") };
-    let complete = row.counts.open() == 0 && row.counts.total() == row.audience;
-    let closed =
-        complete && editions::change_state(&mut tx, slug, &[Sending, Attention], to, reason, now).await?;
-    tx.commit().await?;
-    match (closed, held) {
-        (true, true) => tracing::error!(edition = %slug, "the edition stops here: {reason}"),
-        (true, false) => tracing::info!(edition = %slug, "the edition is finished"),
-        (false, _) => {}
-    }
-    Ok(closed)
 }

@@ -274,12 +274,7 @@ impl Readers {
         now: Timestamp,
     ) -> Result<(), EffectProblem> {
         let mut tx = self.store.write().await?;
-        if !people::hold(&mut tx, subscriber).await? {
-            return Ok(());
-        }
-        let Some(mut person) = people::by_id(&mut tx, subscriber).await? else { return Ok(()) };
-        name.clone_into(&mut person.name);
-        people::update(&mut tx, &person, now).await?;
+        people::rename(&mut tx, subscriber, name, now).await?;
         people::pause(&mut tx, subscriber, paused_until, now).await?;
         tx.commit().await?;
         Ok(())

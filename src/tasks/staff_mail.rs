@@ -62,7 +62,7 @@ impl Desk {
         else {
             return Ok(None);
         };
-        let number = threads::current(tx, row).await?;
+        let number = threads::hold(tx, row).await?;
         let Some(thread) = threads::participant(tx, number).await? else { return Ok(None) };
         if verdict == Verdict::RejectedStaff {
             let text = format!("received message {}: {}", message.inbound, message.reason);

@@ -91,7 +91,7 @@ impl Desk {
         let leads = leads(tx, keyring, message, &from.key, now).await?;
         let mut opened_by = None;
         let thread = match find_thread(&from.key, &leads.candidates) {
-            Belongs::To { thread, .. } => thread,
+            Belongs::To { thread, .. } => threads::hold(tx, thread).await?,
             Belongs::New { suspected } => {
                 let subscriber = people::by_key(tx, &from.key).await?;
                 let name = subscriber
@@ -144,6 +144,7 @@ impl Desk {
         let Belongs::To { thread, .. } = find_thread(&from.key, &leads.candidates) else {
             return Ok(None);
         };
+        let thread = threads::hold(tx, thread).await?;
         self.post(tx, thread, PostKind::Automatic, message, now).await?;
         Ok(Some(thread))
     }

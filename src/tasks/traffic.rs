@@ -174,13 +174,17 @@ impl Traffic {
             if let Some(lane) = self.lanes.get_mut(&id)
                 && lane.pace.recover(full, now)
             {
-                recovered.push(id);
+                recovered.push((id, full));
             }
         }
-        lanes::lock(tx, recovered.iter().chain(bad).copied()).await?;
-        for id in recovered {
-            if let Some(lane) = self.lanes.get(&id) {
-                lanes::set_pace(tx, id, &lane.pace).await?;
+        lanes::lock(tx, recovered.iter().map(|(id, _)| id).chain(bad).copied()).await?;
+        for (id, full) in recovered {
+            if let Some(lane) = self.lanes.get_mut(&id) {
+                // Others may have changed it since it was read.
+                lane.pace = lanes::pace(tx, id).await?;
+                if lane.pace.recover(full, now) {
+                    lanes::set_pace(tx, id, &lane.pace).await?;
+                }
             }
         }
         // Another process may have been started with limits that this one was started without.
@@ -412,6 +416,8 @@ impl Lane {
         full: u32,
         now: Timestamp,
     ) -> Result<Option<News>, StoreError> {
+        // Another process may have slowed it down since, or an operator let it go on.
+        self.pace = lanes::pace(tx, id).await?;
         let before = self.pace;
         let enough = self.deferrals.note(now);
         let news = match throttle {

@@ -12,7 +12,7 @@ use crate::domain::publication::{PlannedEdition, Slot, TierId};
 use crate::domain::slot_rule::{Occurrence, SlotRule};
 use crate::render::Status;
 use crate::runtime::Timestamp;
-use crate::store::{Store, StoreError, editions, people, slots};
+use crate::store::{Store, StoreError, edition_articles, people, slots};
 
 /// Of an edition that is no longer in the config.
 const LATE: Duration = Duration::from_secs(86_400);
@@ -175,7 +175,7 @@ pub async fn plan(
 /// Articles that a slot may not take: sent ones, and those that a one-off names.
 async fn used(store: &Store, content: &Content) -> Result<BTreeSet<String>, StoreError> {
     let mut used: BTreeSet<String> =
-        editions::used_articles(&mut store.read().await?).await?.into_iter().collect();
+        edition_articles::used(&mut store.read().await?).await?.into_iter().collect();
     used.extend(content.publication.editions.iter().flat_map(|edition| edition.articles.iter().cloned()));
     Ok(used)
 }

@@ -119,6 +119,7 @@ async fn w190_an_address_that_a_person_had_before_goes_with_them() {
             dry_run: false,
             now: TUESDAY,
             keyring: &front.setup.keyring,
+            terms: &Default::default(),
         };
         let report = import(&test.store, rows, options, |_| {}).await.unwrap();
         assert_eq!((report.added, report.suppressed), (0, 2), "{report:?}");

@@ -30,8 +30,13 @@ fn row(address: &str, name: &str, tier: &str) -> ImportRow {
 }
 
 async fn imported(store: &Store, rows: Vec<ImportRow>) -> ImportReport {
-    let options =
-        ImportOptions { consent_source: Some("shop"), dry_run: false, now: TUESDAY, keyring: &keyring() };
+    let options = ImportOptions {
+        consent_source: Some("shop"),
+        dry_run: false,
+        now: TUESDAY,
+        keyring: &keyring(),
+        terms: &Default::default(),
+    };
     let rows = rows.into_iter().map(Ok::<_, Skipped>);
     import(store, rows, options, |_| {}).await.unwrap()
 }

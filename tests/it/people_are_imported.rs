@@ -15,8 +15,13 @@ use crate::support::stores::on_every_store;
 async fn take(store: &Store, csv: &str, dry_run: bool) -> ImportReport {
     let tiers = ["free", "yearly"].map(TierId::from);
     let rows = import::rows(csv.as_bytes(), &tiers).unwrap().map(Result::unwrap);
-    let options =
-        ImportOptions { consent_source: Some("sign-up form"), dry_run, now: TUESDAY, keyring: &keyring() };
+    let options = ImportOptions {
+        consent_source: Some("sign-up form"),
+        dry_run,
+        now: TUESDAY,
+        keyring: &keyring(),
+        terms: &Default::default(),
+    };
     import_rows(store, rows, options, |_| {}).await.unwrap()
 }
 

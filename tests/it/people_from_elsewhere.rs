@@ -105,6 +105,7 @@ async fn take(store: &Store, bytes: &[u8]) -> ImportReport {
         dry_run: false,
         now: TUESDAY,
         keyring: &keyring(),
+        terms: &Default::default(),
     };
     let mut report = import_rows(store, rows.into_iter(), options, |_| {}).await.unwrap();
     report.format = format.as_str();

@@ -201,7 +201,7 @@ async fn w190_who_was_erased_stays_away() {
         let tiers = ["free", "yearly"].map(Into::into);
         for dry_run in [true, false] {
             let rows = tidings::import::rows(csv.as_bytes(), &tiers).unwrap().map(Result::unwrap);
-            let options = ImportOptions { consent_source: None, dry_run, now: TUESDAY, keyring: &front.setup.keyring };
+            let options = ImportOptions { consent_source: None, dry_run, now: TUESDAY, keyring: &front.setup.keyring, terms: &Default::default() };
             let report = import(&store, rows, options, |_| {}).await.unwrap();
             assert_eq!((report.added, report.skipped_rows, report.suppressed), (1, 1, 1), "{report:?}");
             assert!(report.skipped[0].reason.contains("erased"), "{report:?}");

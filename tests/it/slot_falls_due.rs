@@ -8,7 +8,7 @@ use tidings::domain::delivery::DeliveryState;
 use tidings::domain::edition::EditionState;
 use tidings::domain::subscriber::Subscriber;
 use tidings::runtime::Timestamp;
-use tidings::store::{Store, deliveries, editions, people};
+use tidings::store::{Store, deliveries, edition_articles, editions, people};
 use tidings::tasks::schedule::{Happened, Scheduler};
 use tidings::tasks::week;
 
@@ -126,7 +126,7 @@ async fn each_article_once_and_a_date_without_any_is_skipped() {
             "{told:?}"
         );
         assert_eq!(state(&store, "weekly-2026-11-15").await, Some(EditionState::Skipped));
-        let used = editions::used_articles(&mut store.read().await.unwrap()).await.unwrap();
+        let used = edition_articles::used(&mut store.read().await.unwrap()).await.unwrap();
         assert_eq!(used.len(), 2);
         let first =
             editions::show(&mut store.read().await.unwrap(), "weekly-2026-11-01").await.unwrap().unwrap();

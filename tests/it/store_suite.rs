@@ -143,7 +143,12 @@ async fn a_slot_date_is_queued_once() {
         assert_eq!(editions::queue(&mut tx, &dated("two"), TUESDAY).await.unwrap(), None);
         drop(tx);
         let week_later = Some(("weekly".into(), "2026-12-01".into()));
-        queue(&store, &editions::NewEdition { slot: week_later, ..edition("next", &["free"]) }).await;
+        let same = editions::NewEdition { slot: week_later, ..edition("next", &["free"]) };
+        let mut tx = store.write().await.unwrap();
+        let taken = editions::queue(&mut tx, &same, TUESDAY).await.unwrap();
+        assert_eq!(taken, None, "no slot takes an article that went out");
+        drop(tx);
+        queue(&store, &editions::NewEdition { articles: vec!["two".into()], ..same }).await;
         let mut tx = store.read().await.unwrap();
         assert_eq!(slots::edition_before(&mut tx, "weekly", "next").await.unwrap().as_deref(), Some("one"));
         assert_eq!(slots::edition_before(&mut tx, "weekly", "one").await.unwrap(), None);
