@@ -79,12 +79,7 @@ impl Press {
                 .map(|at| publication.date(at, "%A %-d %B, %H:%M"))
                 .unwrap_or_default(),
         };
-        let post = NoticePost {
-            folded_lines: post.folded.lines().count(),
-            attachments: attached(&post.attachments),
-            at: publication.date(post.at, "%A %-d %B, %H:%M"),
-            text: format!("{}{}", post.text, said_since(publication, &later)),
-        };
+        let post = words(publication, &post, &later);
         let input = NoticeInput {
             publication,
             thread: &thread,
@@ -102,6 +97,16 @@ impl Press {
             frame: serde_json::to_string(&self.frame).map_err(json)?,
             body: serde_json::to_string(&body).map_err(json)?,
         })
+    }
+}
+
+/// The words that a notice is about, and what was said since.
+fn words(publication: &Publication, post: &threads::PostRow, later: &[threads::PostRow]) -> NoticePost {
+    NoticePost {
+        folded_lines: post.folded.lines().count(),
+        attachments: attached(&post.attachments),
+        at: publication.date(post.at, "%A %-d %B, %H:%M"),
+        text: format!("{}{}", post.text, said_since(publication, later)),
     }
 }
 
