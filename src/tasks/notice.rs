@@ -87,12 +87,7 @@ impl Press {
                 .unwrap_or_default(),
             url: self.page(row.number),
         };
-        let post = NoticePost {
-            folded_lines: post.folded.lines().count(),
-            attachments: attached(&post.attachments),
-            at: publication.date(post.at, "%A %-d %B, %H:%M"),
-            text: format!("{}{}", post.text, said_since(publication, &later)),
-        };
+        let post = words(publication, &post, &later);
         let input = NoticeInput {
             publication,
             thread: &thread,
@@ -110,6 +105,16 @@ impl Press {
             frame: serde_json::to_string(&self.frame).map_err(json)?,
             body: serde_json::to_string(&body).map_err(json)?,
         })
+    }
+}
+
+/// The words that a notice is about, and what was said since.
+fn words(publication: &Publication, post: &threads::PostRow, later: &[threads::PostRow]) -> NoticePost {
+    NoticePost {
+        folded_lines: post.folded.lines().count(),
+        attachments: attached(&post.attachments),
+        at: publication.date(post.at, "%A %-d %B, %H:%M"),
+        text: format!("{}{}", post.text, said_since(publication, later)),
     }
 }
 

@@ -131,13 +131,7 @@ impl Receiver {
         let (parsed, mut facts, from) =
             read.await.map_err(|error| EffectProblem::Message(format!("the parser broke: {error}")))?;
         facts.to_join = self.is_join(&waiting.recipient, &parsed);
-        if facts.token.is_some_and(|token| token.purpose == Purpose::Editors) {
-            facts.from_is_editor = from.as_ref().is_some_and(|from| self.is_editor(&from.address));
-            if facts.from_is_editor {
-                let proof = self.proof(raw.clone(), &parsed, facts.token).await;
-                facts.proof = proof.map_or_else(SenderProof::Unproven, SenderProof::Proven);
-            }
-        }
+        self.editor_facts(&mut facts, raw.clone(), &parsed, from.as_ref()).await;
         self.staff_facts(&mut facts, raw.clone(), &parsed, from.as_ref()).await;
         self.leaving_facts(&mut facts, raw.clone(), &parsed, from.as_ref()).await?;
         let mailed = bounces::named(&mut self.store.read().await?, &facts).await?;
@@ -184,6 +178,24 @@ impl Receiver {
         tracing::info!(inbound = waiting.id, verdict = verdict.as_str(), reason = %MaskedText(&reason), thread, from = %Masked(from), "received");
         self.wake.notify_waiters();
         Ok(verdict)
+    }
+
+    /// What is asked of a mail to an address that was made for editors.
+    async fn editor_facts(
+        &self,
+        facts: &mut Facts,
+        raw: Arc<Vec<u8>>,
+        parsed: &parse::Parsed,
+        from: Option<&parse::Person>,
+    ) {
+        if facts.token.is_none_or(|token| token.purpose != Purpose::Editors) {
+            return;
+        }
+        facts.from_is_editor = from.is_some_and(|from| self.is_editor(&from.address));
+        if facts.from_is_editor {
+            let proof = self.proof(raw, parsed, facts.token).await;
+            facts.proof = proof.map_or_else(SenderProof::Unproven, SenderProof::Proven);
+        }
     }
 
     /// What is asked of a mail to an address that was made for a member of staff. A note that they are away may say so in its subject

@@ -208,11 +208,15 @@ impl Desk {
             self.close(tx, mail.thread.thread, ("mail", &by), mail.now).await?;
         }
         if orders.reopen {
-            threads::set_open(tx, mail.thread.thread, true, mail.now).await?;
-            let number = mail.thread.thread.to_string();
-            audit::record(tx, mail.now, "mail", "inbox reopen", &number, &by).await?;
+            self.reopen(tx, mail).await?;
         }
         Ok(())
+    }
+
+    async fn reopen(&self, tx: &mut Tx, mail: &Mail<'_>) -> Result<(), EffectProblem> {
+        threads::set_open(tx, mail.thread.thread, true, mail.now).await?;
+        let (number, by) = (mail.thread.thread.to_string(), format!("by {}", mail.member.name));
+        Ok(audit::record(tx, mail.now, "mail", "inbox reopen", &number, &by).await?)
     }
 
     /// Who the orders name; `Some(None)`: nobody shall have it.
@@ -282,6 +286,10 @@ impl Desk {
         let assign_to = heir.map(|heir| heir.map_or(NOBODY, |heir| heir.id));
         let held = self.hold(tx, (&answer, mail.member), assign_to, mail.now).await?;
         self.ask(tx, mail, (questions, held), (text, orders.close, heir)).await?;
+        if orders.reopen {
+            // It has to be open for the question to be answered, and says nothing to the subscriber.
+            self.reopen(tx, mail).await?;
+        }
         Ok(false)
     }
 

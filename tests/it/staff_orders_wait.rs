@@ -355,6 +355,10 @@ async fn a_conversation_is_taken_given_back_and_opened_again() {
         assert_eq!(world.thread(1).await.state, ThreadState::Open);
         world.staff(MIRA, "m7", "#close\n#reopen").await;
         assert!(words(&world, MIRA).contains("cannot both be meant"));
+        // Opened beside an answer that is held.
+        world.staff(MIRA, "m8", "#close").await;
+        world.staff(MIRA, "m9", &format!("#reopen\n{PHONE}")).await;
+        assert_eq!((world.thread(1).await.state, world.mails(ANA).len()), (ThreadState::Open, 1));
         // Given back beside an answer that is held.
         world.staff(TOM, "t1", "#assign me").await;
         world.staff(TOM, "t2", &format!("#assign nobody\n{PHONE}")).await;
