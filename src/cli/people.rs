@@ -19,6 +19,7 @@ use crate::runtime::{Clock, SystemClock, Timestamp};
 use crate::store::people::Consent;
 use crate::store::{Store, audit, erasure, notes, people, suppressions};
 use crate::tasks::people::{ImportOptions, ImportReport};
+use crate::tasks::restore;
 
 #[derive(Debug, Subcommand)]
 pub enum SubscribersCommand {
@@ -111,7 +112,7 @@ pub async fn subscribers(context: &Context, command: SubscribersCommand) -> Resu
 
 async fn import_file(context: &Context, args: &ImportArgs) -> Result<(), Failure> {
     let setup = context.setup()?;
-    let store = Store::open(&setup.settings.storage).await?;
+    let store = restore::open(&setup.settings.storage, SystemClock.now()).await?;
     let unreadable = |error: std::io::Error| Failure::No(format!("{}: {error}", args.file.display()));
     let (reader, size): (Box<dyn Read>, u64) = if args.file == Path::new("-") {
         (Box::new(std::io::stdin()), 0)
@@ -214,7 +215,7 @@ async fn add(context: &Context, args: &AddArgs) -> Result<(), Failure> {
     let setup = context.setup()?;
     let address = address(&args.address)?;
     let tier = known_tier(&setup.content.publication, &args.tier)?;
-    let store = Store::open(&setup.settings.storage).await?;
+    let store = restore::open(&setup.settings.storage, SystemClock.now()).await?;
     let now = SystemClock.now();
     let mut tx = store.write().await?;
     if people::by_key(&mut tx, &address.key()).await?.is_some() {

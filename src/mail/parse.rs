@@ -7,7 +7,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use mail_parser::{Address as Addresses, HeaderName, Message};
+use mail_parser::{Address as Addresses, DateTime, HeaderName, Message};
 
 use crate::domain::settings::AddressPattern;
 use crate::domain::token::Subject;
@@ -53,6 +53,8 @@ pub struct Parsed {
     /// Newest last.
     pub references: Vec<String>,
     pub date: Option<Timestamp>,
+    /// When the last server that took it had it: the newest Received (RFC 5321 section 4.4).
+    pub arrived: Option<Timestamp>,
     pub text: String,
     pub has_html: bool,
     /// Lines of what the HTML form marks as the writer's signature.
@@ -123,9 +125,13 @@ fn read_header(message: &Message<'_>, parsed: &mut Parsed) {
     parsed.from = first(HeaderName::From).and_then(|header| header.value.as_address()).and_then(person);
     let subject = first(HeaderName::Subject).and_then(|header| header.value.as_text()).unwrap_or("");
     parsed.subject = in_one_line(subject, SUBJECT_MAX);
-    let date = first(HeaderName::Date).and_then(|header| header.value.as_datetime());
+    let instant = |date: &DateTime| {
+        date.is_valid().then(|| Timestamp(date.to_timestamp().saturating_mul(1000)))
+    };
     parsed.date =
-        date.filter(|date| date.is_valid()).map(|date| Timestamp(date.to_timestamp().saturating_mul(1000)));
+        first(HeaderName::Date).and_then(|header| header.value.as_datetime()).and_then(&instant);
+    let received = first(HeaderName::Received).and_then(|header| header.value.as_received());
+    parsed.arrived = received.and_then(|received| received.date()).and_then(|date| instant(&date));
     let content_type = first(HeaderName::ContentType).and_then(|header| header.value.as_content_type());
     let is_report = |ct: &&mail_parser::ContentType<'_>| {
         ct.ctype().eq_ignore_ascii_case("multipart")

@@ -4,6 +4,7 @@ mod acknowledge;
 pub mod alarm;
 pub mod answer;
 pub mod backup;
+mod before_release;
 pub mod board;
 pub mod bodies;
 pub mod bounces;

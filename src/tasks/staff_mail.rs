@@ -10,7 +10,9 @@ use std::time::Duration;
 use sha2::{Digest, Sha256};
 
 use super::answer::{Answer, Answered, Question, Refusal, asked, carries_files, crossed};
+use super::before_release::SENT_BEFORE;
 use super::receive::EffectProblem;
+use super::restore::came_before;
 use super::threading::{Desk, Message};
 use super::told::Told;
 use crate::domain::alarm::AlarmCause;
@@ -57,7 +59,10 @@ impl Desk {
             return Ok(None);
         };
         let number = threads::current(tx, row).await?;
-        let Some(thread) = threads::participant(tx, number).await? else { return Ok(None) };
+        let Some(thread) = threads::participant(tx, number).await? else {
+            self.unknown_conversation(tx, (verdict, number), second, now).await?;
+            return Ok(None);
+        };
         if verdict == Verdict::RejectedStaff {
             let text = format!("received message {}: {}", message.inbound, message.reason);
             self.alarms.raise(AlarmCause::StaffUnproven, "", &text, now);
@@ -216,7 +221,11 @@ impl Desk {
             closes: orders.close,
             inbound: Some((message.inbound, message.parsed.message_id.as_deref())),
         };
-        let refusal = match self.answer(tx, &answer, mail.now).await? {
+        let answered = match self.asked_first(tx, (mail.thread, &message), &answer).await? {
+            Some(refusal) => Answered::Refused(refusal),
+            None => self.answer(tx, &answer, mail.now).await?,
+        };
+        let refusal = match answered {
             Answered::Sent { thread, .. } => {
                 let by = format!("by {}", mail.member.name);
                 audit::record(tx, mail.now, "mail", "inbox reply", &thread.to_string(), &by).await?;
@@ -279,6 +288,10 @@ impl Desk {
             self.come_back(tx, mail, "no answer of yours waits in this conversation", "").await?;
             return Ok(false);
         };
+        if came_before(tx, &mail.message).await? {
+            self.come_back(tx, mail, SENT_BEFORE, "").await?;
+            return Ok(false);
+        }
         let (thread, member) = who_is(mail);
         if let Some(question) = crossed(tx, (thread, member.id), held.seen).await? {
             self.hold_again(tx, (member, &held), thread, mail.now).await?;

@@ -102,7 +102,10 @@ impl Desk {
         };
         let post = self.post(tx, thread, PostKind::Subscriber, message, now).await?;
         self.tell_staff(tx, thread, post, now).await?;
-        if let (Some(person), None) = (opened_by, message.unanswered) {
+        // It may have had its answer before the copy was put to use that this store began as.
+        if let (Some(person), None) = (opened_by, message.unanswered)
+            && !super::restore::came_before(tx, &message).await?
+        {
             self.acknowledge(tx, thread, &person, now).await?;
         }
         Ok(thread)
