@@ -110,6 +110,10 @@ pub async fn inbox(context: &Context, command: InboxCommand) -> Result<(), Failu
 
 async fn list(context: &Context, search: &str, state: Option<ThreadState>) -> Result<(), Failure> {
     let store = context.store().await?;
+    if let Some(copy) = restore::held(&store).await? {
+        // What came in since is not here yet.
+        eprintln!("tidings: {}", restore::reason(&copy));
+    }
     let mut tx = store.read().await?;
     let mut rows = match state {
         Some(state) => threads::in_state(&mut tx, state, search, LISTED).await?,

@@ -15,7 +15,8 @@ const EPOCH: i64 = 1_735_689_600_000;
 /// What has ids that go out, with the ids of each that a floor grows by in a millisecond: more than one process can give. People
 /// read the numbers of conversations, so those are as short as that allows. A token has room for 2^56 (`domain::token`), which
 /// 512 leave free for 4,000 years.
-pub const PER_MS: [(&str, i64); 4] = [("deliveries", 512), ("threads", 1), ("subscribers", 512), ("editions", 1)];
+pub const PER_MS: [(&str, i64); 4] =
+    [("deliveries", 512), ("threads", 1), ("subscribers", 512), ("editions", 1)];
 
 /// A mail may be on its way for five days (RFC 5321 section 4.5.4.1), and be understood a little later.
 const ON_ITS_WAY: Duration = Duration::from_secs(7 * 86_400);
@@ -128,7 +129,8 @@ mod tests {
         }
         // Nobody knows how old a dump is that has no mark.
         let unmarked = Release { taken_at: Timestamp(NOON), ..release };
-        let old = Traces { received_at: Timestamp(NOON), arrived: after, date: Some(Timestamp(NOON - 90 * DAY)) };
+        let old =
+            Traces { received_at: Timestamp(NOON), arrived: after, date: Some(Timestamp(NOON - 90 * DAY)) };
         assert!(unmarked.came_before(&old) && !release.came_before(&old));
     }
 }

@@ -120,14 +120,14 @@ async fn stand_in(
     const DELIVERED: &str = "INSERT INTO deliveries (id, kind, address, body_id, lane, stream, state, attempt, \
             uncertain_count, last_reply, settled_at) \
         VALUES ($1, 'report', '', $2, 0, -1, 'skipped', 0, 0, $3, $4)";
-    const DELIVERED_UP: &str = "UPDATE deliveries SET id = $1 WHERE id = $2 AND state = 'skipped' AND last_reply = $3";
+    const DELIVERED_UP: &str =
+        "UPDATE deliveries SET id = $1 WHERE id = $2 AND state = 'skipped' AND last_reply = $3";
     const CLOSED: &str = "INSERT INTO threads (id, state, address, address_key, name, subject, created_at, last_post_at) \
         VALUES ($1, 'closed', '', '', '', $2, $3, $3)";
     const CLOSED_UP: &str = "UPDATE threads SET id = $1 WHERE id = $2 AND address = '' AND subject = $3";
     const NOBODY: &str = "INSERT INTO subscribers (id, address, address_key, name, tier, status, created_at, updated_at) \
         VALUES ($1, '', 'restored:' || $1, '', '', 'unsubscribed', $2, $2)";
-    const NOBODY_UP: &str =
-        "UPDATE subscribers SET id = $1, address_key = 'restored:' || $1 WHERE id = $2 AND address_key = 'restored:' || $2";
+    const NOBODY_UP: &str = "UPDATE subscribers SET id = $1, address_key = 'restored:' || $1 WHERE id = $2 AND address_key = 'restored:' || $2";
     const CANCELLED: &str = "INSERT INTO editions (id, slug, state, due_at, subject, audience, reason) \
         VALUES ($1, 'restored-' || $1, 'cancelled', $2, '', 0, $3)";
     const CANCELLED_UP: &str =

@@ -99,10 +99,9 @@ pub async fn next(tx: &mut Tx, after: i64) -> Result<Option<Waiting>, StoreError
 /// When the database fails.
 pub async fn received_at(tx: &mut Tx, id: i64) -> Result<Timestamp, StoreError> {
     let found = row!(tx, (i64,), "SELECT received_at FROM inbound WHERE id = $1", id)?;
-    found.map(|(at,)| Timestamp(at)).ok_or(StoreError::Corrupt {
-        what: "a received message",
-        why: format!("{id} is gone"),
-    })
+    found
+        .map(|(at,)| Timestamp(at))
+        .ok_or(StoreError::Corrupt { what: "a received message", why: format!("{id} is gone") })
 }
 
 /// Marks messages that nobody has tried yet as being tried: this one and those behind it. Answers which.
