@@ -111,13 +111,16 @@ pub(super) async fn ask_ledger(ledger: Ledger, pulse: Pulse, shutdown: Shutdown)
     }
 }
 
-/// Takes all that was recorded through the line, each once, and counts.
+/// Takes all that was recorded through the line, each once, and counts. On hold nothing is read, and nobody told.
 pub(super) async fn understand(
     receiver: &Receiver,
     clock: &dyn Clock,
     alarms: &Alarms,
     pulse: &Pulse,
 ) -> Result<(), StoreError> {
+    if restore::held(&receiver.store).await?.is_some() {
+        return Ok(());
+    }
     let mut after = 0;
     loop {
         let (step, id) = receiver.step(after, clock.now()).await?;
@@ -153,9 +156,13 @@ pub async fn restored(setup: &Setup, store: &Store, now: Timestamp) -> Result<()
     Ok(())
 }
 
-/// The parts that may run: a copy that nobody has released receives and answers commands, and no more.
-pub(super) async fn on_hold(store: &Store, vitals: &Vitals, parts: Parts) -> Result<Parts, StoreError> {
-    let Some(copy) = restore::held(store).await? else { return Ok(parts) };
+/// The parts that may run: a copy that nobody has released records mail, serves pages and answers commands, and no more.
+pub(super) async fn on_hold(
+    store: &Store,
+    (vitals, now): (&Vitals, Timestamp),
+    parts: Parts,
+) -> Result<Parts, StoreError> {
+    let Some(copy) = restore::opened(store, now).await? else { return Ok(parts) };
     let why = restore::reason(&copy);
     tracing::warn!("{why}");
     vitals.hold(why);

@@ -11,6 +11,7 @@ use crate::app::{self, Failure, Setup};
 use crate::domain::inbound::InboundState;
 use crate::runtime::{Clock, SystemClock};
 use crate::store::{Store, audit, inbound};
+use crate::tasks::restore;
 
 /// More rows than this are not listed; who needs them searches.
 const LISTED: i64 = 1000;
@@ -135,6 +136,9 @@ pub(super) async fn understand(
     store: &Store,
     id: i64,
 ) -> Result<inbound::InboundRow, Failure> {
+    if let Some(copy) = restore::held(store).await? {
+        return Err(Failure::TryAgain(format!("message {id} waits: {}", restore::reason(&copy))));
+    }
     let receiver = app::receiver(setup, store, Default::default(), Arc::default()).await?;
     for _ in 0..inbound::FAILURES_MAX {
         receiver.step(id - 1, SystemClock.now()).await?;

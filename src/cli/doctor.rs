@@ -16,7 +16,7 @@ use crate::store::deliveries::DeliveryRow;
 use crate::store::{Store, StoreError};
 use crate::tasks::doctor::test_mail::{self, TestProblem};
 use crate::tasks::doctor::{self, Patient, received};
-use crate::tasks::lease;
+use crate::tasks::{lease, restore};
 
 #[derive(Debug, Args)]
 pub struct DoctorArgs {
@@ -85,7 +85,7 @@ async fn sent(setup: &Setup, to: &str, patience: Duration) -> Result<Vec<Check>,
     let editors = setup.content.publication.editors.iter();
     let staff = settings.desk.staff.iter().map(|member| &member.email);
     let of_house = editors.chain(&settings.operators).chain(staff).any(|known| known.key() == to.key());
-    let store = Store::open(&settings.storage).await?;
+    let store = restore::open(&settings.storage, SystemClock.now()).await?;
     let queued =
         test_mail::queue(&store, &setup.content, &setup.edition_frame(), (&to, of_house), SystemClock.now())
             .await;

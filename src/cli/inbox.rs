@@ -16,6 +16,7 @@ use crate::store::staff::StaffRow;
 use crate::store::threads::{NewPost, PostRow, ThreadRow};
 use crate::store::{Store, Tx, audit, threads};
 use crate::tasks::answer::{Answer, Answered};
+use crate::tasks::restore;
 use crate::tasks::threading::{Desk, paid_first};
 
 /// More rows than this are not listed; who needs them searches.
@@ -109,6 +110,10 @@ pub async fn inbox(context: &Context, command: InboxCommand) -> Result<(), Failu
 
 async fn list(context: &Context, search: &str, state: Option<ThreadState>) -> Result<(), Failure> {
     let store = context.store().await?;
+    if let Some(copy) = restore::held(&store).await? {
+        // What came in since is not here yet.
+        eprintln!("tidings: {}", restore::reason(&copy));
+    }
     let mut tx = store.read().await?;
     let mut rows = match state {
         Some(state) => threads::in_state(&mut tx, state, search, LISTED).await?,
@@ -209,7 +214,7 @@ async fn reply(context: &Context, args: &ReplyArgs) -> Result<(), Failure> {
     let setup = context.setup()?;
     let text = read_words(&args.words)?;
     let attached = args.attach.iter().map(attachment).collect::<Result<Vec<_>, _>>()?;
-    let store = Store::open(&setup.settings.storage).await?;
+    let store = restore::open(&setup.settings.storage, SystemClock.now()).await?;
     let desk = app::desk(&setup, &store, Default::default()).await?;
     let answer = Answer {
         thread: args.number,
@@ -250,7 +255,7 @@ fn attachment(path: &PathBuf) -> Result<File, Failure> {
 async fn note(context: &Context, number: i64, words: &Words) -> Result<(), Failure> {
     let setup = context.setup()?;
     let text = read_words(words)?;
-    let store = Store::open(&setup.settings.storage).await?;
+    let store = restore::open(&setup.settings.storage, SystemClock.now()).await?;
     let desk = app::desk(&setup, &store, Default::default()).await?;
     let author = author(&desk, words)?;
     let mailbox = &setup.settings.desk.mailbox;
@@ -277,7 +282,7 @@ async fn note(context: &Context, number: i64, words: &Words) -> Result<(), Failu
 
 async fn assign(context: &Context, number: i64, name: &str) -> Result<(), Failure> {
     let setup = context.setup()?;
-    let store = Store::open(&setup.settings.storage).await?;
+    let store = restore::open(&setup.settings.storage, SystemClock.now()).await?;
     let desk = app::desk(&setup, &store, Default::default()).await?;
     let heir = if name == "nobody" { None } else { Some(member(&desk, name)?) };
     let mut tx = store.write().await?;
@@ -300,6 +305,7 @@ enum Change {
 async fn change(context: &Context, number: i64, change: Change) -> Result<(), Failure> {
     let store = context.store().await?;
     let now = SystemClock.now();
+    restore::opened(&store, now).await?;
     let mut tx = store.write().await?;
     let thread = existing(&mut tx, number).await?;
     let (left, action, detail) = changed(&mut tx, thread, change, now).await?;

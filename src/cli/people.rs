@@ -19,6 +19,7 @@ use crate::runtime::{Clock, SystemClock, Timestamp};
 use crate::store::people::Consent;
 use crate::store::{Store, audit, erasures, former_addresses, notes, people, suppressions};
 use crate::tasks::people::{ImportOptions, ImportReport};
+use crate::tasks::restore;
 
 #[derive(Debug, Subcommand)]
 pub enum SubscribersCommand {
@@ -114,7 +115,7 @@ pub async fn subscribers(context: &Context, command: SubscribersCommand) -> Resu
 
 async fn import_file(context: &Context, args: &ImportArgs) -> Result<(), Failure> {
     let setup = context.setup()?;
-    let store = Store::open(&setup.settings.storage).await?;
+    let store = restore::open(&setup.settings.storage, SystemClock.now()).await?;
     super::erase::refuse_lost_secrets(&setup, &store).await?;
     let unreadable = |error: std::io::Error| Failure::No(format!("{}: {error}", args.file.display()));
     let (reader, size): (Box<dyn Read>, u64) = if args.file == Path::new("-") {
@@ -219,7 +220,7 @@ async fn add(context: &Context, args: &AddArgs) -> Result<(), Failure> {
     let setup = context.setup()?;
     let address = address(&args.address)?;
     let tier = known_tier(&setup.content.publication, &args.tier)?;
-    let store = Store::open(&setup.settings.storage).await?;
+    let store = restore::open(&setup.settings.storage, SystemClock.now()).await?;
     super::erase::refuse_lost_secrets(&setup, &store).await?;
     let now = SystemClock.now();
     let mut tx = store.write().await?;

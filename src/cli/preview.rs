@@ -19,8 +19,8 @@ use crate::domain::token::NOBODY;
 use crate::mail::compose::{Compiled, Recipient};
 use crate::runtime::{Clock, SystemClock};
 use crate::store::{Store, audit, owners, people, suppressions};
-use crate::tasks::lease;
 use crate::tasks::proof::{self, Proof, ProofProblem, Sample};
+use crate::tasks::{lease, restore};
 
 #[derive(Debug, Args)]
 #[command(group = ArgGroup::new("form").args(["tier", "out", "to"]).required(true).multiple(true))]
@@ -88,7 +88,11 @@ async fn store(setup: &Setup, args: &PreviewArgs) -> Result<Option<Store>, Failu
     {
         return Ok(None);
     }
-    match Store::open(&setup.settings.storage).await {
+    let opened = match args.to {
+        Some(_) => restore::open(&setup.settings.storage, SystemClock.now()).await,
+        None => Store::open(&setup.settings.storage).await,
+    };
+    match opened {
         Ok(store) => Ok(Some(store)),
         Err(error) if error.is_away() && !needed => {
             eprintln!("tidings: {error}: shown from the files, as if nothing of it were queued");

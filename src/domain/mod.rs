@@ -27,6 +27,7 @@ pub mod publication;
 pub mod relayed;
 pub mod reply_rule;
 mod report_rule;
+pub mod restored;
 pub mod sender;
 pub mod settings;
 pub mod sign_in;

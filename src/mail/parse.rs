@@ -7,7 +7,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use mail_parser::{Address as Addresses, HeaderName, Message};
+use mail_parser::{Address as Addresses, DateTime, HeaderName, Message};
 
 use crate::domain::settings::AddressPattern;
 use crate::domain::token::Subject;
@@ -53,6 +53,8 @@ pub struct Parsed {
     /// Newest last.
     pub references: Vec<String>,
     pub date: Option<Timestamp>,
+    /// When the last server that took it had it: the newest Received (RFC 5321 section 4.4).
+    pub arrived: Option<Timestamp>,
     pub text: String,
     pub has_html: bool,
     /// Lines of what the HTML form marks as the writer's signature.
@@ -123,9 +125,11 @@ fn read_header(message: &Message<'_>, parsed: &mut Parsed) {
     parsed.from = first(HeaderName::From).and_then(|header| header.value.as_address()).and_then(person);
     let subject = first(HeaderName::Subject).and_then(|header| header.value.as_text()).unwrap_or("");
     parsed.subject = in_one_line(subject, SUBJECT_MAX);
-    let date = first(HeaderName::Date).and_then(|header| header.value.as_datetime());
-    parsed.date =
-        date.filter(|date| date.is_valid()).map(|date| Timestamp(date.to_timestamp().saturating_mul(1000)));
+    let instant =
+        |date: &DateTime| date.is_valid().then(|| Timestamp(date.to_timestamp().saturating_mul(1000)));
+    parsed.date = first(HeaderName::Date).and_then(|header| header.value.as_datetime()).and_then(&instant);
+    let received = first(HeaderName::Received).and_then(|header| header.value.as_received());
+    parsed.arrived = received.and_then(|received| received.date()).and_then(|date| instant(&date));
     let content_type = first(HeaderName::ContentType).and_then(|header| header.value.as_content_type());
     let is_report = |ct: &&mail_parser::ContentType<'_>| {
         ct.ctype().eq_ignore_ascii_case("multipart")
@@ -334,6 +338,18 @@ pub fn facts(parsed: &Parsed, arrived: Arrived<'_>, own: &Own, keyring: &Keyring
 mod tests {
     use super::*;
     use crate::domain::token::Purpose;
+
+    #[test]
+    fn the_newest_received_says_when_it_came() {
+        let raw = b"Received: from b.example by c.example (Postfix) with ESMTPS id 4ABC\r\n\tfor <x@c.example>; Tue, 24 Nov 2026 15:00:00 +0100 (CET)\r\n\
+            Received: from a.example by b.example; Mon, 23 Nov 2026 10:00:00 +0000\r\n\
+            Date: Mon, 23 Nov 2026 09:00:00 +0000\r\nFrom: <a@a.example>\r\n\r\nx\r\n";
+        let parsed = parse(raw);
+        assert_eq!(parsed.arrived.map(|at| at.rfc3339()).as_deref(), Some("2026-11-24T14:00:00Z"));
+        assert_eq!(parsed.date.map(|at| at.rfc3339()).as_deref(), Some("2026-11-23T09:00:00Z"));
+        let parsed = parse(b"Received: by c.example; yesterday\r\nFrom: <a@a.example>\r\n\r\nx\r\n");
+        assert_eq!((parsed.arrived, parsed.date), (None, None));
+    }
 
     #[test]
     fn ids_split_on_everything_that_programs_write() {

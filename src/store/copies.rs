@@ -1,17 +1,14 @@
 //! `copies`: whether this store began as a copy of another one, and what becomes of what the copy has in its queue.
 //!
 //! A copy knows what was queued when it was taken. Whether that was sent afterwards, it cannot know: that is for a person to say.
+//! Nor does it know which ids were given: see `domain::restored`.
 
 use super::sql::{row, rows, run};
 use super::{StoreError, Tx};
 use crate::domain::edition::EditionState;
+use crate::domain::restored::{PER_MS, floor};
 use crate::domain::settings::OnUncertain;
 use crate::runtime::Timestamp;
-
-/// More rows than the lost store can have made since its last backup. Conversations and editions have numbers and names that people
-/// read, so those go on nearer.
-const SKIPPED: [(&str, i64); 4] =
-    [("deliveries", 10_000_000), ("threads", 10_000), ("subscribers", 10_000_000), ("editions", 1_000)];
 
 /// The mark of a copy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,38 +87,67 @@ pub async fn restore(
     Ok(PutAside { editions, desk })
 }
 
-/// What the lost store numbered after the copy was taken is out there, in Message-IDs, addresses and links: a mailbox that has seen a
-/// Message-ID drops the next mail that carries it, an answer finds its conversation by number, and a link to unsubscribe its person.
-/// So ids go on far above. Wishes and sessions need none of it: their links name an address and a secret.
-async fn skip_ids(tx: &mut Tx, now: Timestamp) -> Result<(), StoreError> {
-    let mut floors = Vec::with_capacity(SKIPPED.len());
-    for (table, skipped) in SKIPPED {
+/// Why rows stand in SQLite that keep the ids below them from being given.
+const WHY: &str = "ids below are not given again: the database that this one is a copy of may have used them";
+
+/// Lets all ids that go out go on above whatever the lost store, or another opening of the same copy, can have given: a mailbox that
+/// has seen a Message-ID drops the next mail that carries it, an answer finds its conversation by number, and a link to unsubscribe
+/// its person. Wishes and sessions need none of it: their links name an address and a secret.
+///
+/// # Errors
+/// When the database fails.
+pub async fn skip_ids(tx: &mut Tx, now: Timestamp) -> Result<(), StoreError> {
+    for (table, per_ms) in PER_MS {
         let newest = sqlx::AssertSqlSafe(format!("SELECT coalesce(max(id), 0) FROM {table}"));
-        floors.push(row!(tx, (i64,), newest)?.unwrap_or_default().0 + skipped);
+        let (newest,) = row!(tx, (i64,), newest)?.unwrap_or_default();
+        let next = floor(newest, per_ms, now);
+        match tx.dialect().skip_ids() {
+            Some(sql) => run!(tx, sql, table, next)?,
+            None => stand_in(tx, table, (newest, next), now).await?,
+        };
     }
-    if let Some(sql) = tx.dialect().skip_ids() {
-        for ((table, _), floor) in SKIPPED.iter().zip(floors) {
-            run!(tx, sql, *table, floor)?;
-        }
-        return Ok(());
-    }
-    let [delivery, thread, subscriber, edition] = floors[..] else { return Ok(()) };
-    const WHY: &str =
-        "ids below are not given again: the database that this one is a copy of may have used them";
+    Ok(())
+}
+
+/// SQLite goes on after the highest row. One that was put there before and still is the highest moves up.
+async fn stand_in(
+    tx: &mut Tx,
+    table: &str,
+    (newest, next): (i64, i64),
+    now: Timestamp,
+) -> Result<u64, StoreError> {
     const BODY: &str = "INSERT INTO bodies (audience, frame, body) VALUES (0, '', '') RETURNING id";
     const DELIVERED: &str = "INSERT INTO deliveries (id, kind, address, body_id, lane, stream, state, attempt, \
             uncertain_count, last_reply, settled_at) \
         VALUES ($1, 'report', '', $2, 0, -1, 'skipped', 0, 0, $3, $4)";
+    const DELIVERED_UP: &str =
+        "UPDATE deliveries SET id = $1 WHERE id = $2 AND state = 'skipped' AND last_reply = $3";
     const CLOSED: &str = "INSERT INTO threads (id, state, address, address_key, name, subject, created_at, last_post_at) \
         VALUES ($1, 'closed', '', '', '', $2, $3, $3)";
+    const CLOSED_UP: &str = "UPDATE threads SET id = $1 WHERE id = $2 AND address = '' AND subject = $3";
     const NOBODY: &str = "INSERT INTO subscribers (id, address, address_key, name, tier, status, created_at, updated_at) \
         VALUES ($1, '', 'restored:' || $1, '', '', 'unsubscribed', $2, $2)";
+    const NOBODY_UP: &str = "UPDATE subscribers SET id = $1, address_key = 'restored:' || $1 WHERE id = $2 AND address_key = 'restored:' || $2";
     const CANCELLED: &str = "INSERT INTO editions (id, slug, state, due_at, subject, audience, reason) \
         VALUES ($1, 'restored-' || $1, 'cancelled', $2, '', 0, $3)";
-    let (body,) = row!(tx, (i64,), BODY)?.unwrap_or_default();
-    run!(tx, DELIVERED, delivery, body, WHY, now.millis())?;
-    run!(tx, CLOSED, thread, WHY, now.millis())?;
-    run!(tx, NOBODY, subscriber, now.millis())?;
-    run!(tx, CANCELLED, edition, now.millis(), WHY)?;
-    Ok(())
+    const CANCELLED_UP: &str =
+        "UPDATE editions SET id = $1, slug = 'restored-' || $1 WHERE id = $2 AND slug = 'restored-' || $2";
+    let moved = match table {
+        "deliveries" => run!(tx, DELIVERED_UP, next, newest, WHY)?,
+        "threads" => run!(tx, CLOSED_UP, next, newest, WHY)?,
+        "subscribers" => run!(tx, NOBODY_UP, next, newest)?,
+        _ => run!(tx, CANCELLED_UP, next, newest)?,
+    };
+    if moved > 0 {
+        return Ok(moved);
+    }
+    Ok(match table {
+        "deliveries" => {
+            let (body,) = row!(tx, (i64,), BODY)?.unwrap_or_default();
+            run!(tx, DELIVERED, next, body, WHY, now.millis())?
+        }
+        "threads" => run!(tx, CLOSED, next, WHY, now.millis())?,
+        "subscribers" => run!(tx, NOBODY, next, now.millis())?,
+        _ => run!(tx, CANCELLED, next, now.millis(), WHY)?,
+    })
 }

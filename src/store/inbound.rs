@@ -98,14 +98,27 @@ pub struct Waiting {
     pub tried_at: Option<i64>,
 }
 
-/// The oldest message that waits after the given id. One at a time, because a message may be 25 MB.
+/// The oldest message that waits after the given id. One at a time, because a message may be 25 MB. None in a copy on hold: the
+/// database that it is a copy of may have understood what comes in again, and nobody has said yet that it is gone.
 ///
 /// # Errors
 /// When the database fails.
 pub async fn next(tx: &mut Tx, after: i64) -> Result<Option<Waiting>, StoreError> {
     const SQL: &str = "SELECT id, received_at, source, envelope_from, recipient, raw, failures, tries, tried_at FROM inbound \
-        WHERE state = 'received' AND id > $1 ORDER BY id LIMIT 1";
+        WHERE state = 'received' AND id > $1 AND NOT EXISTS (SELECT 1 FROM copies WHERE restored_at IS NULL) \
+        ORDER BY id LIMIT 1";
     Ok(row!(tx, Waiting, SQL, after)?)
+}
+
+/// When a message was recorded.
+///
+/// # Errors
+/// When the database fails.
+pub async fn received_at(tx: &mut Tx, id: i64) -> Result<Timestamp, StoreError> {
+    let found = row!(tx, (i64,), "SELECT received_at FROM inbound WHERE id = $1", id)?;
+    found
+        .map(|(at,)| Timestamp(at))
+        .ok_or(StoreError::Corrupt { what: "a received message", why: format!("{id} is gone") })
 }
 
 /// Marks messages that nobody has tried yet as being tried: this one and those behind it. Answers which.

@@ -82,6 +82,9 @@ pub enum Refusal {
 /// What the author may answer with yes.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Question {
+    /// The database that this one is a copy of may have sent it.
+    #[error("{}", super::before_release::SENT_BEFORE)]
+    SentBefore,
     /// Somebody else answered what the author answers.
     #[error("{name} has answered meanwhile")]
     Crossed { name: String, at: Timestamp, words: String },
@@ -156,7 +159,7 @@ impl Desk {
     }
 
     /// Everything that may speak against an answer, the gravest first. Answers the files that go with it.
-    async fn checked(
+    pub(super) async fn checked(
         &self,
         tx: &mut Tx,
         thread: &Participant,

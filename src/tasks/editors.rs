@@ -7,8 +7,10 @@
 
 use std::time::Duration;
 
+use super::before_release::APPROVED_BEFORE;
 use super::content::Content;
 use super::report::{Report, Reporter};
+use super::restore::came_before;
 use super::threading::Message;
 use super::week;
 use crate::domain::address::Address;
@@ -112,6 +114,9 @@ pub(super) async fn answered(
             "your answer was not understood: write `approve` or `hold` in the first line, and no more";
         return desk.refuse(tx, &slug, reason).await;
     };
+    if word == Word::Approve && came_before(tx, &message).await? {
+        return desk.refuse(tx, &slug, APPROVED_BEFORE).await;
+    }
     let Some(id) = &message.parsed.message_id else {
         return desk.refuse(tx, &slug, "your answer has no Message-ID and was not taken").await;
     };

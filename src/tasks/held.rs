@@ -5,7 +5,9 @@
 //! `#assign`) waits with it.
 
 use super::answer::{Answer, Question, Said, asked, clean, crossed, shown};
+use super::before_release::SENT_BEFORE;
 use super::receive::EffectProblem;
+use super::restore::came_before;
 use super::staff_mail::{Mail, who_is};
 use super::threading::Desk;
 use super::told::Told;
@@ -149,6 +151,10 @@ impl Desk {
                 return Ok(false);
             }
         };
+        if came_before(tx, &mail.message).await? {
+            self.come_back(tx, mail, SENT_BEFORE, "").await?;
+            return Ok(false);
+        }
         if let Some(question) = crossed(tx, (thread, member.id), held.seen).await? {
             let again = self.hold_again(tx, (member, &held), thread, mail.now).await?;
             let heir = self.waits_for(held.assign_to);

@@ -5,6 +5,7 @@ mod aftermath;
 pub mod alarm;
 pub mod answer;
 pub mod backup;
+mod before_release;
 pub mod board;
 pub mod bodies;
 pub mod bounces;

@@ -2,15 +2,21 @@
 //!
 //! The copy knows what was queued when it was taken, not what was sent since. So nothing that it has queued leaves by itself:
 //! editions pause, mail of the desk becomes uncertain, and what fell due in the meantime waits for approval
-//! (`Scheduler::after_restore`). Deliveries, conversations, people and editions are numbered far above what the lost database can
-//! have used, so no link or address of a mail that it sent acts on somebody else; whoever was signed in signs in again. Known gap:
-//! who unsubscribed after the copy was taken is subscribed in it.
+//! (`Scheduler::after_restore`). Each opening numbers deliveries, conversations, people and editions above all others, before it
+//! writes any (`domain::restored`), so no link or address of a mail of the lost database acts on somebody else; whoever was signed
+//! in signs in again.
+//!
+//! Received mail is recorded on hold, and understood after the release (`store::inbound::next`): the lost database may have done
+//! what it says. [`came_before`] finds such mail, and what it would send or approve asks first. Known gap: who unsubscribed after the
+//! copy was taken, and not by a mail that comes again, is subscribed in it.
 
+use super::threading::Message;
 use crate::domain::delivery;
-use crate::domain::settings::RetrySettings;
+use crate::domain::restored::{Release, Traces};
+use crate::domain::settings::{RetrySettings, StorageUrl};
 use crate::runtime::Timestamp;
 use crate::store::copies::{self, Copy, PutAside};
-use crate::store::{Store, StoreError, audit};
+use crate::store::{Store, StoreError, Tx, audit, inbound};
 
 /// The mark of a copy that nobody has released.
 ///
@@ -21,6 +27,41 @@ pub async fn held(store: &Store) -> Result<Option<Copy>, StoreError> {
     Ok(newest.filter(|copy| copy.restored_at.is_none()))
 }
 
+/// Opens a store to enter people, conversations or mail in it.
+///
+/// # Errors
+/// As [`Store::open`], and when it is a copy on hold that cannot be written.
+pub async fn open(url: &StorageUrl, now: Timestamp) -> Result<Store, StoreError> {
+    let store = Store::open(url).await?;
+    opened(&store, now).await?;
+    Ok(store)
+}
+
+/// Takes ids of its own for a copy on hold that was opened now. Answers its mark.
+///
+/// # Errors
+/// When the database fails.
+pub async fn opened(store: &Store, now: Timestamp) -> Result<Option<Copy>, StoreError> {
+    let Some(copy) = held(store).await? else { return Ok(None) };
+    let mut tx = store.write().await?;
+    copies::skip_ids(&mut tx, now).await?;
+    tx.commit().await?;
+    Ok(Some(copy))
+}
+
+/// Whether the database that this one is a copy of may have understood this message, and done what it says.
+///
+/// # Errors
+/// When the database fails.
+pub(super) async fn came_before(tx: &mut Tx, message: &Message<'_>) -> Result<bool, StoreError> {
+    let Some(Copy { taken_at, restored_at: Some(released_at), .. }) = copies::newest(tx).await? else {
+        return Ok(false);
+    };
+    let received_at = inbound::received_at(tx, message.inbound).await?;
+    let traces = Traces { received_at, arrived: message.parsed.arrived, date: message.parsed.date };
+    Ok(Release { taken_at, released_at }.came_before(&traces))
+}
+
 /// When this store was put to use as a copy, if ever.
 ///
 /// # Errors
@@ -29,9 +70,13 @@ pub async fn restored_at(store: &Store) -> Result<Option<Timestamp>, StoreError>
     Ok(copies::newest(&mut store.read().await?).await?.and_then(|copy| copy.restored_at))
 }
 
-/// Why nothing is sent.
+/// Why nothing is sent, and what is received is not read.
 pub fn reason(copy: &Copy) -> String {
-    format!("on hold: this database is a copy of {}; `tidings run --restored` puts it to use", copy.taken_at)
+    format!(
+        "on hold: this database is a copy of {}; nothing is sent, and mail is received and waits, until `tidings run --restored` \
+         puts it to use",
+        copy.taken_at
+    )
 }
 
 /// Releases the copy. Where there is no mark (a dump of PostgreSQL, a file that was copied by other means), the operator's word is

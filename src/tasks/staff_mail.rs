@@ -63,7 +63,10 @@ impl Desk {
             return Ok(None);
         };
         let number = threads::hold(tx, row).await?;
-        let Some(thread) = threads::participant(tx, number).await? else { return Ok(None) };
+        let Some(thread) = threads::participant(tx, number).await? else {
+            self.unknown_conversation(tx, (verdict, number), second, now).await?;
+            return Ok(None);
+        };
         if verdict == Verdict::RejectedStaff {
             let text = format!("received message {}: {}", message.inbound, message.reason);
             self.alarms.raise(AlarmCause::StaffUnproven, "", &text, now);
@@ -270,7 +273,11 @@ impl Desk {
             inbound: Some((message.inbound, message.parsed.message_id.as_deref())),
             instead_of,
         };
-        let refusal = match self.answer(tx, &answer, mail.now).await? {
+        let answered = match self.asked_first(tx, (mail.thread, &message), &answer).await? {
+            Some(refusal) => Answered::Refused(refusal),
+            None => self.answer(tx, &answer, mail.now).await?,
+        };
+        let refusal = match answered {
             Answered::Sent { thread, .. } => {
                 let by = format!("by {}", mail.member.name);
                 audit::record(tx, mail.now, "mail", "inbox reply", &thread.to_string(), &by).await?;

@@ -115,8 +115,11 @@ impl Desk {
         };
         let post = self.post(tx, thread, PostKind::Subscriber, message, now).await?;
         self.tell_staff(tx, (thread, post), &from.key, now).await?;
+        // It may have had its answer before the copy was put to use that this store began as.
+        let is_old = super::restore::came_before(tx, &message).await?;
         match (message.unanswered, message.asks_to_leave, opened_by) {
             (Some(_), ..) | (None, false, None) => {}
+            _ if is_old => {}
             (None, true, _) => {
                 if let Some(person) = people::by_key(tx, &from.key).await? {
                     self.ask_to_leave(tx, thread, &person, now).await?;

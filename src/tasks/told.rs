@@ -58,20 +58,49 @@ impl Desk {
         told_mails::count(tx, (thread, member.id), now).await?;
         let last = format!("{} {LAST}", told.action);
         let action = if lately.is_last() { last.as_str() } else { told.action };
-        let content = self.press.shelf.get();
         let subject = threads::show(tx, thread).await?.map(|row| row.subject).unwrap_or_default();
         let subject: String = subject.chars().take(SUBJECT_SHOWN).collect();
         let url = self.press.page(thread);
+        let body_id = self.print_told(tx, (thread, &subject, &url), Told { action, ..told }).await?;
+        let mail = DeskMail::to_member(thread, member, body_id);
+        let delivery = deliveries::queue_desk_mail(tx, mail, now).await?;
+        if let Some(post) = told.shows {
+            answers::is_about(tx, delivery, post).await?;
+        }
+        Ok(Some(delivery))
+    }
+
+    /// The same about a conversation that is not in the store.
+    pub(super) async fn tell_apart(
+        &self,
+        tx: &mut Tx,
+        (thread, member): (i64, &StaffRow),
+        told: Told<'_>,
+        now: Timestamp,
+    ) -> Result<(), EffectProblem> {
+        let body_id = self.print_told(tx, (thread, "", ""), told).await?;
+        let mail = DeskMail { thread_id: None, ..DeskMail::to_member(thread, member, body_id) };
+        deliveries::queue_desk_mail(tx, mail, now).await?;
+        Ok(())
+    }
+
+    async fn print_told(
+        &self,
+        tx: &mut Tx,
+        (number, subject, url): (i64, &str, &str),
+        told: Told<'_>,
+    ) -> Result<i64, EffectProblem> {
+        let content = self.press.shelf.get();
         let input = ToldInput {
             publication: &content.publication,
             support: &content.support,
             desk: &self.press.desk_name,
-            number: thread,
-            subject: &subject,
-            url: &url,
+            number,
+            subject,
+            url,
             title: told.title,
             reason: told.reason,
-            action,
+            action: told.action,
             theirs: told.theirs,
             text: told.text,
         };
@@ -81,13 +110,7 @@ impl Desk {
         })?;
         let json = |error: serde_json::Error| EffectProblem::Message(error.to_string());
         let frame = serde_json::to_string(&self.press.frame).map_err(json)?;
-        let body_id = bodies::add(tx, &frame, &serde_json::to_string(&body).map_err(json)?).await?;
-        let mail = DeskMail::to_member(thread, member, body_id);
-        let delivery = deliveries::queue_desk_mail(tx, mail, now).await?;
-        if let Some(post) = told.shows {
-            answers::is_about(tx, delivery, post).await?;
-        }
-        Ok(Some(delivery))
+        Ok(bodies::add(tx, &frame, &serde_json::to_string(&body).map_err(json)?).await?)
     }
 
     /// Tells the member who has a conversation of another one's note in it. A note is for the house; nobody else waits for it.

@@ -135,7 +135,7 @@ impl Daemon {
         let pages = operations::bind_pages("web.private", web.private.filter(|_| parts.web))?;
         let public = operations::bind_pages("web.listen", web.listen.filter(|_| parts.web))?;
         let (vitals, alarms) = (Vitals::default(), Alarms::default());
-        let parts = operations::on_hold(&store, &vitals, parts).await?;
+        let parts = operations::on_hold(&store, (&vitals, clock.now()), parts).await?;
         let process = format!("pid {}", std::process::id());
         let started_at = clock.now();
         let Entered { owner, ended } =

@@ -70,6 +70,33 @@ impl TestStore {
         }
     }
 
+    /// Another store with all that this one holds, as a restored copy of it. PostgreSQL copies only what nobody has open: `store`
+    /// is closed by then.
+    pub async fn twin(&self) -> TestStore {
+        let Some((server, database)) = &self.database else {
+            let folder = tempfile::tempdir().unwrap();
+            let file = folder.path().join("tidings.db");
+            std::fs::write(&file, "").unwrap();
+            let StorageUrl::Sqlite(original) = &self.url else { unreachable!("it has no server") };
+            let store = Store::open(&StorageUrl::Sqlite(original.clone())).await.unwrap();
+            store.copy_into(&file).await.unwrap();
+            store.close().await;
+            let url = StorageUrl::Sqlite(file);
+            let store = Store::open(&url).await.unwrap();
+            return TestStore { store, url, _folder: Some(folder), database: None };
+        };
+        self.store.close().await;
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let twin = format!("{database}_twin{}", COUNT.fetch_add(1, Ordering::SeqCst));
+        let mut admin = sqlx::PgConnection::connect(server).await.unwrap();
+        let create = sqlx::AssertSqlSafe(format!("CREATE DATABASE {twin} TEMPLATE {database}"));
+        sqlx::raw_sql(create).execute(&mut admin).await.unwrap();
+        let base = server.rsplit_once('/').unwrap().0;
+        let url = StorageUrl::Postgres(format!("{base}/{twin}").into());
+        let store = Store::open(&url).await.unwrap();
+        TestStore { store, url, _folder: None, database: Some((server.clone(), twin)) }
+    }
+
     /// Closes the store and drops what belongs to it.
     pub async fn remove(self) {
         self.store.close().await;
