@@ -26,7 +26,8 @@ pub struct Mailed {
     pub thread_id: Option<i64>,
     pub lane: i64,
     pub state: String,
-    /// Where it went, whatever address its person has by now, in lower case; no address where its person was erased or has expired.
+    /// Where it went, whatever address its person has by now, in lower case; no address where its person was erased or has
+    /// expired.
     pub address_key: String,
 }
 
