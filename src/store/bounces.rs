@@ -31,7 +31,8 @@ pub struct Mailed {
     pub staff_id: Option<i64>,
     pub lane: i64,
     pub state: String,
-    /// Where it went, whatever address its person has by now, in lower case; no address where its person was erased or has expired.
+    /// Where it went, whatever address its person has by now, in lower case; no address where its person was erased or has
+    /// expired.
     pub address_key: String,
 }
 

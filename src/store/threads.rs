@@ -206,7 +206,8 @@ pub async fn merge(tx: &mut Tx, from: i64, into: i64) -> Result<bool, StoreError
     Ok(true)
 }
 
-/// Moves the posts from `post` on into a conversation of their own with the same person; it must be held. Answers its number; `None` where that would leave one of the two empty, or the post is not in it.
+/// Moves the posts from `post` on into a conversation of their own with the same person; it must be held. Answers its number;
+/// `None` where that would leave one of the two empty, or the post is not in it.
 ///
 /// # Errors
 /// When the database fails.

@@ -238,9 +238,8 @@ async fn words_follow_a_conversation_that_is_joined_to_another_one() {
     let posts = line.posts(numbers[0]).await;
     assert!(posts.iter().any(|post| post.text.contains("AND ONE MORE WORD")), "{posts:?}");
     let mut tx = test.store.read().await.unwrap();
-    let states = [numbers[0], numbers[1]];
-    let first = threads::show(&mut tx, states[0]).await.unwrap().unwrap();
-    let second = threads::show(&mut tx, states[1]).await.unwrap().unwrap();
+    let first = threads::show(&mut tx, numbers[0]).await.unwrap().unwrap();
+    let second = threads::show(&mut tx, numbers[1]).await.unwrap().unwrap();
     assert_eq!((first.state, second.state), (ThreadState::Open, ThreadState::Closed));
     drop(tx);
     test.remove().await;

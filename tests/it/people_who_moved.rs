@@ -5,7 +5,7 @@ use tidings::domain::address::Address;
 use tidings::domain::subscriber::{ImportRow, ImportedSuppression, Subscriber, SubscriberStatus};
 use tidings::domain::suppression::SuppressionReason;
 use tidings::import::{Skipped, moment};
-use tidings::runtime::{Clock, Timestamp};
+use tidings::runtime::Timestamp;
 use tidings::store::{Store, bounces, deliveries, editions, people, suppressions};
 use tidings::tasks::people::{ImportOptions, ImportReport, import};
 
@@ -14,7 +14,7 @@ use crate::support::daemon::Site;
 use crate::support::public::{Front, link_in};
 use crate::support::receiving::keyring;
 use crate::support::sending::{edition, subscriber};
-use crate::support::stores::{TestStore, on_every_store};
+use crate::support::stores::on_every_store;
 
 const OLD: &str = "ann.old@readers.example";
 const NEW: &str = "ann.new@readers.example";
@@ -55,11 +55,11 @@ async fn take(store: &Store, rows: &[ImportRow]) -> ImportReport {
             keyring: &keyring(),
             terms: &Default::default(),
         };
-        let rows = rows.to_vec().into_iter().map(Ok::<_, Skipped>);
+        let rows = rows.iter().cloned().map(Ok::<_, Skipped>);
         reports.push(import(store, rows, options, |_| {}).await.unwrap());
     }
     let report = reports.pop().unwrap();
-    assert_eq!(reports, [report.clone()], "a dry run says the same");
+    assert_eq!(reports[0], report, "a dry run says the same");
     report
 }
 
@@ -122,7 +122,7 @@ async fn who_moved_is_renewed_under_the_old_address_and_mailed_once() {
             note: "called in May".into(),
             ..row(OLD, "yearly", SubscriberStatus::Active)
         };
-        let report = take(&store, &[renewed.clone()]).await;
+        let report = take(&store, std::slice::from_ref(&renewed)).await;
         assert_eq!((report.added, report.updated), (0, 1), "{report:?}");
         let ann = person(&store, NEW).await.unwrap();
         assert_eq!((ann.id, ann.term_ends_at, ann.tier.as_str()), (id, ends, "yearly"));
@@ -232,8 +232,6 @@ async fn who_has_the_old_address_now_is_another_person_once_they_confirmed() {
 
 #[tokio::test]
 async fn adding_an_old_address_by_hand_is_asked_about() {
-    let test = TestStore::sqlite().await;
-    test.remove().await;
     let site = Site::shipped();
     let ran = |args: Vec<&'static str>| site.run(&args);
     assert_eq!(ran(vec!["subscribers", "add", OLD, "--tier", "yearly"]).code, 0);
@@ -274,7 +272,6 @@ async fn a_mail_that_comes_back_is_about_the_address_that_it_went_to() {
             let mailed = bounces::mailed(&mut tx, sent[0].id).await.unwrap().unwrap();
             assert_eq!(mailed.address_key, address, "{slug}");
         }
-        assert_eq!(front.clock.now(), front.now());
     })
     .await;
 }
