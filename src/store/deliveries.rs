@@ -227,7 +227,14 @@ pub async fn is_on_its_way(tx: &mut Tx, delivery: i64, now: Timestamp) -> Result
 pub async fn retry_one(tx: &mut Tx, delivery: i64, now: Timestamp) -> Result<bool, StoreError> {
     const SQL: &str = "UPDATE deliveries SET state = 'queued', owner = NULL, due_at = $2 \
         WHERE id = $1 AND (state = 'uncertain' OR state = 'parked')";
-    Ok(run!(tx, SQL, delivery, now.millis())? > 0)
+    // Who was told that an answer waits has to hear of what comes of it now.
+    const UNTOLD: &str =
+        "UPDATE posts SET told_at = NULL WHERE id = (SELECT post_id FROM deliveries WHERE id = $1)";
+    let is_retried = run!(tx, SQL, delivery, now.millis())? > 0;
+    if is_retried {
+        run!(tx, UNTOLD, delivery)?;
+    }
+    Ok(is_retried)
 }
 
 /// An operator's word: everything of this stream that waits for one is tried again now.

@@ -192,7 +192,11 @@ impl Desk {
         let (title, action) = match lost.state.as_str() {
             "uncertain" => (
                 "Your answer may not have arrived",
-                "The subscriber may or may not have read it. `tidings inbox show` has the conversation.",
+                "The subscriber may or may not have read it, and an operator may send it again. `tidings inbox show` has the conversation.",
+            ),
+            "parked" => (
+                "Your answer has not left yet",
+                "An operator may still send it: you hear of it again only if it fails. `tidings inbox show` has the conversation.",
             ),
             _ => (
                 "Your answer did not arrive",

@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tidings::domain::address::Address;
+use tidings::domain::delivery::{DeliveryState, Settlement};
 use tidings::domain::settings::{OnUncertain, RetentionSettings};
 use tidings::domain::thread::{PostKind, ThreadState};
 use tidings::domain::token::Purpose;
@@ -646,6 +647,41 @@ async fn an_answer_of_which_nobody_knows_is_told_to_its_author() {
         let mail = world.newest(MIRA);
         assert!(mail.subject.contains("Your answer may not have arrived"), "{}", mail.subject);
         assert!(mail.text.contains("| Yes, it fits."), "{}", mail.text);
+
+        // An operator sends it once more, and it fails: that is news.
+        let mut tx = store.write().await.unwrap();
+        let rows = deliveries::list(&mut tx, None, None, 0, 100).await.unwrap();
+        let answer = rows.iter().find(|row| row.kind == "answer").unwrap().id;
+        assert!(deliveries::retry_one(&mut tx, answer, TUESDAY).await.unwrap());
+        tx.commit().await.unwrap();
+        assert_eq!(world.line.receiver.desk.tell_lost(&store, TUESDAY).await.unwrap(), 0, "it is on its way");
+        let mut tx = store.write().await.unwrap();
+        let owner = owners::register(&mut tx, "another", TUESDAY).await.unwrap();
+        let request = claims::ClaimRequest { owner, ..request };
+        let claimed = claims::claim(&mut tx, &request).await.unwrap();
+        let claimed = claimed.iter().find(|claimed| claimed.id == answer).unwrap();
+        let settlement = Settlement {
+            state: DeliveryState::Refused,
+            due_at: None,
+            last_reply: "550 5.7.1 not today".into(),
+            burns_attempt: true,
+            suppress: None,
+        };
+        let refused = deliveries::Settled {
+            recipient: None,
+            delivery: answer,
+            attempt: claimed.attempt,
+            owner,
+            relay: "main".into(),
+            at: TUESDAY,
+            settlement,
+        };
+        assert_eq!(deliveries::settle(&mut tx, &[refused]).await.unwrap(), 1);
+        tx.commit().await.unwrap();
+        assert_eq!(world.line.receiver.desk.tell_lost(&store, TUESDAY).await.unwrap(), 1);
+        world.send().await;
+        let mail = world.newest(MIRA);
+        assert!(mail.subject.contains("Your answer did not arrive"), "{}", mail.subject);
     })
     .await;
 }
