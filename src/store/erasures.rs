@@ -66,6 +66,15 @@ pub async fn deliveries(tx: &mut Tx, erasure: i64) -> Result<Vec<Delivery>, Stor
     Ok(rows!(tx, Delivery, SQL, erasure)?)
 }
 
+/// Whose an erasing is; `None`: it is over, or nobody's who is subscribed.
+///
+/// # Errors
+/// When the database fails.
+pub async fn subscriber(tx: &mut Tx, id: i64) -> Result<Option<i64>, StoreError> {
+    let found = row!(tx, (Option<i64>,), "SELECT subscriber_id FROM erasures WHERE id = $1", id)?;
+    Ok(found.and_then(|(subscriber,)| subscriber))
+}
+
 /// Takes an erasing up for one piece: nobody else does one until the end of the transaction. `None`: it is over.
 ///
 /// # Errors

@@ -52,6 +52,28 @@ pub struct Eraser<'a> {
     pub addresses: &'a AddressPatterns,
 }
 
+/// What one transaction has wiped.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Piece {
+    pub messages: u64,
+    pub conversations: u64,
+    pub more: bool,
+}
+
+/// Does it again where PostgreSQL chose it to give way to somebody who holds the same rows in another order.
+async fn at_peace<T, F: Future<Output = Result<T, StoreError>>>(
+    step: impl Fn() -> F,
+) -> Result<T, StoreError> {
+    const TRIES: usize = 5;
+    for _ in 1..TRIES {
+        match step().await {
+            Err(error) if error.is_crossed() => tracing::debug!(%error, "erasing is tried again"),
+            done => return done,
+        }
+    }
+    step().await
+}
+
 /// One of a person's addresses with all that is made of it.
 struct Named {
     key: String,
@@ -73,9 +95,17 @@ impl Eraser<'_> {
     /// # Errors
     /// When the database fails; what was wiped stays wiped, and doing it again wipes the rest.
     pub async fn erase(&self, address: &Address, now: Timestamp) -> Result<Option<Erased>, StoreError> {
-        let Some((ids, mut erased)) = self.begin(address, now).await? else { return Ok(None) };
+        let begun = at_peace(|| self.begin(address, now)).await?;
+        let Some((ids, mut erased)) = begun else { return Ok(None) };
         for id in ids {
-            while self.piece(id, &mut erased, now).await? {}
+            loop {
+                let done = at_peace(|| self.piece(id, now)).await?;
+                erased.messages += done.messages;
+                erased.conversations += done.conversations;
+                if !done.more {
+                    break;
+                }
+            }
         }
         self.store.flush().await?;
         Ok(Some(erased))
@@ -133,6 +163,8 @@ impl Eraser<'_> {
             Some(id) if people::hold(tx, id).await? => people::by_id(tx, id).await?,
             _ => None,
         };
+        // Somebody else erased them at the same moment: what is left is theirs, and this one's to go on with.
+        let person = person.filter(|person| !person.address.as_str().is_empty());
         let Some(person) = person else { return Ok((vec![key], None, Vec::new())) };
         let (former, others) = former_addresses::of(tx, person.id).await?;
         let keys = std::iter::once(person.address.key()).chain(former).collect();
@@ -148,10 +180,14 @@ impl Eraser<'_> {
     ///
     /// # Errors
     /// When the database fails; the piece was not done then.
-    pub async fn piece(&self, id: i64, erased: &mut Erased, now: Timestamp) -> Result<bool, StoreError> {
+    pub async fn piece(&self, id: i64, now: Timestamp) -> Result<Piece, StoreError> {
         let mut tx = self.store.write().await?;
+        // The person's row before the erasing's, as where one begins: two who erase them do not wait for each other in a circle.
+        if let Some(subscriber) = erasures::subscriber(&mut tx, id).await? {
+            people::hold(&mut tx, subscriber).await?;
+        }
         let Some(Erasure { key, subscriber, .. }) = erasures::touch(&mut tx, id, now).await? else {
-            return Ok(false);
+            return Ok(Piece::default());
         };
         let named = self.named(key, subscriber);
         let who = named.who();
@@ -169,9 +205,7 @@ impl Eraser<'_> {
             erasures::end(&mut tx, id).await?;
         }
         tx.commit().await?;
-        erased.messages += messages;
-        erased.conversations += conversations;
-        Ok(more)
+        Ok(Piece { messages, conversations, more })
     }
 
     /// Wipes what others were writing while the first transaction was, and committed after it. Answers whether there was a mail.
@@ -262,13 +296,15 @@ pub async fn go_on(eraser: &Eraser<'_>, now: Timestamp) -> Result<Option<bool>, 
     let Some(id) = erasures::abandoned(&mut eraser.store.read().await?, since).await? else {
         return Ok(None);
     };
-    let mut erased = Erased::default();
+    let mut messages = 0;
     for _ in 0..PIECES {
-        if eraser.piece(id, &mut erased, now).await? {
+        let done = eraser.piece(id, now).await?;
+        messages += done.messages;
+        if done.more {
             continue;
         }
         eraser.store.flush().await?;
-        tracing::info!(messages = erased.messages, "an erasing that was cut short is over");
+        tracing::info!(messages, "an erasing that was cut short is over");
         return Ok(Some(true));
     }
     Ok(Some(false))

@@ -289,7 +289,7 @@ async fn nothing_is_written_back_between_the_first_step_and_the_last() {
         line.receiver.drain(|| front.now()).await.unwrap();
         assert!(front.mails().await.is_empty());
         for id in ids {
-            while steps.piece(id, &mut Default::default(), front.now()).await.unwrap() {}
+            while steps.piece(id, front.now()).await.unwrap().more {}
         }
         test.store.flush().await.unwrap();
         assert_eq!(said(&everything(&test).await), Vec::<&str>::new(), "{}", test.name());
@@ -319,7 +319,7 @@ async fn cut_short_after_any_piece_it_is_gone_on_with() {
             let left = erasures::abandoned(&mut test.store.read().await.unwrap(), later).await.unwrap();
             assert_eq!(left, ids.first().copied());
             pieces += 1;
-            if !steps.piece(ids[0], &mut Default::default(), later).await.unwrap() {
+            if !steps.piece(ids[0], later).await.unwrap().more {
                 break;
             }
         }
