@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tidings::domain::address::Address;
 use tidings::domain::delivery::{DeliveryState, Settlement};
-use tidings::domain::settings::{OnUncertain, RetentionSettings};
+use tidings::domain::settings::OnUncertain;
 use tidings::domain::thread::{PostKind, ThreadState};
 use tidings::domain::token::Purpose;
 use tidings::domain::verdict::Verdict;
@@ -16,7 +16,6 @@ use tidings::tasks::alarm::Teller;
 use tidings::tasks::answer::{Answer, Answered, Question, Refusal};
 use tidings::tasks::erase::Eraser;
 use tidings::tasks::receive::Proving;
-use tidings::tasks::retention::Retention;
 
 use crate::support::clock::TUESDAY;
 use crate::support::peer::{Do, Peer, Stage, Taken};
@@ -716,30 +715,6 @@ async fn an_answer_to_a_person_who_was_erased_is_refused_to_staff_only() {
             let (row, raw) = tidings::store::inbound::show(&mut tx, row.id).await.unwrap().unwrap();
             assert!(raw.is_empty(), "{row:?}");
         }
-    })
-    .await;
-}
-
-/// The words of the notice were thrown away; the answer to it still goes out.
-#[tokio::test]
-async fn an_answer_to_a_notice_that_is_too_old_to_be_kept_is_sent() {
-    on_every_store(|store| async move {
-        let world = World::start(&store, Peer::willing().await).await;
-        world.ana("a1@x.example", "Does it fit?").await;
-        let (to, late) = world.answer(MIRA, "s1", PASS, "Yes, it fits.");
-        let ages = RetentionSettings {
-            replies: Some(std::time::Duration::from_secs(90 * 86_400)),
-            messages: None,
-            audit: None,
-            networks: None,
-        };
-        let mut retention = Retention::new(store.clone(), ages);
-        let later = TUESDAY + std::time::Duration::from_secs(100 * 86_400);
-        while !retention.step(later).await.unwrap().is_nothing() {}
-        let row = world.line.take(&to, MIRA, &late).await;
-        assert_eq!((row.verdict, row.state.as_str()), (Some(Verdict::StaffReply), "done"), "{row:?}");
-        world.send().await;
-        assert!(world.newest(ANA).text.contains("Yes, it fits."));
     })
     .await;
 }

@@ -75,6 +75,10 @@ impl Chromium {
 
     /// One command and its answer; what happens meanwhile is passed over.
     pub fn call(&mut self, method: &str, parameters: Value) -> Value {
+        self.ask(method, parameters).unwrap_or_else(|error| panic!("{method}: {error}"))
+    }
+
+    fn ask(&mut self, method: &str, parameters: Value) -> Result<Value, Value> {
         self.count += 1;
         let mut command = json!({ "id": self.count, "method": method, "params": parameters });
         if let Some(session) = &self.session {
@@ -87,16 +91,25 @@ impl Chromium {
             document.pop();
             let told: Value = serde_json::from_slice(&document).unwrap();
             if told["id"] == self.count {
-                assert!(told.get("error").is_none(), "{method}: {told}");
-                return told["result"].clone();
+                return match told.get("error") {
+                    Some(error) => Err(error.clone()),
+                    None => Ok(told["result"].clone()),
+                };
             }
         }
     }
 
     /// What a script in the page answers.
     pub fn eval(&mut self, script: &str) -> Value {
-        let told = self.call("Runtime.evaluate", json!({ "expression": script, "returnByValue": true }));
-        told["result"]["value"].clone()
+        loop {
+            let asked = self.ask("Runtime.evaluate", json!({ "expression": script, "returnByValue": true }));
+            match asked {
+                Ok(told) => return told["result"]["value"].clone(),
+                // The page went away under it; the next one is asked.
+                Err(error) if error["message"].as_str().is_some_and(|why| why.contains("navigated")) => {}
+                Err(error) => panic!("{script}: {error}"),
+            }
+        }
     }
 
     /// Opens a page and waits until it is there.
