@@ -26,6 +26,7 @@ use tidings::tasks::readers::{JoinAsk, JoinDoor, Readers};
 use tidings::tasks::traffic::{Caps, Traffic};
 
 use crate::support::clock::TUESDAY;
+use crate::support::importing;
 use crate::support::public::Front;
 use crate::support::receiving::{Receiving, keyring, message};
 use crate::support::sending::{edition, queued_edition, subscriber};
@@ -58,22 +59,7 @@ async fn crossed<T>(test: &TestStore, tx: Tx, other: impl Future<Output = T>) ->
 }
 
 async fn take(store: &Store, address: &str, name: &str) -> ImportReport {
-    let row = ImportRow {
-        line: 2,
-        address: Address::parse(address).unwrap(),
-        name: name.into(),
-        tier: "yearly".into(),
-        status: SubscriberStatus::Active,
-        timezone: None,
-        language: None,
-        term_started_at: None,
-        term_ends_at: None,
-        note: String::new(),
-        history: Vec::new(),
-        suppression: None,
-        unclear: None,
-        keeps_tier: false,
-    };
+    let row = ImportRow { name: name.into(), ..importing::row(address, "yearly") };
     let options = ImportOptions {
         consent_source: Some("shop"),
         dry_run: false,

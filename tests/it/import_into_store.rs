@@ -1,32 +1,17 @@
 //! What an import makes of rows, whatever their order in the file.
 
-use tidings::domain::address::Address;
-use tidings::domain::subscriber::{ImportRow, SubscriberStatus};
+use tidings::domain::subscriber::ImportRow;
 use tidings::import::Skipped;
 use tidings::store::{Store, people};
 use tidings::tasks::people::{ImportOptions, ImportReport, import};
 
 use crate::support::clock::TUESDAY;
+use crate::support::importing;
 use crate::support::receiving::keyring;
 use crate::support::stores::on_every_store;
 
 fn row(address: &str, name: &str, tier: &str) -> ImportRow {
-    ImportRow {
-        line: 1,
-        address: Address::parse(address).unwrap(),
-        name: name.into(),
-        tier: tier.into(),
-        status: SubscriberStatus::Active,
-        timezone: None,
-        language: None,
-        term_started_at: None,
-        term_ends_at: None,
-        note: String::new(),
-        history: Vec::new(),
-        suppression: None,
-        unclear: None,
-        keeps_tier: false,
-    }
+    ImportRow { line: 1, name: name.into(), ..importing::row(address, tier) }
 }
 
 async fn imported(store: &Store, rows: Vec<ImportRow>) -> ImportReport {

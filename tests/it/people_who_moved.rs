@@ -11,6 +11,7 @@ use tidings::tasks::people::{ImportOptions, ImportReport, import};
 
 use crate::support::clock::TUESDAY;
 use crate::support::daemon::Site;
+use crate::support::importing;
 use crate::support::public::{Front, link_in};
 use crate::support::receiving::keyring;
 use crate::support::sending::{edition, subscriber};
@@ -22,22 +23,7 @@ const OLDER: &str = "ann.older@readers.example";
 const HOUR: i64 = 3_600_000;
 
 fn row(address: &str, tier: &str, status: SubscriberStatus) -> ImportRow {
-    ImportRow {
-        line: 2,
-        address: Address::parse(address).unwrap(),
-        name: String::new(),
-        tier: tier.into(),
-        status,
-        timezone: None,
-        language: None,
-        term_started_at: None,
-        term_ends_at: None,
-        note: String::new(),
-        history: Vec::new(),
-        suppression: None,
-        unclear: None,
-        keeps_tier: false,
-    }
+    ImportRow { status, ..importing::row(address, tier) }
 }
 
 fn stopped(address: &str, reason: SuppressionReason, at: Option<Timestamp>) -> ImportRow {

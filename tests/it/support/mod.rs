@@ -13,6 +13,7 @@ pub mod http;
 pub mod stores;
 
 pub mod imap;
+pub mod importing;
 pub mod lmtp;
 pub mod mailbox;
 pub mod mutation;
