@@ -1,7 +1,7 @@
 //! What the editors' board asks for beside the numbers of an edition. Small tables, read from their ends.
 
 use super::audit::{self, Entry};
-use super::sql::{row, rows, run};
+use super::sql::{row, rows};
 use super::{StoreError, Tx, editions, word};
 use crate::domain::board::{LeftOut, Stood};
 use crate::domain::edition::EditionState;
@@ -98,13 +98,4 @@ pub async fn stood(tx: &mut Tx, slug: &str) -> Result<Option<(Stood, String)>, S
     let Some(standing) = editions::standing(tx, slug).await? else { return Ok(None) };
     let (change,) = row!(tx, (i64,), SQL, slug)?.unwrap_or_default();
     Ok(Some((Stood { state: standing.state, change }, standing.reason)))
-}
-
-/// Makes everybody else who orders something about this edition wait until this transaction ends.
-///
-/// # Errors
-/// When the database fails.
-pub async fn hold(tx: &mut Tx, slug: &str) -> Result<(), StoreError> {
-    run!(tx, "UPDATE editions SET state = state WHERE slug = $1", slug)?;
-    Ok(())
 }

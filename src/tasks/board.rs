@@ -29,7 +29,8 @@ pub async fn obey(
     now: Timestamp,
 ) -> Result<Ordered, StoreError> {
     let mut tx = store.write().await?;
-    board::hold(&mut tx, &order.slug).await?;
+    let Some(id) = editions::id(&mut tx, &order.slug).await? else { return Ok(Ordered::Unknown) };
+    editions::hold(&mut tx, id).await?;
     let Some((stood, _)) = board::stood(&mut tx, &order.slug).await? else { return Ok(Ordered::Unknown) };
     if stood != order.stood {
         return Ok(Ordered::Moved);
