@@ -57,7 +57,7 @@ impl Release {
             return true;
         }
         let oldest = match self.taken_at < self.released_at {
-            true => Timestamp(self.taken_at.millis() - ON_ITS_WAY.as_millis() as i64),
+            true => self.taken_at - ON_ITS_WAY,
             false => Timestamp(i64::MIN),
         };
         let mut times =

@@ -106,7 +106,7 @@ pub async fn untold(tx: &mut Tx, now: Timestamp) -> Result<Vec<Alarm>, StoreErro
     let sql = format!(
         "SELECT {COLUMNS} FROM alarms WHERE count > 0 AND body_id IS NULL AND told_at IS NOT NULL AND told_at <= $1"
     );
-    let before = now.millis() - EVERY.as_millis() as i64;
+    let before = (now - EVERY).millis();
     rows!(tx, Stored, sqlx::AssertSqlSafe(sql), before)?.into_iter().map(read).collect()
 }
 

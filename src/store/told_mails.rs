@@ -16,7 +16,7 @@ pub async fn lately(
 ) -> Result<ToldLately, StoreError> {
     const SQL: &str = "SELECT count(CASE WHEN thread_id = $1 THEN 1 END), count(*) FROM told_mails \
         WHERE staff_id = $2 AND at > $3";
-    let since = Timestamp(now.millis() - WITHIN.as_millis() as i64);
+    let since = now - WITHIN;
     let (in_thread, in_all) = row!(tx, (i64, i64), SQL, thread, staff, since.millis())?.unwrap_or_default();
     Ok(ToldLately { in_thread, in_all })
 }
@@ -28,7 +28,7 @@ pub async fn lately(
 pub async fn count(tx: &mut Tx, (thread, staff): (i64, i64), now: Timestamp) -> Result<(), StoreError> {
     const SQL: &str = "INSERT INTO told_mails (thread_id, staff_id, at) VALUES ($1, $2, $3)";
     const OLD: &str = "DELETE FROM told_mails WHERE staff_id = $1 AND at <= $2";
-    let before = Timestamp(now.millis() - WITHIN.as_millis() as i64);
+    let before = now - WITHIN;
     run!(tx, OLD, staff, before.millis())?;
     run!(tx, SQL, thread, staff, now.millis())?;
     Ok(())

@@ -40,7 +40,7 @@ impl Desk {
         person: &Subscriber,
         now: Timestamp,
     ) -> Result<(), EffectProblem> {
-        let since = Timestamp(now.millis() - EVERY.as_millis() as i64);
+        let since = now - EVERY;
         if answers::automatic(tx, thread, &person.address.key(), since).await? != (0, 0) {
             return Ok(());
         }
@@ -73,7 +73,7 @@ impl Desk {
         person: &Subscriber,
         now: Timestamp,
     ) -> Result<(), EffectProblem> {
-        let since = Timestamp(now.millis() - EVERY.as_millis() as i64);
+        let since = now - EVERY;
         if !requests::ask_to_leave(tx, person.id, since, now).await? {
             return Ok(());
         }

@@ -57,7 +57,7 @@ impl Breakers {
             let false_bounces =
                 matches!(found, Some(News::Paused { trouble: Trouble::FalseBounces { .. }, .. }));
             if false_bounces || (known && is_doubted(tx, seen.lane).await?) {
-                let since = Timestamp(now.millis() - FALSE_HARD_WITHIN.as_millis() as i64);
+                let since = now - FALSE_HARD_WITHIN;
                 let held = suppressions::hold(tx, seen.lane, since, now).await?;
                 tracing::warn!(lane = seen.lane, suppressions = held, "these suppressions are held");
             }

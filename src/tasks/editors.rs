@@ -150,7 +150,7 @@ struct Desk<'a> {
 
 impl Desk<'_> {
     async fn refuse(&self, tx: &mut Tx, slug: &str, reason: &str) -> Result<(), StoreError> {
-        let since = Timestamp(self.now.millis() - REFUSED_EVERY.as_millis() as i64);
+        let since = self.now - REFUSED_EVERY;
         if !editor_words::may_refuse(tx, self.edition, &self.editor.key(), since, self.now).await? {
             return Ok(());
         }

@@ -292,7 +292,7 @@ pub async fn lost_secrets(store: &Store, keyring: &Keyring) -> Result<Vec<LostSe
 /// # Errors
 /// When the database fails; the next look goes on.
 pub async fn go_on(eraser: &Eraser<'_>, now: Timestamp) -> Result<Option<bool>, StoreError> {
-    let since = Timestamp(now.millis() - CUT_SHORT_AFTER.as_millis() as i64);
+    let since = now - CUT_SHORT_AFTER;
     let Some(id) = erasures::abandoned(&mut eraser.store.read().await?, since).await? else {
         return Ok(None);
     };

@@ -87,7 +87,7 @@ pub async fn leave(store: &Store, owner: i64, now: Timestamp) -> Result<(), Stor
 
 /// Who was last heard of before this instant is dead.
 pub fn silence_before(now: Timestamp) -> Timestamp {
-    Timestamp(now.millis() - SILENCE.as_millis() as i64)
+    now - SILENCE
 }
 
 async fn end_silent(

@@ -65,7 +65,7 @@ impl Retention {
     }
 
     async fn piece(&self, now: Timestamp) -> Result<Thrown, StoreError> {
-        let before = |age: Option<Duration>| age.map(|age| Timestamp(now.millis() - age.as_millis() as i64));
+        let before = |age: Option<Duration>| age.map(|age| now - age);
         let ages = &self.ages;
         let mut thrown = Thrown::default();
         if let Some(before) = before(ages.messages) {
@@ -99,7 +99,7 @@ impl Retention {
 
     /// A link that is mailed after its end helps nobody.
     async fn expire_links(&self, now: Timestamp) -> Result<(), StoreError> {
-        let ago = Timestamp(now.millis() - sign_in::LINK_FOR.as_millis() as i64);
+        let ago = now - sign_in::LINK_FOR;
         if !retention::has_late_links(&mut self.store.read().await?, ago).await? {
             return Ok(());
         }

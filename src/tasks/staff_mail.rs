@@ -144,7 +144,7 @@ impl Desk {
     }
 
     async fn unproven(&self, tx: &mut Tx, mail: &Mail<'_>) -> Result<(), EffectProblem> {
-        let since = Timestamp(mail.now.millis() - UNPROVEN_EVERY.as_millis() as i64);
+        let since = mail.now - UNPROVEN_EVERY;
         let who = (mail.thread.thread, mail.member.id);
         if !answers::may_tell(tx, who, "unproven", since, mail.now).await? {
             return Ok(());

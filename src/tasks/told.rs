@@ -141,7 +141,7 @@ impl Desk {
     /// # Errors
     /// When the database fails.
     pub async fn tell_lost(&self, store: &Store, now: Timestamp) -> Result<usize, EffectProblem> {
-        let since = Timestamp(now.millis() - LOST_FOR.as_millis() as i64);
+        let since = now - LOST_FOR;
         let found = answers::lost(&mut store.read().await?, since).await?;
         for lost in &found {
             let mut tx = store.write().await?;

@@ -133,8 +133,7 @@ pub fn planned(content: &Content, slug: &str, now: Timestamp) -> Result<Option<D
     for slot in publication.slots.iter().filter(|slot| slug.starts_with(&slot.name)) {
         let rule = rule(slot)?;
         // The date that is due and not decided yet counts too.
-        let behind =
-            rule.latest(now, Timestamp(now.millis() - BEHIND.as_millis() as i64), publication.timezone);
+        let behind = rule.latest(now, now - BEHIND, publication.timezone);
         let ahead = rule.after(now, publication.timezone).take(AHEAD);
         let mut dates = behind.into_iter().chain(ahead).map(|found| date_of(slot, found));
         if let Some(due) = dates.find(|due| due.slug() == slug) {

@@ -48,7 +48,7 @@ impl Sheet {
         }
         let now = self.process.clock.now();
         let store = self.process.store.clone();
-        let heard_of_since = Timestamp(now.millis() - SILENCE.as_millis() as i64);
+        let heard_of_since = now - SILENCE;
         let began = Instant::now();
         let read = self
             .process

@@ -10,7 +10,6 @@ use std::time::Duration;
 use super::{Given, Late, MailboxLine, Stopped};
 use crate::domain::settings::AfterImap;
 use crate::intake::imap::{Fetched, ImapProblem, Listed, Mailbox};
-use crate::runtime::Timestamp;
 use crate::store::mailboxes::Position;
 use crate::store::refused_mail::{self, Refused};
 use crate::store::{StoreError, Tx};
@@ -135,7 +134,7 @@ impl MailboxLine {
     ) -> Result<(), Stopped> {
         let now = self.common.clock.now();
         let mut tx = self.common.store.read().await?;
-        let before = Timestamp(now.millis() - AGAIN.as_millis() as i64);
+        let before = now - AGAIN;
         let due = refused_mail::due(&mut tx, position.id, before, FAILURES + LATER).await?;
         drop(tx);
         let Some(Refused { uid, why, inbound_id: Some(row), .. }) = due else { return Ok(()) };
