@@ -115,11 +115,10 @@ impl Desk {
         };
         let post = self.post(tx, thread, PostKind::Subscriber, message, now).await?;
         self.tell_staff(tx, (thread, post), &from.key, now).await?;
-        // It may have had its answer before the copy was put to use that this store began as.
-        let is_old = super::restore::came_before(tx, &message).await?;
         match (message.unanswered, message.asks_to_leave, opened_by) {
             (Some(_), ..) | (None, false, None) => {}
-            _ if is_old => {}
+            // It may have had its answer before the copy was put to use that this store began as.
+            _ if super::restore::came_before(tx, &message).await? => {}
             (None, true, _) => {
                 if let Some(person) = people::by_key(tx, &from.key).await? {
                     self.ask_to_leave(tx, thread, &person, now).await?;
@@ -186,7 +185,7 @@ impl Desk {
         thread: i64,
         now: Timestamp,
     ) -> Result<bool, EffectProblem> {
-        let since = Timestamp(now.millis() - HOUR.as_millis() as i64);
+        let since = now - HOUR;
         let many = threads::is_a_strangers(tx, thread).await?
             && threads::strangers_since(tx, since).await? > STRANGERS_AN_HOUR;
         if many {
@@ -339,7 +338,7 @@ async fn said_already(
     now: Timestamp,
 ) -> Result<Option<i64>, StoreError> {
     let Some(id) = message.parsed.message_id.as_deref() else { return Ok(None) };
-    let since = Timestamp(now.millis() - ANOTHER_COPY.as_millis() as i64);
+    let since = now - ANOTHER_COPY;
     let files = attached(message.parsed);
     for (post, thread) in told_mails::same_message(tx, id, (&from.address, text), since).await? {
         let posts = threads::posts(tx, thread).await?;
@@ -380,7 +379,7 @@ impl Leads {
         }
         let Some(edition) = origin.edition_id else { return Ok(()) };
         self.edition_id = self.edition_id.or(Some(edition));
-        let since = Timestamp(now.millis() - SAME_EDITION.as_millis() as i64);
+        let since = now - SAME_EDITION;
         match threads::about_edition(tx, key, edition, since).await? {
             Some(thread) => self.thread(tx, link, thread, now).await,
             None => Ok(()),
